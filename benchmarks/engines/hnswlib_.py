@@ -1,0 +1,38 @@
+"""hnswlib, by the authors of HNSW. Angles use its own `cosine` space, as its README advises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engines import Engine, Ids, Metric, Vectors
+
+SPACES = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
+
+
+class Hnswlib(Engine):
+    kind = "graph"
+    metrics = frozenset({"cosine", "dot", "l2"})
+    distribution = "hnswlib"
+    index: Any
+
+    def build(self, base: Vectors, metric: Metric, threads: int) -> None:
+        import hnswlib
+
+        rows, dim = base.shape
+        self.index = hnswlib.Index(SPACES[metric], dim)
+        self.index.init_index(rows, M=self.params["m"], ef_construction=self.params["ef_construction"])
+        self.index.add_items(base, np.arange(rows), num_threads=threads)
+        self.index.set_num_threads(self.threads)
+
+    def set(self, value: int) -> None:
+        self.index.set_ef(value)
+
+    def search_one(self, query: Vectors, k: int) -> Ids:
+        ids: Ids = self.index.knn_query(query, k)[0][0]
+        return ids
+
+    def search_batch(self, queries: Vectors, k: int) -> Ids:
+        ids: Ids = self.index.knn_query(queries, k)[0]
+        return ids

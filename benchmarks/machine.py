@@ -1,0 +1,65 @@
+"""Where and from what a record was measured. A figure without its machine is an anecdote."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+FLAGS = ("avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "asimd", "sve")
+
+
+def describe_machine() -> dict[str, Any]:
+    cpuinfo = _text("/proc/cpuinfo")
+    flags = set(_field(cpuinfo, "flags|Features").split())
+    return {
+        "cpu": _field(cpuinfo, "model name") or platform.processor(),
+        "cpu_family_model": f"{_field(cpuinfo, 'cpu family')}/{_field(cpuinfo, 'model')}",
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in FLAGS if flag in flags],
+        "cache": _field(cpuinfo, "cache size"),
+        "memory": _field(_text("/proc/meminfo"), "MemTotal"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_average_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def describe_commit() -> str | None:
+    """The commit this harness stands at, marked when the tree has changes it does not tell of."""
+    here = Path(__file__).parent
+    commit = _output("git", "-C", str(here), "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    others = (":/", ":(exclude,top)benchmarks/record")  # a record that was just written changes no result
+    return commit + (
+        "-dirty" if _output("git", "-C", str(here), "status", "--porcelain", "--", *others) else ""
+    )
+
+
+def command_line() -> list[str]:
+    """As it was typed, but without the folders of absolute paths, which tell of a person, not a result."""
+    return [re.sub(r"(^|[=,])/[^,]*/", r"\1", argument) for argument in sys.argv]
+
+
+def _field(text: str, name: str) -> str:
+    match = re.search(rf"^(?:{name})\s*:\s*(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,49 @@
+"""The picture of a race: recall against speed, up and to the right is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import matplotlib
+
+matplotlib.use("Agg")  # benchmarks run where there is no screen
+
+from curve import points_of
+from datasets import Dataset
+from matplotlib import pyplot
+from race import Contender, Settings
+
+
+def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Settings, path: Path) -> None:
+    """One panel a mode; ours in thick lines; bars from the slowest to the fastest round."""
+    figure, panels = pyplot.subplots(
+        1, len(settings.modes), figsize=(7 * len(settings.modes), 5.5), sharey=True, squeeze=False
+    )
+    for mode, panel in zip(settings.modes, panels[0], strict=True):
+        for contender in contenders:
+            points = points_of(contender, mode)
+            if not points:
+                continue
+            recall = [median(point.recall) for point in points]
+            speed = [median(point.qps) for point in points]
+            below = [middle - min(point.qps) for middle, point in zip(speed, points, strict=True)]
+            above = [max(point.qps) - middle for middle, point in zip(speed, points, strict=True)]
+            panel.errorbar(
+                recall,
+                speed,
+                yerr=[below, above],
+                label=contender.label,
+                marker="o" if contender.engine.kind == "graph" else "*",
+                markersize=4 if contender.engine.kind == "graph" else 12,
+                linewidth=2.5 if contender.engine.ours else 1,
+                capsize=2,
+            )
+        panel.set(title=f"{dataset.name}: {mode}", xlabel=f"recall@{settings.k}", yscale="log")
+        panel.grid(True, which="both", alpha=0.3)
+        panel.legend()
+    panels[0][0].set_ylabel(f"queries per second, {settings.threads} thread(s)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,199 @@
+"""The race: every contender in a process of its own, measured in turn, round by round.
+
+Machines drift (clocks, neighbours, heat) by more than engines differ. So no engine is measured to the end
+before the next begins: all stay alive with their index built, one runs while the others sleep, and figures
+are compared within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from engines import Engine, Params
+from measure import Mode
+from numpy.typing import NDArray
+
+#: A sweep ends with the first value past this recall. The report asks for 0.99 at most, and the slow values
+#: beyond it would take most of the time.
+RECALL_ENOUGH = 0.992
+#: Every library that has a pool of its own reads one of these as it loads.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+class WorkerFailed(Exception):
+    """The engine's process reported an error, or died."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all contenders."""
+
+    k: int
+    rounds: int
+    build_rounds: int
+    threads: int
+    build_threads: int
+    min_seconds: float
+    modes: tuple[Mode, ...]
+    sweep: tuple[int, ...]  # overrides what the engines with a sweep declare; empty: it does not
+
+
+@dataclass
+class Point:
+    """One sweep value in one mode; each list has one figure a round."""
+
+    mode: Mode
+    value: int | None
+    recall: list[float] = field(default_factory=list)
+    qps: list[float] = field(default_factory=list)
+    p50_us: list[float] = field(default_factory=list)
+    p99_us: list[float] = field(default_factory=list)
+    cpus: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Contender:
+    """One engine with one set of build parameters, and everything measured of it."""
+
+    name: str
+    label: str
+    engine: type[Engine]
+    params: Params
+    version: str = ""
+    rows: int = 0
+    dim: int = 0
+    build_seconds: list[float] = field(default_factory=list)
+    bytes_per_vector: float | None = None
+    declared_bytes_per_vector: float | None = None
+    points: list[Point] = field(default_factory=list)
+    failure: str | None = None  # why it is out of the race
+
+
+class Worker:
+    """The parent's end of the pipe to an engine's process."""
+
+    def __init__(self, threads: int) -> None:
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        script = str(Path(__file__).with_name("worker.py"))
+        self.process = subprocess.Popen(
+            [sys.executable, script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, task: str, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        try:
+            print(json.dumps({"task": task, **request}), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerFailed(f"the process died (exit status {self.process.wait()})")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise WorkerFailed(reply["error"])
+        return reply
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Race:
+    """All contenders over one data set."""
+
+    def __init__(self, dataset: Dataset, contenders: Sequence[Contender], settings: Settings) -> None:
+        self.dataset, self.contenders, self.settings = dataset, contenders, settings
+        self.truth = dataset.truth(settings.k)
+        self.workers: dict[str, Worker] = {}
+
+    def run(self) -> None:
+        try:
+            for contender in self.contenders:
+                self._attempt(contender, self._start)
+            for _ in range(self.settings.build_rounds):
+                for contender in self._racing():
+                    self._attempt(contender, self._build)
+            for number in range(self.settings.rounds):
+                racing = self._racing()
+                first = number % max(len(racing), 1)  # nobody always follows the same neighbour
+                for contender in racing[first:] + racing[:first]:
+                    self._progress(f"round {number + 1}/{self.settings.rounds}: {contender.label}")
+                    self._attempt(contender, self._measure)
+        finally:
+            for worker in self.workers.values():
+                worker.close()
+
+    def _racing(self) -> list[Contender]:
+        return [contender for contender in self.contenders if contender.failure is None]
+
+    def _attempt(self, contender: Contender, step: Callable[[Contender], None]) -> None:
+        """One failing engine must not end the race of the others; the report names it."""
+        try:
+            step(contender)
+        except WorkerFailed as failure:
+            contender.failure = str(failure)
+            self._progress(f"{contender.label} is out: {failure}")
+
+    def _start(self, contender: Contender) -> None:
+        settings = self.settings
+        worker = self.workers[contender.label] = Worker(settings.threads)
+        facts = worker.ask(
+            "start",
+            engine=contender.name,
+            params=contender.params,
+            dataset=asdict(self.dataset),
+            k=settings.k,
+            threads=settings.threads,
+            build_threads=settings.build_threads,
+            min_seconds=settings.min_seconds,
+        )
+        contender.version, contender.dim = facts["version"], facts["dim"]
+        values: Sequence[int | None] = contender.engine.sweep(settings.k) or [None]
+        if settings.sweep and values != [None]:
+            values = settings.sweep
+        contender.points = [Point(mode, value) for mode in settings.modes for value in values]
+
+    def _build(self, contender: Contender) -> None:
+        built = self.workers[contender.label].ask("build")
+        contender.rows = built["rows"]
+        contender.build_seconds.append(built["seconds"])
+        if contender.bytes_per_vector is None:  # later builds find memory that the allocator kept
+            contender.bytes_per_vector = built["bytes_per_vector"]
+            contender.declared_bytes_per_vector = built["declared_bytes_per_vector"]
+        self._progress(f"built {contender.label} in {built['seconds']:.1f} s")
+
+    def _measure(self, contender: Contender) -> None:
+        enough: set[Mode] = set()
+        for point in list(contender.points):
+            if point.mode in enough:
+                contender.points.remove(point)
+                continue
+            sample = self.workers[contender.label].ask("measure", mode=point.mode, value=point.value)
+            point.recall.append(recall(sample["ids"], self.truth))
+            for figure in ("qps", "p50_us", "p99_us", "cpus"):
+                getattr(point, figure).append(sample[figure])
+            if len(point.qps) == 1 and point.recall[0] > RECALL_ENOUGH:
+                enough.add(point.mode)
+
+    def _progress(self, text: str) -> None:
+        print(f"{self.dataset.name}: {text}", file=sys.stderr, flush=True)
+
+
+def recall(answers: list[list[int]], truth: NDArray[np.int64]) -> float:
+    """recall@k: the share of the true k nearest that were found. An id answered twice counts once."""
+    ids = np.asarray(answers)
+    found = (truth[: len(ids), :, None] == ids[:, None, :]).any(axis=2)
+    return float(found.mean())

@@ -1,0 +1,125 @@
+"""Tables for the terminal and for Markdown: every figure with its spread and its ratio to the best peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from curve import RECALLS, first_reaching, points_of, qps_at
+from measure import Mode
+from race import Contender
+from tabulate import tabulate
+
+#: Latency is told at the recall people ask for most; a latency without a recall means nothing.
+LATENCY_RECALL = 0.95
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of every contender; of each a list with one entry a round, empty where it has none."""
+
+    title: str
+    figures: dict[str, list[float]]
+    higher_is_better: bool = True
+
+    def best_peer(self, peers: Sequence[str]) -> str | None:
+        known = [peer for peer in peers if self.figures[peer]]
+        best = max if self.higher_is_better else min
+        return best(known, key=lambda peer: median(self.figures[peer])) if known else None
+
+    def ratio(self, label: str, rival: str) -> float:
+        """How many times better than `rival`: median of the ratios within a round, so that drift cancels."""
+        pairs = list(zip(self.figures[label], self.figures[rival], strict=False))
+        ratios = [own / other if self.higher_is_better else other / own for own, other in pairs]
+        return median(ratios)
+
+    def cell(self, label: str, peers: Sequence[str]) -> str:
+        figures = self.figures[label]
+        if not figures:
+            return "never" if self.higher_is_better else "-"
+        text = number(median(figures))
+        if len(figures) > 1:
+            text += f" ({number(min(figures))}-{number(max(figures))})"
+        rival = self.best_peer(peers)
+        return f"{text} {self.ratio(label, rival):.2f}x" if rival else text
+
+
+def number(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def speed_columns(contenders: Sequence[Contender], mode: Mode) -> list[Column]:
+    columns = [
+        Column(f"QPS at {recall:.2f}", {c.label: qps_at(c, mode, recall) for c in contenders})
+        for recall in RECALLS
+    ]
+    if mode == "single":
+        reaching = {c.label: first_reaching(c, mode, LATENCY_RECALL) for c in contenders}
+        for title in ("p50_us", "p99_us"):
+            figures = {label: getattr(point, title) if point else [] for label, point in reaching.items()}
+            columns.append(Column(f"{title[:3]} us at {LATENCY_RECALL}", figures, higher_is_better=False))
+    return columns
+
+
+def cost_columns(contenders: Sequence[Contender]) -> list[Column]:
+    memory = {c.label: [] if c.bytes_per_vector is None else [c.bytes_per_vector] for c in contenders}
+    return [
+        Column("build s", {c.label: c.build_seconds for c in contenders}, higher_is_better=False),
+        Column("bytes/vector", memory, higher_is_better=False),
+    ]
+
+
+def speed_table(contenders: Sequence[Contender], mode: Mode) -> str:
+    """Speed at each recall, the sweep values it takes, and the best recall of the sweep."""
+    columns = speed_columns(contenders, mode)
+    values = {c.label: _values_reaching(c, mode) for c in contenders}
+    best = {c.label: max((median(p.recall) for p in points_of(c, mode)), default=0.0) for c in contenders}
+    headers = ["engine", *(column.title for column in columns), "set to", "best recall"]
+    rows = [
+        [label, *cells, values[label], f"{best[label]:.4f}"] for label, *cells in _rows(contenders, columns)
+    ]
+    return _table(headers, rows)
+
+
+def cost_table(contenders: Sequence[Contender]) -> str:
+    columns = cost_columns(contenders)
+    return _table(["engine", *(column.title for column in columns)], list(_rows(contenders, columns)))
+
+
+def dataset_sections(contenders: Sequence[Contender], modes: Sequence[Mode]) -> Iterator[tuple[str, str]]:
+    """(heading, table) for one data set: rivals meet within their kind."""
+    for kind in ("graph", "flat"):
+        rivals = [c for c in contenders if c.engine.kind == kind and c.failure is None]
+        if not rivals:
+            continue
+        for mode in modes:
+            calls = "one query a call" if mode == "single" else "all queries in one call"
+            yield f"{kind}, {calls}", speed_table(rivals, mode)
+        yield f"{kind}, cost", cost_table(rivals)
+
+
+def overdrawn(contenders: Sequence[Contender], threads: int) -> list[str]:
+    """Contenders that used more processor time than their threads allow: their speeds do not compare."""
+    return [
+        f"{c.label} used {used:.1f} processors where {threads} allowed"
+        for c in contenders
+        if (used := max((share for point in c.points for share in point.cpus), default=0.0)) > threads * 1.15
+    ]
+
+
+def _rows(contenders: Sequence[Contender], columns: Sequence[Column]) -> Iterator[list[str]]:
+    peers = [c.label for c in contenders if not c.engine.ours]
+    for contender in contenders:
+        yield [contender.label, *(column.cell(contender.label, peers) for column in columns)]
+
+
+def _values_reaching(contender: Contender, mode: Mode) -> str:
+    points = [first_reaching(contender, mode, recall) for recall in RECALLS]
+    return " / ".join("-" if point is None or point.value is None else str(point.value) for point in points)
+
+
+def _table(headers: list[str], rows: list[list[str]]) -> str:
+    align = ["left", *["right"] * (len(headers) - 1)]
+    text: str = tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
+    return text

@@ -1,0 +1,20 @@
+"""The names of types that appear in Nearfield's signatures, for annotating code that calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Codec", "Metric", "Progress", "VectorLike"]
+
+Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+"""How two vectors are compared."""
+
+Codec: TypeAlias = Literal["auto", "f32"]
+"""How rows are kept."""
+
+VectorLike: TypeAlias = Any
+"""Anything NumPy can show as a 1-D or 2-D array of numbers: see `nearfield.arrays.as_array`."""
+
+Progress: TypeAlias = bool | Callable[[int, int], None]
+"""False: silent. True: a bar. A function: called with (rows done, rows in all)."""

@@ -1,0 +1,767 @@
+//! The index classes. `Index` has what all share, over the core's trait; the two others add how they are made and what
+//! only they have.
+
+use crate::array::{Vectors, Wanted, wanted};
+use crate::call;
+use crate::error::raise;
+use nearfield::{
+    Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection,
+};
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyType};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// The metric of this name.
+pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
+    Metric::from_name(name)
+        .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot' or 'l2', got {name:?}")))
+}
+
+fn parse_codec(name: &str, known: &[&str]) -> PyResult<()> {
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.iter().map(|name| format!("'{name}'")).collect();
+    Err(PyValueError::new_err(format!("codec must be {}, got {name:?}", known.join(" or "))))
+}
+
+fn options(dim: i64, metric: &str, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
+    let metric = parse_metric(metric)?;
+    // What does not fit is out of range: the core says so.
+    let dim = usize::try_from(dim).unwrap_or(0);
+    Ok(IndexOptions { dim, metric, max_bytes })
+}
+
+fn count(name: &str, value: i64) -> PyResult<usize> {
+    usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must be at least 0, got {value}")))
+}
+
+/// A filter, compiled once and reused: what `Index.filter` returns.
+///
+/// It names rows by id. When the index has changed it is compiled again, by itself, for the rows that are there then.
+#[pyclass(frozen, module = "nearfield._core")]
+pub(crate) struct Filter {
+    index: Arc<dyn nearfield::Index>,
+    ids: Vec<i64>,
+    compiled: Mutex<Arc<Selection>>,
+}
+
+impl Filter {
+    fn new(index: &Arc<dyn nearfield::Index>, wanted: Wanted) -> Result<Filter, Error> {
+        let ids = match wanted {
+            Wanted::Ids(ids) => ids,
+            Wanted::Mask(mask) => {
+                let ids = index.ids();
+                if ids.len() != mask.len() {
+                    return Err(Error::MaskLength { rows: ids.len(), given: mask.len() });
+                }
+                ids.into_iter().zip(mask).filter(|(_, wanted)| *wanted).map(|(id, _)| id).collect()
+            }
+        };
+        let compiled = Mutex::new(Arc::new(index.select_ids(&ids)));
+        Ok(Filter { index: Arc::clone(index), ids, compiled })
+    }
+
+    fn current(&self) -> Arc<Selection> {
+        let compiled = self.compiled.lock();
+        Arc::clone(&compiled.unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn recompile(&self) {
+        let fresh = Arc::new(self.index.select_ids(&self.ids));
+        *self.compiled.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+    }
+
+    /// Runs `body` with the selection of the index's present state.
+    fn with<T>(&self, body: impl Fn(&Selection) -> Result<T, Error>) -> Result<T, Error> {
+        loop {
+            match body(&self.current()) {
+                Err(Error::StaleSelection) => self.recompile(),
+                result => return result,
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Filter {
+    /// How many rows of the index match.
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| {
+            self.recompile();
+            self.current().count()
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Filter(matching={})", self.current().count())
+    }
+}
+
+/// What all indexes share: rows of float32 under int64 ids.
+///
+/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean distance). Results are ordered by
+/// score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
+#[pyclass(subclass, frozen, module = "nearfield._core")]
+pub(crate) struct Index {
+    inner: Arc<dyn nearfield::Index>,
+    threads: Option<NonZeroUsize>,
+}
+
+/// The arguments of a search, checked.
+struct Request<'py> {
+    queries: Vectors<'py>,
+    k: usize,
+    filter: Option<Py<Filter>>,
+    min_score: Option<f32>,
+    exact: bool,
+    ef: Option<usize>,
+    threads: Option<NonZeroUsize>,
+}
+
+impl Index {
+    fn of(inner: Arc<dyn nearfield::Index>, threads: Option<NonZeroUsize>) -> Index {
+        Index { inner, threads }
+    }
+
+    fn threads(&self, given: Option<i64>) -> PyResult<Option<NonZeroUsize>> {
+        Ok(call::threads(given)?.or(self.threads))
+    }
+
+    /// `filter=`, compiled.
+    fn compile(&self, py: Python<'_>, filter: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<Filter>>> {
+        let Some(filter) = filter else { return Ok(None) };
+        if let Ok(filter) = filter.cast::<Filter>() {
+            if !Arc::ptr_eq(&filter.get().index, &self.inner) {
+                return Err(PyValueError::new_err("this Filter was compiled for another index; call filter() on this one"));
+            }
+            return Ok(Some(filter.clone().unbind()));
+        }
+        let wanted = wanted(filter)?;
+        let filter = py.detach(|| Filter::new(&self.inner, wanted)).map_err(|error| raise(py, error))?;
+        Ok(Some(Py::new(py, filter)?))
+    }
+
+    fn run_search<'py>(&self, py: Python<'py>, request: Request<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let source = request.queries.source()?;
+        let search = Search {
+            k: request.k,
+            selection: None,
+            min_score: request.min_score,
+            exact: request.exact,
+            ef: request.ef,
+        };
+        let filter = request.filter.as_ref().map(|filter| filter.get());
+        let hits = call::run(py, request.threads, None, |call| match filter {
+            None => self.inner.search(&*source, &search, call),
+            Some(filter) => filter.with(|selection| {
+                self.inner.search(&*source, &Search { selection: Some(selection), ..search }, call)
+            }),
+        })?;
+        search_result(py, hits, request.queries.single, self.inner.metric())
+    }
+
+    fn run_range<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Vectors<'py>,
+        radius: f64,
+        filter: Option<Py<Filter>>,
+        threads: Option<NonZeroUsize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let source = queries.source()?;
+        let filter = filter.as_ref().map(|filter| filter.get());
+        let hits = call::run(py, threads, None, |call| match filter {
+            None => self.inner.range_search(&*source, radius, None, call),
+            Some(filter) => {
+                filter.with(|selection| self.inner.range_search(&*source, radius, Some(selection), call))
+            }
+        })?;
+        range_result(py, hits, self.inner.metric())
+    }
+}
+
+/// A `nearfield.results.SearchResult`.
+fn search_result<'py>(py: Python<'py>, hits: Hits, single: bool, metric: Metric) -> PyResult<Bound<'py, PyAny>> {
+    let Hits { k, mut ids, mut scores, counts } = hits;
+    let queries = counts.len();
+    let counts = PyArray1::from_vec(py, counts);
+    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "SearchResult"))?;
+    if single {
+        let found = ids.iter().position(|&id| id < 0).unwrap_or(ids.len());
+        ids.truncate(found);
+        scores.truncate(found);
+        return class.call1((PyArray1::from_vec(py, ids), PyArray1::from_vec(py, scores), counts, metric.name()));
+    }
+    let ids = PyArray1::from_vec(py, ids).reshape([queries, k])?;
+    let scores = PyArray1::from_vec(py, scores).reshape([queries, k])?;
+    class.call1((ids, scores, counts, metric.name()))
+}
+
+/// A `nearfield.results.RangeResult`.
+fn range_result<'py>(py: Python<'py>, hits: RangeHits, metric: Metric) -> PyResult<Bound<'py, PyAny>> {
+    let distances: Vec<f32> = hits.scores.iter().map(|&score| metric.distance(score)).collect();
+    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "RangeResult"))?;
+    class.call1((
+        PyArray1::from_vec(py, hits.lims),
+        PyArray1::from_vec(py, hits.ids),
+        PyArray1::from_vec(py, hits.scores),
+        PyArray1::from_vec(py, distances),
+    ))
+}
+
+#[pymethods]
+impl Index {
+    /// Values a row.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    /// "cosine", "dot" or "l2".
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.inner.metric().name()
+    }
+
+    /// How rows are kept: "f32".
+    #[getter]
+    fn codec(&self) -> &'static str {
+        "f32"
+    }
+
+    /// All ids, ascending: int64, shape (n,).
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        PyArray1::from_vec(py, py.detach(|| self.inner.ids()))
+    }
+
+    /// Add rows under new ids.
+    ///
+    /// Parameters
+    /// ----------
+    /// vectors : array_like, shape (n, d) or (d,)
+    ///     Anything NumPy can show as floats. C-contiguous float32 is read in place, other layouts and types are converted in
+    ///     chunks.
+    /// ids : array_like of int, shape (n,), optional
+    ///     Ids in 0..2**63-1. None: 1 + the largest id ever used, and so on; the first is 0.
+    /// progress : bool or callable, default False
+    ///     True for a progress bar, or a function of rows done and rows in all.
+    ///
+    /// Returns
+    /// -------
+    /// ndarray of int64, shape (n,)
+    ///     The ids of the rows.
+    ///
+    /// Raises
+    /// ------
+    /// DimensionError, NonFiniteError, DTypeError, DuplicateKeyError, CapacityError, ReadOnlyError, ValueError
+    ///     And nothing has changed.
+    #[pyo3(signature = (vectors, ids=None, *, progress=None))]
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let vectors = Vectors::extract(vectors)?;
+        let ids = ids.map(crate::array::ids).transpose()?;
+        let report = call::reporter(progress, "add")?;
+        let source = vectors.source()?;
+        let given =
+            call::run(py, self.threads, report, |call| self.inner.add(&*source, ids.as_deref(), call))?;
+        Ok(PyArray1::from_vec(py, given))
+    }
+
+    /// Put rows under these ids, replacing what is there. Idempotent; of rows with the same id the last one stays.
+    ///
+    /// Parameters
+    /// ----------
+    /// ids : array_like of int, shape (n,)
+    /// vectors : array_like, shape (n, d) or (d,)
+    /// progress : bool or callable, default False
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many distinct ids were written.
+    #[pyo3(signature = (ids, vectors, *, progress=None))]
+    fn upsert<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+        vectors: &Bound<'py, PyAny>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<usize> {
+        let vectors = Vectors::extract(vectors)?;
+        let ids = crate::array::ids(ids)?;
+        let report = call::reporter(progress, "upsert")?;
+        let source = vectors.source()?;
+        call::run(py, self.threads, report, |call| self.inner.upsert(&ids, &*source, call))
+    }
+
+    /// Remove the rows with these ids; ids that are not there are ignored.
+    ///
+    /// Parameters
+    /// ----------
+    /// ids : int or array_like of int, shape (n,)
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many rows there were.
+    fn delete(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let ids = crate::array::ids(ids)?;
+        call::run(py, self.threads, None, |call| self.inner.delete(&ids, call))
+    }
+
+    /// The rows with these ids, as they are kept.
+    ///
+    /// Parameters
+    /// ----------
+    /// ids : int or array_like of int, shape (n,)
+    ///
+    /// Returns
+    /// -------
+    /// ndarray of float32, shape (n, d); for a single int, shape (d,)
+    ///
+    /// Raises
+    /// ------
+    /// MissingKeyError
+    ///     Names the first id that is not there.
+    fn get<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let single = !ids.hasattr(intern!(py, "__len__"))? && ids.extract::<i64>().is_ok();
+        let ids = crate::array::ids(ids)?;
+        let rows = py.detach(|| self.inner.get(&ids)).map_err(|error| raise(py, error))?;
+        let rows = PyArray1::from_vec(py, rows);
+        Ok(if single { rows.into_any() } else { rows.reshape([ids.len(), self.inner.dim()])?.into_any() })
+    }
+
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> bool {
+        // What is no id is not there.
+        id.extract::<i64>().is_ok_and(|id| py.detach(|| self.inner.contains(id)))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.inner.len())
+    }
+
+    /// The k nearest rows of each query.
+    ///
+    /// Parameters
+    /// ----------
+    /// queries : array_like, shape (d,) or (nq, d)
+    /// k : int, default 10
+    ///     More than there are rows is no error; 0 gives empty results.
+    /// filter : array_like of int, array_like of bool, or Filter, optional
+    ///     Ids that may be returned, or a mask over `ids`. Never fewer than min(k, matching) rows come back.
+    /// min_score : float, optional
+    ///     The smallest score that is wanted, inclusive.
+    /// exact : bool, default False
+    ///     Look at every row, whatever the index could do instead.
+    /// threads : int, optional
+    ///     None: those of the index.
+    ///
+    /// Returns
+    /// -------
+    /// SearchResult
+    ///     ids and scores: shape (m,), m <= k, for one query; (nq, k) for several, padded with -1 and -inf.
+    #[pyo3(signature = (queries, k=10, *, filter=None, min_score=None, exact=false, threads=None))]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+        k: i64,
+        filter: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+        exact: bool,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let request = Request {
+            k: count("k", k)?,
+            queries: Vectors::extract(queries)?,
+            filter: self.compile(py, filter)?,
+            min_score,
+            exact,
+            ef: None,
+            threads: self.threads(threads)?,
+        };
+        self.run_search(py, request)
+    }
+
+    /// All rows within `radius` of each query; exact.
+    ///
+    /// Parameters
+    /// ----------
+    /// queries : array_like, shape (d,) or (nq, d)
+    /// radius : float
+    ///     In units of distance (1 - cosine, -dot, Euclidean), inclusive.
+    /// filter : array_like of int, array_like of bool, or Filter, optional
+    /// threads : int, optional
+    ///
+    /// Returns
+    /// -------
+    /// RangeResult
+    ///     lims, ids, scores, distances: the rows of query i are lims[i]:lims[i + 1], best first.
+    #[pyo3(signature = (queries, radius, *, filter=None, threads=None))]
+    fn range_search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+        radius: f64,
+        filter: Option<&Bound<'py, PyAny>>,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let queries = Vectors::extract(queries)?;
+        let filter = self.compile(py, filter)?;
+        self.run_range(py, &queries, radius, filter, self.threads(threads)?)
+    }
+
+    /// scikit-learn's order of things: distances first, then ids.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array_like, shape (nq, d) or (d,)
+    /// n_neighbors : int, default 10
+    /// return_distance : bool, default True
+    ///
+    /// Returns
+    /// -------
+    /// distances : ndarray of float32, shape (nq, n_neighbors)
+    ///     Only if return_distance.
+    /// ids : ndarray of int64, shape (nq, n_neighbors)
+    #[pyo3(signature = (X, n_neighbors=10, return_distance=true))]
+    #[expect(non_snake_case, reason = "scikit-learn calls it X")]
+    fn kneighbors<'py>(
+        slf: &Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        n_neighbors: i64,
+        return_distance: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let result = slf.call_method1(intern!(slf.py(), "search"), (X, n_neighbors))?;
+        let ids = result.getattr("ids")?;
+        if !return_distance {
+            return Ok(ids);
+        }
+        Ok((result.getattr("distances")?, ids).into_pyobject(slf.py())?.into_any())
+    }
+
+    /// Compile ids or a mask once, to be used in many searches.
+    ///
+    /// Parameters
+    /// ----------
+    /// ids_or_mask : array_like of int or of bool
+    ///     Ids, or a mask over `ids`. Kept by id: after changes it is compiled again by itself.
+    ///
+    /// Returns
+    /// -------
+    /// Filter
+    fn filter(&self, py: Python<'_>, ids_or_mask: &Bound<'_, PyAny>) -> PyResult<Py<Filter>> {
+        self.compile(py, Some(ids_or_mask))?.ok_or_else(|| PyTypeError::new_err("expected ids or a mask"))
+    }
+
+    /// Give the memory of deleted rows back and bring what is left into order. Searches go on meanwhile.
+    ///
+    /// Parameters
+    /// ----------
+    /// progress : bool or callable, default False
+    #[pyo3(signature = (*, progress=None))]
+    fn optimize(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let report = call::reporter(progress, "optimize")?;
+        call::run(py, self.threads, report, |call| self.inner.optimize(call))
+    }
+
+    /// Numbers about the index: rows, dead (deleted, memory not yet given back), bytes, bytes_per_vector, ...
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.inner.stats());
+        let dict = PyDict::new(py);
+        dict.set_item("kind", stats.kind)?;
+        dict.set_item("dim", self.inner.dim())?;
+        dict.set_item("metric", self.metric())?;
+        dict.set_item("codec", self.codec())?;
+        dict.set_item("rows", stats.rows)?;
+        dict.set_item("dead", stats.dead)?;
+        dict.set_item("bytes", stats.bytes)?;
+        dict.set_item("bytes_per_vector", stats.bytes as f64 / stats.rows.max(1) as f64)?;
+        dict.set_item("graph_bytes", stats.graph_bytes)?;
+        dict.set_item("layers", stats.layers)?;
+        dict.set_item("mapped", stats.mapped)?;
+        dict.set_item("simd", nearfield::simd_level())?;
+        Ok(dict)
+    }
+
+    /// Write the index to a file: whole or not at all, and durable when this returns.
+    ///
+    /// Parameters
+    /// ----------
+    /// path : str or path-like
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.inner.save(&path)).map_err(|error| raise(py, error))
+    }
+
+    /// Load an index of this class; see `nearfield.load`.
+    #[classmethod]
+    #[pyo3(signature = (path, *, mmap=false))]
+    fn load<'py>(cls: &Bound<'py, PyType>, path: PathBuf, mmap: bool) -> PyResult<Bound<'py, PyAny>> {
+        let index = load(cls.py(), path, mmap)?;
+        if index.is_instance(cls)? {
+            return Ok(index);
+        }
+        let message = format!("the file holds {}, not {}; use nearfield.load", index.get_type().name()?, cls.name()?);
+        Err(PyValueError::new_err(message))
+    }
+
+    /// An index of its own with the same rows, in memory; of a mapped index, one that can change.
+    fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = py.detach(|| self.inner.to_bytes()).map_err(|error| raise(py, error))?;
+        wrap(py, IndexFile::from_bytes(bytes).map_err(|error| raise(py, error))?, self.threads)
+    }
+
+    /// Pickles as the bytes of the file that `save` would write.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let py = slf.py();
+        let inner = &slf.get().inner;
+        let bytes = py.detach(|| inner.to_bytes()).map_err(|error| raise(py, error))?;
+        let unpickle = py.get_type::<Index>().getattr("_from_bytes")?;
+        Ok((unpickle, (PyBytes::new(py, &bytes),)))
+    }
+
+    #[staticmethod]
+    fn _from_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = bytes.to_vec();
+        let file = py.detach(|| IndexFile::from_bytes(bytes)).map_err(|error| raise(py, error))?;
+        wrap(py, file, None)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let name = slf.get_type().name()?;
+        let inner = &slf.get().inner;
+        let rows = slf.py().detach(|| inner.len());
+        Ok(format!("{name}(dim={}, metric={:?}, rows={rows})", inner.dim(), inner.metric().name()))
+    }
+
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let stats = slf.get().stats(slf.py())?;
+        stats.set_item("class", slf.get_type().name()?)?;
+        slf.py().import("nearfield.display")?.call_method1("index_html", (stats,))
+    }
+}
+
+/// Exact search: every row is looked at.
+///
+/// Parameters
+/// ----------
+/// dim : int
+///     Values a row, 1 to 65,535.
+/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// codec : {"f32"}, default "f32"
+///     How rows are kept.
+/// max_bytes : int, optional
+///     Refuse to grow beyond this many bytes (CapacityError).
+/// threads : int, optional
+///     The most threads that a call uses. None: all cores.
+#[pyclass(extends = Index, frozen, module = "nearfield._core")]
+pub(crate) struct FlatIndex;
+
+#[pymethods]
+impl FlatIndex {
+    #[new]
+    #[pyo3(signature = (dim, metric="cosine", *, codec="f32", max_bytes=None, threads=None))]
+    fn new(
+        py: Python<'_>,
+        dim: i64,
+        metric: &str,
+        codec: &str,
+        max_bytes: Option<u64>,
+        threads: Option<i64>,
+    ) -> PyResult<PyClassInitializer<FlatIndex>> {
+        parse_codec(codec, &["f32"])?;
+        let index = nearfield::FlatIndex::new(options(dim, metric, max_bytes)?).map_err(|error| raise(py, error))?;
+        let base = Index::of(Arc::new(index), call::threads(threads)?);
+        Ok(PyClassInitializer::from(base).add_subclass(FlatIndex))
+    }
+}
+
+/// Approximate search through a graph (hierarchical navigable small worlds, Malkov and Yashunin, arXiv 1603.09320).
+///
+/// Parameters
+/// ----------
+/// dim : int
+///     Values a row, 1 to 65,535.
+/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// codec : {"auto", "f32"}, default "auto"
+///     How rows are kept.
+/// m : int, optional
+///     Links that a new row makes on each layer. None: 16, or 32 if expected_size is above 50,000.
+/// ef_construction : int, optional
+///     The width of the beam that looks for a new row's neighbours. None: 200.
+/// ef_search : int, default 64
+///     The width of a search's beam; wider finds more and takes longer.
+/// expected_size : int, optional
+///     How many rows there will be, as far as known.
+/// seed : int, default 0
+///     Decides the layers of each row. The same calls with the same seed give the same graph, whatever the number of threads.
+/// max_bytes : int, optional
+///     Refuse to grow beyond this many bytes (CapacityError).
+/// threads : int, optional
+///     The most threads that a call uses. None: all cores.
+#[pyclass(extends = Index, frozen, module = "nearfield._core")]
+pub(crate) struct HnswIndex {
+    inner: Arc<nearfield::HnswIndex>,
+}
+
+#[pymethods]
+impl HnswIndex {
+    #[new]
+    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", m=None, ef_construction=None, ef_search=64,
+                        expected_size=None, seed=0, max_bytes=None, threads=None))]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
+    fn new(
+        py: Python<'_>,
+        dim: i64,
+        metric: &str,
+        codec: &str,
+        m: Option<i64>,
+        ef_construction: Option<i64>,
+        ef_search: i64,
+        expected_size: Option<i64>,
+        seed: u64,
+        max_bytes: Option<u64>,
+        threads: Option<i64>,
+    ) -> PyResult<PyClassInitializer<HnswIndex>> {
+        parse_codec(codec, &["auto", "f32"])?;
+        let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(0))?);
+        parameters.seed = seed;
+        if let Some(m) = m {
+            parameters.m = count("m", m)?;
+        }
+        if let Some(ef_construction) = ef_construction {
+            parameters.ef_construction = count("ef_construction", ef_construction)?;
+        }
+        let make = || {
+            let index = nearfield::HnswIndex::new(options(dim, metric, max_bytes)?, parameters);
+            let index = index.map_err(|error| raise(py, error))?;
+            index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
+            Ok::<_, PyErr>(Arc::new(index))
+        };
+        Ok(HnswIndex::initializer(make()?, call::threads(threads)?))
+    }
+
+    /// Links that a new row makes on each layer.
+    #[getter]
+    fn m(&self) -> usize {
+        self.inner.parameters().m
+    }
+
+    /// The width of the beam that looks for a new row's neighbours.
+    #[getter]
+    fn ef_construction(&self) -> usize {
+        self.inner.parameters().ef_construction
+    }
+
+    /// Decides the layers of each row.
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.inner.parameters().seed
+    }
+
+    /// The width of a search's beam; may be set.
+    #[getter]
+    fn ef_search(&self) -> usize {
+        self.inner.ef_search()
+    }
+
+    #[setter]
+    fn set_ef_search(&self, py: Python<'_>, ef: i64) -> PyResult<()> {
+        self.inner.set_ef_search(count("ef_search", ef)?).map_err(|error| raise(py, error))
+    }
+
+    /// The k nearest rows of each query.
+    ///
+    /// As `Index.search`, with one parameter more:
+    ///
+    /// Parameters
+    /// ----------
+    /// ef : int, optional
+    ///     The width of the beam, at least k in effect; None: `ef_search`.
+    #[pyo3(signature = (queries, k=10, *, filter=None, min_score=None, ef=None, exact=false, threads=None))]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
+    fn search<'py>(
+        slf: &Bound<'py, Self>,
+        queries: &Bound<'py, PyAny>,
+        k: i64,
+        filter: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+        ef: Option<i64>,
+        exact: bool,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let base = slf.as_super().get();
+        let request = Request {
+            k: count("k", k)?,
+            queries: Vectors::extract(queries)?,
+            filter: base.compile(py, filter)?,
+            min_score,
+            exact,
+            ef: ef.map(|ef| count("ef", ef)).transpose()?,
+            threads: base.threads(threads)?,
+        };
+        base.run_search(py, request)
+    }
+}
+
+impl HnswIndex {
+    fn initializer(
+        inner: Arc<nearfield::HnswIndex>,
+        threads: Option<NonZeroUsize>,
+    ) -> PyClassInitializer<HnswIndex> {
+        let base = Index::of(Arc::<nearfield::HnswIndex>::clone(&inner), threads);
+        PyClassInitializer::from(base).add_subclass(HnswIndex { inner })
+    }
+}
+
+/// The Python object for an index that was loaded.
+fn wrap(py: Python<'_>, file: IndexFile, threads: Option<NonZeroUsize>) -> PyResult<Bound<'_, PyAny>> {
+    match file {
+        IndexFile::Flat(index) => {
+            let base = PyClassInitializer::from(Index::of(index, threads));
+            Ok(Bound::new(py, base.add_subclass(FlatIndex))?.into_any())
+        }
+        IndexFile::Hnsw(index) => Ok(Bound::new(py, HnswIndex::initializer(index, threads))?.into_any()),
+    }
+}
+
+/// Load an index from a file, whatever kind of index it holds.
+///
+/// Parameters
+/// ----------
+/// path : str or path-like
+/// mmap : bool, default False
+///     True: map the file instead of reading it. That takes milliseconds, memory is shared between processes, and the index
+///     is read-only; `copy()` gives one that can change. Only what is read is verified.
+///     False: read it all and verify every checksum.
+///
+/// Returns
+/// -------
+/// FlatIndex or HnswIndex
+///
+/// Raises
+/// ------
+/// CorruptionError
+///     Not a Nearfield file, or not what was written; names file and block.
+/// FormatVersionError
+///     Written by a version with another format.
+#[pyfunction]
+#[pyo3(signature = (path, *, mmap=false))]
+pub(crate) fn load(py: Python<'_>, path: PathBuf, mmap: bool) -> PyResult<Bound<'_, PyAny>> {
+    let file = py.detach(|| IndexFile::load(&path, mmap)).map_err(|error| raise(py, error))?;
+    wrap(py, file, None)
+}

@@ -1,0 +1,159 @@
+//! The one error that crosses the edge of the crate. Each message says what was expected and what was given.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong in a call. A call that returns one has changed nothing that anyone can see.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Rows or queries have another dimension than the index.
+    #[error("expected vectors of dimension {expected}, got {given}")]
+    Dimension {
+        /// The dimension of the index.
+        expected: usize,
+        /// What was handed in.
+        given: usize,
+    },
+    /// A dimension that no index can have.
+    #[error("dim must be between 1 and {max}, got {given}", max = crate::MAX_DIM)]
+    DimensionRange {
+        /// What was asked for.
+        given: usize,
+    },
+    /// A value that is NaN or infinite.
+    #[error("row {row}, column {column} is {value}; every value must be a finite float32")]
+    NonFinite {
+        /// Row in the caller's array.
+        row: usize,
+        /// Column in that row.
+        column: usize,
+        /// The value, after conversion to f32.
+        value: f32,
+    },
+    /// A row that is too long for f32 arithmetic.
+    #[error(
+        "row {row} is too large: its squared norm {norm:e} passes float32 at column {column}; scale the vectors down"
+    )]
+    NormOverflow {
+        /// Row in the caller's array.
+        row: usize,
+        /// The column at which the running sum passes f32.
+        column: usize,
+        /// The squared norm.
+        norm: f64,
+    },
+    /// An id that is there already, or twice in one call.
+    #[error("id {0} is already in the index or given twice; use upsert to replace rows")]
+    DuplicateId(i64),
+    /// An id that is not there.
+    #[error("id {0} is not in the index")]
+    MissingId(i64),
+    /// A negative id.
+    #[error("ids must be between 0 and 2**63 - 1, got {id} at position {position}")]
+    IdRange {
+        /// The id.
+        id: i64,
+        /// Its place in the caller's array.
+        position: usize,
+    },
+    /// As many ids as rows are needed.
+    #[error("expected one id per row: {rows} rows, got {ids} ids")]
+    IdCount {
+        /// Rows handed in.
+        rows: usize,
+        /// Ids handed in.
+        ids: usize,
+    },
+    /// A boolean mask of the wrong length.
+    #[error("expected a mask with one entry per row of the index ({rows}), got {given}")]
+    MaskLength {
+        /// Rows in the index.
+        rows: usize,
+        /// Entries in the mask.
+        given: usize,
+    },
+    /// A selection that was compiled for another index or another state of this one.
+    #[error("this selection was compiled for another state of the index; compile it again")]
+    StaleSelection,
+    /// An argument outside its range.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// No memory, or more than `max_bytes` allows.
+    #[error("{what} needs {needed} bytes, {limit}")]
+    Capacity {
+        /// What was to be done.
+        what: &'static str,
+        /// Bytes that it would take.
+        needed: u64,
+        /// What stands against it.
+        limit: String,
+    },
+    /// A write to an index that is mapped from a file.
+    #[error("this index is mapped from a file and read-only; use copy() for one that can change")]
+    ReadOnly,
+    /// The caller asked the call to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// An earlier write died half way.
+    #[error("an earlier write to this index failed half way; load it again")]
+    Damaged,
+    /// A file whose bytes are not what was written.
+    #[error("{path}: {what} (in {block})", path = path.display())]
+    Corruption {
+        /// The file.
+        path: PathBuf,
+        /// The part of it: `header`, or the name of a section.
+        block: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file of another format version.
+    #[error(
+        "{path}: file format {found}, this version reads format {supported}; {advice}",
+        path = path.display()
+    )]
+    FormatVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that can be read.
+        supported: u32,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The disk is full.
+    #[error("{path}: no space left on the device", path = path.display())]
+    NoSpace {
+        /// The file being written.
+        path: PathBuf,
+    },
+    /// Any other answer of the operating system.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// A result with the crate's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Wraps an error of the operating system with the file that it concerns.
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Error {
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { path: path.to_owned() }
+            }
+            _ => Error::Io { path: path.to_owned(), source },
+        }
+    }
+
+    /// A failed allocation.
+    pub(crate) fn out_of_memory(what: &'static str, needed: usize) -> Error {
+        Error::Capacity { what, needed: needed as u64, limit: "which the system did not give".to_owned() }
+    }
+}

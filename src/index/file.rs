@@ -1,0 +1,59 @@
+//! Opening an index file, whatever kind of index it holds.
+
+use super::{FlatIndex, HnswIndex, Index};
+use crate::error::{Error, Result};
+use crate::storage::Container;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An index that was loaded, by kind.
+pub enum IndexFile {
+    /// A [`FlatIndex`].
+    Flat(Arc<FlatIndex>),
+    /// An [`HnswIndex`].
+    Hnsw(Arc<HnswIndex>),
+}
+
+impl IndexFile {
+    /// Reads the index at `path` into memory, every checksum verified; or maps it, which reads only what is needed and makes it
+    /// read-only.
+    pub fn load(path: &Path, mapped: bool) -> Result<IndexFile> {
+        IndexFile::from_container(&Container::open(path, mapped)?)
+    }
+
+    /// The index in the bytes of a file.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<IndexFile> {
+        IndexFile::from_container(&Container::from_bytes(bytes)?)
+    }
+
+    fn from_container(container: &Container) -> Result<IndexFile> {
+        match container.kind().as_str() {
+            FlatIndex::KIND => Ok(IndexFile::Flat(Arc::new(FlatIndex::from_container(container)?))),
+            HnswIndex::KIND => Ok(IndexFile::Hnsw(Arc::new(HnswIndex::from_container(container)?))),
+            other => Err(container.corrupt("header", format!("{other:?} is not a kind of index that this version knows"))),
+        }
+    }
+
+    /// The index, whatever its kind.
+    pub fn index(&self) -> Arc<dyn Index> {
+        match self {
+            IndexFile::Flat(index) => Arc::<FlatIndex>::clone(index),
+            IndexFile::Hnsw(index) => Arc::<HnswIndex>::clone(index),
+        }
+    }
+}
+
+/// The `schema` section, parsed.
+pub(crate) fn read_schema<T: DeserializeOwned>(container: &Container) -> Result<T> {
+    /// A schema is a handful of numbers.
+    const MAX_SCHEMA_BYTES: u64 = 64 << 10;
+    let length = container.length("schema")?;
+    if length > MAX_SCHEMA_BYTES {
+        return Err(container.corrupt("schema", format!("{length} bytes are too many")));
+    }
+    let bytes = container.read("schema")?;
+    serde_json::from_slice(&bytes).map_err(|error: serde_json::Error| -> Error {
+        container.corrupt("schema", error.to_string())
+    })
+}

@@ -1,0 +1,240 @@
+//! The graph: layers of nodes with a bounded number of links.
+//!
+//! The base layer has a node for every slot of the table, with the same number. Each layer above has a node for a random few of
+//! those below, numbered in the order of their coming; a node there knows its slot and its own number one layer below, so that
+//! walking down needs no lookup. Lists of links have a fixed length and end at the first [`NONE`].
+
+use super::HnswParameters;
+use crate::error::Result;
+use crate::index::table::load_matrix;
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::Matrix;
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// No node; ends a list of links.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The most layers above the base: with m = 2, a billion rows need no more.
+pub(crate) const MAX_LEVEL: usize = 31;
+
+/// One layer.
+pub(crate) struct Layer {
+    /// A row a node.
+    pub(crate) links: Matrix<u32>,
+    /// Slot, and node one layer below; empty in the base layer, where a node is its slot.
+    places: Matrix<u32>,
+}
+
+impl Layer {
+    fn new(degree: usize) -> Layer {
+        Layer { links: Matrix::new(degree), places: Matrix::new(2) }
+    }
+
+    /// How many nodes there are.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The most links that a node can have.
+    pub(crate) fn degree(&self) -> usize {
+        self.links.width()
+    }
+
+    /// The links of a node.
+    pub(crate) fn neighbours(&self, node: u32) -> impl Iterator<Item = u32> {
+        self.links.row(node as usize).iter().copied().take_while(|&node| node != NONE)
+    }
+
+    /// The slot of a node of an upper layer.
+    #[inline(always)]
+    pub(crate) fn slot(&self, node: u32) -> u32 {
+        self.places.row(node as usize)[0]
+    }
+
+    /// The same node one layer below an upper layer.
+    pub(crate) fn below(&self, node: u32) -> u32 {
+        self.places.row(node as usize)[1]
+    }
+
+    /// Replaces the links of a node.
+    pub(crate) fn set_links(&mut self, node: u32, links: &[u32]) {
+        let row = self.links.row_mut(node as usize);
+        row[..links.len()].copy_from_slice(links);
+        row[links.len()..].fill(NONE);
+    }
+}
+
+/// All layers, base first.
+pub(crate) struct Graph {
+    layers: Vec<Layer>,
+    /// Where every walk begins: a node of the top layer.
+    entry: u32,
+    seed: u64,
+    /// 1 / ln(m): the scale of the levels (Malkov and Yashunin, arXiv 1603.09320, section 4.1).
+    level_scale: f64,
+    m: usize,
+}
+
+/// What the graph's sections need to be understood.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GraphSchema {
+    entry: u32,
+    /// Nodes of each layer, base first.
+    nodes: Vec<usize>,
+}
+
+impl Graph {
+    /// No nodes.
+    pub(crate) fn new(parameters: &HnswParameters) -> Graph {
+        let m = parameters.m;
+        Graph {
+            layers: vec![Layer::new(2 * m)],
+            entry: NONE,
+            seed: parameters.seed,
+            level_scale: 1.0 / (m as f64).ln(),
+            m,
+        }
+    }
+
+    pub(crate) fn base(&self) -> &Layer {
+        &self.layers[0]
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    pub(crate) fn layer_mut(&mut self, level: usize) -> &mut Layer {
+        &mut self.layers[level]
+    }
+
+    /// The entry point, if there are nodes.
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<u32> {
+        (self.entry != NONE).then_some(self.entry)
+    }
+
+    /// How many slots have been linked.
+    pub(crate) fn linked(&self) -> usize {
+        self.base().len()
+    }
+
+    /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
+    pub(crate) fn level_of(&self, slot: usize) -> usize {
+        let mut z = self.seed ^ (slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        // In (0, 1]: the logarithm is finite.
+        let uniform = ((z >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        ((-uniform.ln() * self.level_scale) as usize).min(MAX_LEVEL)
+    }
+
+    /// Makes room for `rows` more base nodes.
+    pub(crate) fn try_reserve(&mut self, rows: usize) -> Result<()> {
+        self.layers[0].links.try_reserve(rows)
+    }
+
+    /// Appends the node of `slot` to the base layer and to the layers up to its level, without links. Returns its node in each.
+    pub(crate) fn push_node(&mut self, slot: u32, level: usize) -> Result<Vec<u32>> {
+        while self.layers.len() <= level {
+            self.layers.push(Layer::new(self.m));
+        }
+        // Reserved first, all of them, so that a failure leaves every layer as it was.
+        for layer in &mut self.layers[..=level] {
+            layer.links.try_reserve(1)?;
+            layer.places.try_reserve(1)?;
+        }
+        let mut nodes: Vec<u32> = Vec::with_capacity(level + 1);
+        for layer in &mut self.layers[..=level] {
+            let node = layer.len() as u32;
+            layer.links.push(&[]);
+            layer.set_links(node, &[]);
+            if let Some(&below) = nodes.last() {
+                layer.places.push(&[slot, below]);
+            }
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
+
+    /// Makes `node` of the top layer the entry point.
+    pub(crate) fn set_entry(&mut self, node: u32) {
+        self.entry = node;
+    }
+
+    /// Bytes that the links take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes()).sum()
+    }
+
+    /// Bytes that one more row takes in the base layer.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.base().degree() * size_of::<u32>()
+    }
+
+    /// A graph of its own with the same nodes and links.
+    pub(crate) fn try_clone(&self) -> Result<Graph> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            layers.push(Layer { links: layer.links.try_clone()?, places: layer.places.try_clone()? });
+        }
+        Ok(Graph { layers, ..*self })
+    }
+
+    pub(crate) fn schema(&self) -> GraphSchema {
+        GraphSchema { entry: self.entry, nodes: self.layers.iter().map(Layer::len).collect() }
+    }
+
+    /// Writes the sections of the graph.
+    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        for (level, layer) in self.layers.iter().enumerate() {
+            writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
+            if level > 0 {
+                writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The graph in `container`, for a table of `slots` slots. Links are checked where they are followed; the few nodes of the upper
+    /// layers are checked here.
+    pub(crate) fn load(
+        container: &Container,
+        schema: &GraphSchema,
+        parameters: &HnswParameters,
+        slots: usize,
+    ) -> Result<Graph> {
+        let corrupt = |what: &str| Err(container.corrupt("schema", what));
+        let mut graph = Graph::new(parameters);
+        if schema.nodes.is_empty() || schema.nodes.len() > MAX_LEVEL + 1 || schema.nodes[0] != slots {
+            return corrupt("its layers do not fit its rows");
+        }
+        let top = *schema.nodes.last().unwrap_or(&0);
+        let entry_fits = if slots == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
+        if !entry_fits {
+            return corrupt("its entry point does not exist");
+        }
+        graph.layers.clear();
+        for (level, &nodes) in schema.nodes.iter().enumerate() {
+            let degree = if level == 0 { 2 * parameters.m } else { parameters.m };
+            let mut layer = Layer::new(degree);
+            layer.links = load_matrix(container, &format!("links.{level}"), degree, nodes)?;
+            if level > 0 {
+                let name = format!("places.{level}");
+                layer.places = load_matrix(container, &name, 2, nodes)?;
+                let below = schema.nodes[level - 1];
+                for node in 0..nodes as u32 {
+                    if layer.slot(node) as usize >= slots || layer.below(node) as usize >= below {
+                        return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
+                    }
+                }
+            }
+            graph.layers.push(layer);
+        }
+        graph.entry = schema.entry;
+        Ok(graph)
+    }
+}

@@ -1,0 +1,416 @@
+//! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
+//!
+//! [`graph`] is the data, [`walk`] the loop that everything spends its time in, [`build`] links new rows, [`search`] answers one
+//! query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](Index::optimize) builds it anew
+//! without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
+
+mod build;
+mod graph;
+mod search;
+mod walk;
+
+use super::intake::{Intake, Tabled, check_dim, check_room};
+use super::scan::Scan;
+use super::selection::Selection;
+use super::table::{Table, TableSchema};
+use super::topk::TopK;
+use super::{Hits, Index, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
+use crate::error::{Error, Result};
+use crate::runtime::{Call, Shared, Writer, map};
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::{Metric, Query, RowSource};
+use graph::{Graph, GraphSchema};
+use parking_lot::Mutex;
+use search::GraphSearch;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use walk::Scratch;
+
+/// How a graph is built and searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HnswParameters {
+    /// Links that a new row makes on each layer; a node of the base layer has at most twice as many.
+    pub m: usize,
+    /// The width of the beam that looks for the neighbours of a new row.
+    pub ef_construction: usize,
+    /// Decides the layers of each row.
+    pub seed: u64,
+}
+
+impl HnswParameters {
+    /// The parameters for this many rows: m 16, above 50,000 rows 32; ef_construction 200.
+    pub fn for_size(rows: usize) -> HnswParameters {
+        HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0 }
+    }
+
+    fn check(&self) -> Result<()> {
+        let range = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::InvalidArgument(format!("{name} must be between {low} and {high}, got {value}")))
+        };
+        range("m", self.m, 2, 256)?;
+        range("ef_construction", self.ef_construction, 1, 1 << 16)
+    }
+}
+
+/// How many queries a thread answers under one guard.
+const QUERIES_PER_THREAD: usize = 8;
+
+/// The beam of a search that names none.
+const DEFAULT_EF: usize = 64;
+
+/// Approximate search through a graph over rows of f32.
+pub struct HnswIndex {
+    dim: usize,
+    metric: Metric,
+    max_bytes: Option<u64>,
+    parameters: HnswParameters,
+    ef_search: AtomicUsize,
+    state: Shared<State>,
+    scratches: Mutex<Vec<Scratch>>,
+}
+
+/// The rows, and the graph over their slots.
+pub(crate) struct State {
+    table: Table,
+    graph: Graph,
+}
+
+impl Tabled for State {
+    fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+}
+
+/// The `schema` section of the file.
+#[derive(Serialize, Deserialize)]
+struct Schema {
+    table: TableSchema,
+    parameters: HnswParameters,
+    ef_search: usize,
+    graph: GraphSchema,
+}
+
+impl HnswIndex {
+    /// The kind of its files.
+    pub(crate) const KIND: &'static str = "hnsw";
+
+    /// An empty index.
+    pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
+        options.check()?;
+        parameters.check()?;
+        let state = State { table: Table::new(options.dim, options.metric), graph: Graph::new(&parameters) };
+        Ok(HnswIndex::with_state(state, options.max_bytes, parameters, DEFAULT_EF))
+    }
+
+    fn with_state(state: State, max_bytes: Option<u64>, parameters: HnswParameters, ef_search: usize) -> HnswIndex {
+        HnswIndex {
+            dim: state.table.dim(),
+            metric: state.table.metric(),
+            max_bytes,
+            parameters,
+            ef_search: AtomicUsize::new(ef_search),
+            state: Shared::new(state),
+            scratches: Mutex::default(),
+        }
+    }
+
+    /// How the graph is built.
+    pub fn parameters(&self) -> HnswParameters {
+        self.parameters
+    }
+
+    /// The beam of a search that names none.
+    pub fn ef_search(&self) -> usize {
+        self.ef_search.load(Ordering::Relaxed)
+    }
+
+    /// Sets the beam of a search that names none.
+    pub fn set_ef_search(&self, ef: usize) -> Result<()> {
+        check_ef(ef)?;
+        self.ef_search.store(ef, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The index in a container.
+    pub(crate) fn from_container(container: &Container) -> Result<HnswIndex> {
+        let schema: Schema = super::file::read_schema(container)?;
+        let invalid = |error: Error| container.corrupt("schema", error.to_string());
+        schema.parameters.check().map_err(invalid)?;
+        check_ef(schema.ef_search).map_err(invalid)?;
+        let table = Table::load(container, &schema.table)?;
+        let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
+        Ok(HnswIndex::with_state(State { table, graph }, None, schema.parameters, schema.ef_search))
+    }
+
+    fn write(&self, state: &State, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        let schema = Schema {
+            table: state.table.schema(),
+            parameters: self.parameters,
+            ef_search: self.ef_search(),
+            graph: state.graph.schema(),
+        };
+        let schema = serde_json::to_vec(&schema)?;
+        writer.section("schema", |out| out.write_all(&schema))?;
+        state.table.save(writer)?;
+        state.graph.save(writer)
+    }
+
+    /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
+    /// is left.
+    fn put(&self, intake: &Intake, source: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
+        let stored = intake.stored();
+        let was_empty = {
+            let state = writer.read();
+            let row_bytes = state.table.row_bytes() + state.graph.row_bytes();
+            check_room(state.table.bytes() + state.graph.bytes(), stored * row_bytes, self.max_bytes)?;
+            state.table.live() == 0
+        };
+        writer.write().graph.try_reserve(stored)?;
+        let entries = intake.stage(writer, source, &[], call)?;
+        let linked = writer.read().table.prepare_map(&entries).and_then(|id_map| {
+            build::link(writer, &self.parameters, call)?;
+            Ok(id_map)
+        });
+        let mut state = writer.write();
+        match linked {
+            Ok(id_map) => {
+                state.table.publish(&entries, id_map);
+                Ok(())
+            }
+            Err(error) => {
+                let linked = state.graph.linked();
+                if was_empty {
+                    state.table.truncate(0);
+                    state.graph = Graph::new(&self.parameters);
+                } else {
+                    state.table.truncate(linked);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.state.read().table.is_mapped() { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// One query through the graph; `None` if that did not reach as many rows as there are.
+    fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
+        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
+        let (top, reached) = self.metric.run(GraphSearch {
+            state,
+            query,
+            k: search.k,
+            floor: search.floor(),
+            ef,
+            selection: search.selection,
+            scratch: &mut scratch,
+        });
+        self.scratches.lock().push(scratch);
+        (reached >= search.k.min(eligible(state, search))).then_some(top)
+    }
+
+    /// Some queries in one state of the index: through the graph where that is worth it, and where it is not, or has not
+    /// reached enough rows, by looking at all of them.
+    fn search_in(
+        &self,
+        state: &State,
+        queries: &[Query<'_>],
+        search: &Search<'_>,
+        ef: usize,
+        call: &Call<'_>,
+    ) -> Result<Vec<TopK>> {
+        let mut found = if search.exact || scan_is_cheaper(state, search, ef) {
+            vec![None; queries.len()]
+        } else {
+            let ef = widened(state, search, ef);
+            map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
+        };
+        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
+        if !left.is_empty() {
+            let scan = Scan { table: &state.table, selection: search.selection, k: search.k, floor: search.floor() };
+            let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
+            for (&i, top) in left.iter().zip(scan.run(&queries, call)?) {
+                found[i] = Some(top);
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The visible rows in a graph of their own.
+    fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
+        let table = writer.read().table.compacted()?;
+        let mut graph = Graph::new(&self.parameters);
+        graph.try_reserve(table.slots())?;
+        let fresh = Shared::new(State { table, graph });
+        build::link(&fresh.writer(call)?, &self.parameters, call)?;
+        Ok(fresh.into_inner())
+    }
+}
+
+/// How many rows a search may return.
+fn eligible(state: &State, search: &Search<'_>) -> usize {
+    search.selection.map_or(state.table.live(), Selection::count)
+}
+
+/// The beam that reaches as many eligible rows as `ef` would reach if all were.
+fn widened(state: &State, search: &Search<'_>, ef: usize) -> usize {
+    let slots = state.table.slots();
+    let eligible = eligible(state, search).max(1);
+    ef.saturating_mul(slots).div_ceil(eligible).min(slots).max(ef)
+}
+
+/// Whether scanning the eligible rows costs less than a walk whose beam is widened to find as many of them.
+fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
+    /// Distances that a walk computes for each place of its beam, a random read counted as several sequential ones.
+    const DISTANCES_PER_PLACE: usize = 40;
+    let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
+    eligible(state, search) <= walk
+}
+
+fn check_ef(ef: usize) -> Result<()> {
+    if ef == 0 {
+        return Err(Error::InvalidArgument("ef must be at least 1, got 0".to_owned()));
+    }
+    Ok(())
+}
+
+impl Index for HnswIndex {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn len(&self) -> usize {
+        self.state.read().table.live()
+    }
+
+    fn add(&self, rows: &dyn RowSource, ids: Option<&[i64]>, call: &Call<'_>) -> Result<Vec<i64>> {
+        self.writable()?;
+        let writer = self.state.writer(call)?;
+        check_dim(&writer.read().table, rows)?;
+        let intake = Intake::add(&writer.read().table, rows.rows(), ids)?;
+        self.put(&intake, rows, &writer, call)?;
+        Ok(intake.ids.into_iter().flatten().collect())
+    }
+
+    fn upsert(&self, ids: &[i64], rows: &dyn RowSource, call: &Call<'_>) -> Result<usize> {
+        self.writable()?;
+        let writer = self.state.writer(call)?;
+        check_dim(&writer.read().table, rows)?;
+        let intake = Intake::upsert(rows.rows(), ids)?;
+        self.put(&intake, rows, &writer, call)?;
+        Ok(intake.stored())
+    }
+
+    fn delete(&self, ids: &[i64], call: &Call<'_>) -> Result<usize> {
+        self.writable()?;
+        let writer = self.state.writer(call)?;
+        let freed = writer.write().table.remove(ids);
+        Ok(freed.len())
+    }
+
+    fn get(&self, ids: &[i64]) -> Result<Vec<f32>> {
+        get_rows(&self.state.read().table, ids)
+    }
+
+    fn contains(&self, id: i64) -> bool {
+        self.state.read().table.slot_of(id).is_some()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.state.read().table.sorted_ids()
+    }
+
+    fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
+        let ef = search.ef.unwrap_or_else(|| self.ef_search());
+        check_ef(ef)?;
+        let batch = read_queries(self.dim, self.metric, queries)?;
+        let queries = batch.queries();
+        let mut found = Vec::with_capacity(queries.len());
+        // About a millisecond of work under each guard, unless a selection ties the search to one state or it scans anyway.
+        let whole = search.selection.is_some() || search.exact;
+        let per_guard = if whole { queries.len().max(1) } else { QUERIES_PER_THREAD * call.threads() };
+        for queries in queries.chunks(per_guard) {
+            let state = self.state.read();
+            if let Some(selection) = search.selection {
+                selection.check(state.table.version())?;
+            }
+            let tops = self.search_in(&state, queries, search, ef, call)?;
+            found.extend(tops.into_iter().map(TopK::into_sorted));
+        }
+        Hits::collect(search.k, found)
+    }
+
+    fn range_search(
+        &self,
+        queries: &dyn RowSource,
+        radius: f64,
+        selection: Option<&Selection>,
+        call: &Call<'_>,
+    ) -> Result<RangeHits> {
+        let queries = read_queries(self.dim, self.metric, queries)?;
+        scan_range(&self.state.read().table, &queries, radius, selection, call)
+    }
+
+    fn select_ids(&self, ids: &[i64]) -> Selection {
+        self.state.read().table.select_ids(ids)
+    }
+
+    fn select_mask(&self, mask: &[bool]) -> Result<Selection> {
+        self.state.read().table.select_mask(mask)
+    }
+
+    fn optimize(&self, call: &Call<'_>) -> Result<()> {
+        self.writable()?;
+        let writer = self.state.writer(call)?;
+        if writer.read().table.all_live() {
+            return Ok(());
+        }
+        let rebuilt = self.rebuild(&writer, call)?;
+        *writer.write() = rebuilt;
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        let state = self.state.read();
+        Stats {
+            kind: HnswIndex::KIND,
+            rows: state.table.live(),
+            dead: state.table.slots() - state.table.live(),
+            bytes: state.table.bytes() + state.graph.bytes(),
+            graph_bytes: state.graph.bytes(),
+            layers: if state.graph.entry().is_some() { state.graph.layers().len() } else { 0 },
+            mapped: state.table.is_mapped(),
+        }
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let state = self.state.read();
+        ContainerWriter::save(path, HnswIndex::KIND, |writer| self.write(&state, writer))
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let state = self.state.read();
+        let written = ContainerWriter::to_bytes(HnswIndex::KIND, |writer| self.write(&state, writer));
+        written.map_err(|error| Error::io(Path::new("<bytes>"), error))
+    }
+
+    fn copy(&self, _call: &Call<'_>) -> Result<Box<dyn Index>> {
+        let state = self.state.read();
+        let copy = State { table: state.table.try_clone()?, graph: state.graph.try_clone()? };
+        Ok(Box::new(HnswIndex::with_state(copy, self.max_bytes, self.parameters, self.ef_search())))
+    }
+}

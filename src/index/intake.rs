@@ -1,0 +1,155 @@
+//! How rows get into a table: read and checked once, stored in hidden slots, made visible together.
+
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::runtime::{Call, Writer};
+use crate::vectors::{RowSource, read_checked};
+use hashbrown::HashMap;
+
+/// Anything that is built on a table.
+pub(crate) trait Tabled {
+    fn table(&self) -> &Table;
+    fn table_mut(&mut self) -> &mut Table;
+}
+
+impl Tabled for Table {
+    fn table(&self) -> &Table {
+        self
+    }
+
+    fn table_mut(&mut self) -> &mut Table {
+        self
+    }
+}
+
+/// Rows are copied in under the lock in pieces of about this size: a tenth of a millisecond.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Where the rows of one write go: for each row of the source its id, and `None` for rows that a later one replaces.
+pub(crate) struct Intake {
+    pub(crate) ids: Vec<Option<i64>>,
+}
+
+impl Intake {
+    /// New ids for `rows` rows: `given`, or the next ones.
+    pub(crate) fn add(table: &Table, rows: usize, given: Option<&[i64]>) -> Result<Intake> {
+        let Some(given) = given else {
+            let last = table.next_id().checked_add(rows as i64);
+            let Some(last) = last.filter(|&last| rows == 0 || last > 0) else {
+                return Err(Error::InvalidArgument("no ids are left after 2**63 - 1; give ids yourself".to_owned()));
+            };
+            return Ok(Intake { ids: (last - rows as i64..last).map(Some).collect() });
+        };
+        check_ids(rows, given)?;
+        let mut seen = hashbrown::HashSet::with_capacity(given.len());
+        for &id in given {
+            if table.slot_of(id).is_some() || !seen.insert(id) {
+                return Err(Error::DuplicateId(id));
+            }
+        }
+        Ok(Intake { ids: given.iter().copied().map(Some).collect() })
+    }
+
+    /// These ids, new or not; the last row of an id wins.
+    pub(crate) fn upsert(rows: usize, given: &[i64]) -> Result<Intake> {
+        check_ids(rows, given)?;
+        let last: HashMap<i64, usize> = given.iter().enumerate().map(|(row, &id)| (id, row)).collect();
+        let wins = |(row, &id): (usize, &i64)| (last.get(&id) == Some(&row)).then_some(id);
+        Ok(Intake { ids: given.iter().enumerate().map(wins).collect() })
+    }
+
+    /// How many rows will be stored.
+    pub(crate) fn stored(&self) -> usize {
+        self.ids.iter().flatten().count()
+    }
+
+    /// Copies the rows that are to be stored into hidden slots, those of `free` first, and checks them all. Returns slot and id of
+    /// each. On an error the table is as it was.
+    pub(crate) fn stage<T: Tabled>(
+        &self,
+        writer: &Writer<'_, T>,
+        source: &dyn RowSource,
+        free: &[u32],
+        call: &Call<'_>,
+    ) -> Result<Vec<(u32, i64)>> {
+        let (width, before) = {
+            let state = writer.read();
+            (state.table().width(), state.table().slots())
+        };
+        let appended = self.stored().saturating_sub(free.len());
+        writer.write().table_mut().try_reserve(appended)?;
+        let result = self.copy_rows(writer, source, free, before, width, call);
+        if result.is_err() {
+            writer.write().table_mut().truncate(before);
+        }
+        result
+    }
+
+    fn copy_rows<T: Tabled>(
+        &self,
+        writer: &Writer<'_, T>,
+        source: &dyn RowSource,
+        free: &[u32],
+        before: usize,
+        width: usize,
+        call: &Call<'_>,
+    ) -> Result<Vec<(u32, i64)>> {
+        let dim = source.dim();
+        let rows_per_piece = (PIECE_BYTES / (width * size_of::<f32>())).max(1);
+        let mut piece = vec![0.0; rows_per_piece.min(self.ids.len()) * dim];
+        let mut slots = free.iter().copied().chain(before as u32..);
+        let mut entries = Vec::with_capacity(self.stored());
+        let mut staged = Vec::with_capacity(rows_per_piece);
+        for (start, ids) in (0..).step_by(rows_per_piece).zip(self.ids.chunks(rows_per_piece)) {
+            call.check()?;
+            staged.clear();
+            for ((row, id), values) in (start..).zip(ids).zip(piece.chunks_exact_mut(dim)) {
+                let squared_norm = read_checked(source, row, values)?;
+                if let (Some(id), Some(slot)) = (id, id.and_then(|_| slots.next())) {
+                    staged.push((row - start, slot, squared_norm));
+                    entries.push((slot, *id));
+                }
+            }
+            let mut state = writer.write();
+            for &(row, slot, squared_norm) in &staged {
+                let values = &piece[row * dim..][..dim];
+                if (slot as usize) < before {
+                    state.table_mut().overwrite_hidden(slot as usize, values, squared_norm);
+                } else {
+                    state.table_mut().push_hidden(values, squared_norm);
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn check_ids(rows: usize, ids: &[i64]) -> Result<()> {
+    if ids.len() != rows {
+        return Err(Error::IdCount { rows, ids: ids.len() });
+    }
+    match ids.iter().position(|&id| id < 0) {
+        Some(position) => Err(Error::IdRange { id: ids[position], position }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what would grow an index of `bytes` bytes by `additional` beyond its limit, or a source of another dimension.
+pub(crate) fn check_room(bytes: usize, additional: usize, max_bytes: Option<u64>) -> Result<()> {
+    let needed = bytes as u64 + additional as u64;
+    match max_bytes {
+        Some(max) if needed > max => {
+            let limit = format!("and max_bytes is {max}");
+            Err(Error::Capacity { what: "the index with these rows", needed, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses rows of another dimension.
+pub(crate) fn check_dim(table: &Table, source: &dyn RowSource) -> Result<()> {
+    if source.dim() == table.dim() {
+        return Ok(());
+    }
+    Err(Error::Dimension { expected: table.dim(), given: source.dim() })
+}

@@ -1,0 +1,330 @@
+//! Looking at every row: exact answers.
+//!
+//! A fast f32 kernel computes each row's *scan value*; a row whose value is not below the limit of the query (the scan form of
+//! the k-th canonical score so far, rounding errors included) is scored canonically and enters the k best if it belongs there. No
+//! row that belongs to the answer can be passed over, so ids and scores are those of the definition, bit for bit.
+//!
+//! The work is cut into tasks: a *group* of queries against a *chunk* of rows, each a few milliseconds. Queries of a group
+//! are packed into panels, so that a row, once read, meets all of them; a lone query meets the rows one by one.
+
+use super::selection::{Bits, Selection};
+use super::table::Table;
+use super::topk::TopK;
+use crate::error::Result;
+use crate::kernel::{PANEL_ROWS, dot, pack_queries, panel};
+use crate::runtime::{Call, for_each};
+use crate::simd::{Operation, Simd, prefetch};
+use crate::vectors::{Query, Space, Task};
+use parking_lot::Mutex;
+use std::ops::Range;
+
+/// Fewer queries than this are compared one by one: a panel would be mostly empty.
+const PANEL_MIN: usize = 4;
+/// The panels of a group.
+const GROUP_PANELS: usize = 8;
+/// The most multiply-adds of a task.
+const TASK_WORK: usize = 200_000_000;
+/// The most bytes of rows that a task reads.
+const TASK_BYTES: usize = 4 << 20;
+/// The rows that all panels of a group pass over before the next are read; they should fit the second-level cache.
+const TILE_BYTES: usize = 192 << 10;
+
+/// What to look for, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Scan<'a> {
+    pub(crate) table: &'a Table,
+    /// Which of the visible rows; `None`: all.
+    pub(crate) selection: Option<&'a Selection>,
+    pub(crate) k: usize,
+    /// The smallest score that is wanted.
+    pub(crate) floor: f32,
+}
+
+impl Scan<'_> {
+    /// The best rows for each query.
+    pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        self.table.metric().run(Prepare { scan: *self, queries, call })
+    }
+
+    /// The slots of `range` that are visible and selected, appended to `slots`.
+    fn candidates(&self, range: Range<usize>, slots: &mut Vec<u32>) {
+        slots.clear();
+        let selected = self.selection.map(Selection::bits);
+        for word in range.start / 64..range.end.div_ceil(64) {
+            let mut left = self.table.live_word(word) & selected.map_or(u64::MAX, |bits: &Bits| bits.word(word));
+            while left != 0 {
+                slots.push((word * 64) as u32 + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+    }
+}
+
+/// Picks the shape of the work once the instruction set is known.
+struct Prepare<'a, 'q> {
+    scan: Scan<'a>,
+    queries: &'a [Query<'q>],
+    call: &'a Call<'a>,
+}
+
+impl Task for Prepare<'_, '_> {
+    type Output = Result<Vec<TopK>>;
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, _simd: S, _space: M) -> Result<Vec<TopK>> {
+        let lanes = if self.queries.len() <= S::LANES { S::LANES } else { 2 * S::LANES };
+        let group = if self.queries.len() < PANEL_MIN { 1 } else { lanes * GROUP_PANELS };
+        let mut results = Vec::with_capacity(self.queries.len());
+        let plan = Plan::new(&self.scan, self.queries.len().min(group));
+        let groups: Vec<Group<'_>> =
+            self.queries.chunks(group).map(|queries| Group::new(queries, lanes, group > 1, &self.scan)).collect();
+        for_each(self.call, groups.len() * plan.chunks, |task| {
+            let group = &groups[task / plan.chunks];
+            let step = Step { scan: self.scan, group, range: plan.range(task % plan.chunks) };
+            self.scan.table.metric().run(step);
+        })?;
+        for group in groups {
+            results.extend(group.finish());
+        }
+        Ok(results)
+    }
+}
+
+/// How the rows are cut into chunks.
+struct Plan {
+    slots: usize,
+    chunk: usize,
+    chunks: usize,
+}
+
+impl Plan {
+    fn new(scan: &Scan<'_>, queries: usize) -> Plan {
+        let width = scan.table.width();
+        let by_work = TASK_WORK / (width * queries.max(1));
+        let chunk = by_work.min(TASK_BYTES / (width * size_of::<f32>())).max(64).next_multiple_of(64);
+        let slots = scan.table.slots();
+        Plan { slots, chunk, chunks: slots.div_ceil(chunk) }
+    }
+
+    fn range(&self, chunk: usize) -> Range<usize> {
+        let start = chunk * self.chunk;
+        start..(start + self.chunk).min(self.slots)
+    }
+}
+
+/// Some queries, and the best rows found for them so far.
+struct Group<'a> {
+    queries: &'a [Query<'a>],
+    /// Queries a panel.
+    lanes: usize,
+    /// The panels, one after another; empty for a lone query.
+    packed: Vec<f32>,
+    gamma: f64,
+    /// Sets of results, one TopK a query. A task takes a set, or makes one, and puts it back.
+    found: Mutex<Vec<Vec<TopK>>>,
+    fresh: TopK,
+}
+
+impl<'a> Group<'a> {
+    fn new(queries: &'a [Query<'a>], lanes: usize, panels: bool, scan: &Scan<'_>) -> Group<'a> {
+        let width = scan.table.width();
+        let mut packed = Vec::new();
+        if panels {
+            packed = vec![0.0; queries.len().div_ceil(lanes) * lanes * width];
+            for (queries, packed) in queries.chunks(lanes).zip(packed.chunks_exact_mut(lanes * width)) {
+                pack_queries(queries.iter().map(|query| query.values), lanes, packed);
+            }
+        }
+        let gamma = crate::vectors::gamma(scan.table.dim());
+        let fresh = TopK::new(scan.k, scan.floor);
+        Group { queries, lanes, packed, gamma, found: Mutex::default(), fresh }
+    }
+
+    fn take(&self) -> Vec<TopK> {
+        self.found.lock().pop().unwrap_or_else(|| vec![self.fresh.clone(); self.queries.len()])
+    }
+
+    fn finish(self) -> Vec<TopK> {
+        let mut results = vec![self.fresh; self.queries.len()];
+        for set in self.found.into_inner() {
+            for (result, part) in results.iter_mut().zip(set) {
+                result.merge(part);
+            }
+        }
+        results
+    }
+}
+
+/// One task: a group against a chunk of rows.
+struct Step<'a> {
+    scan: Scan<'a>,
+    group: &'a Group<'a>,
+    range: Range<usize>,
+}
+
+impl Task for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, simd: S, space: M) {
+        let mut results = self.group.take();
+        let mut slots = Vec::new();
+        if self.group.packed.is_empty() {
+            self.scan.candidates(self.range.clone(), &mut slots);
+            for (query, result) in self.group.queries.iter().zip(&mut results) {
+                self.one_query(simd, space, query, &slots, result);
+            }
+        } else {
+            self.panels(simd, space, &mut slots, &mut results);
+        }
+        self.group.found.lock().push(results);
+    }
+}
+
+impl Step<'_> {
+    #[inline(always)]
+    fn one_query<S: Simd, M: Space>(
+        &self,
+        simd: S,
+        space: M,
+        query: &Query<'_>,
+        slots: &[u32],
+        result: &mut TopK,
+    ) {
+        let (table, gamma) = (self.scan.table, self.group.gamma);
+        let weight = space.scan_weight(query, gamma);
+        let mut limit = space.scan_limit(query, result.limit(), gamma);
+        for (at, &slot) in slots.iter().enumerate() {
+            let slot = slot as usize;
+            // SAFETY: candidates are slots of the table.
+            let (row, term) = unsafe { (table.rows().row_unchecked(slot), *table.terms().address_unchecked(slot)) };
+            if let Some(&ahead) = slots.get(at + 8) {
+                // SAFETY: as above.
+                prefetch(unsafe { table.rows().address_unchecked(ahead as usize) });
+            }
+            let (scale, offset) = space.scan_row(term, gamma);
+            let value = dot(simd, query.values, row) * scale + offset * weight;
+            if value < limit {
+                continue;
+            }
+            if result.push(space.score(query, row), table.id(slot)) {
+                limit = space.scan_limit(query, result.limit(), gamma);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn panels<S: Simd, M: Space>(&self, simd: S, space: M, slots: &mut Vec<u32>, results: &mut [TopK]) {
+        let (table, group) = (self.scan.table, self.group);
+        let tile = (TILE_BYTES / (table.width() * size_of::<f32>())).max(64).next_multiple_of(64);
+        let mut limits = Vec::with_capacity(group.packed.len() / table.width());
+        let mut weights = Vec::with_capacity(limits.capacity());
+        for (query, result) in group.queries.iter().zip(&*results) {
+            limits.push(space.scan_limit(query, result.limit(), group.gamma));
+            weights.push(space.scan_weight(query, group.gamma));
+        }
+        // Lanes without a query: nothing reaches their limit.
+        limits.resize(limits.capacity(), f32::INFINITY);
+        weights.resize(weights.capacity(), 0.0);
+        let mut start = self.range.start;
+        while start < self.range.end {
+            let end = (start + tile).min(self.range.end);
+            self.scan.candidates(start..end, slots);
+            for panel in 0..group.queries.len().div_ceil(group.lanes) {
+                let first = panel * group.lanes;
+                let mut lanes = Lanes {
+                    packed: &group.packed[first * table.width()..][..group.lanes * table.width()],
+                    queries: &group.queries[first..],
+                    limits: &mut limits[first..first + group.lanes],
+                    weights: &weights[first..first + group.lanes],
+                    results: &mut results[first..],
+                };
+                if group.lanes == S::LANES {
+                    self.one_panel::<S, M, 1>(simd, space, slots, &mut lanes);
+                } else {
+                    self.one_panel::<S, M, 2>(simd, space, slots, &mut lanes);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// All rows of a tile against one panel of `W * LANES` queries.
+    #[inline(always)]
+    fn one_panel<S: Simd, M: Space, const W: usize>(
+        &self,
+        simd: S,
+        space: M,
+        slots: &[u32],
+        lanes: &mut Lanes<'_>,
+    ) {
+        let (table, gamma) = (self.scan.table, self.group.gamma);
+        for rows in slots.chunks(PANEL_ROWS) {
+            // The last chunk repeats its last row; what comes of the repetition is not looked at.
+            let slot = |i: usize| rows[i.min(rows.len() - 1)] as usize;
+            // SAFETY: candidates are slots of the table.
+            let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { table.rows().address_unchecked(slot(i)) });
+            // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
+            let products = unsafe { panel::<S, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
+            for (i, products) in products.iter().enumerate().take(rows.len()) {
+                // SAFETY: candidates are slots of the table.
+                let term = unsafe { *table.terms().address_unchecked(slot(i)) };
+                let (scale, offset) = space.scan_row(term, gamma);
+                let (scale, offset) = (simd.splat(scale), simd.splat(offset));
+                for (w, &product) in products.iter().enumerate() {
+                    // SAFETY: weights and limits hold W * LANES values.
+                    let (weight, limit) = unsafe {
+                        (
+                            simd.load(lanes.weights.as_ptr().add(w * S::LANES)),
+                            simd.load(lanes.limits.as_ptr().add(w * S::LANES)),
+                        )
+                    };
+                    let value = simd.mul_add(product, scale, simd.mul_add(offset, weight, simd.zero()));
+                    let passing = simd.not_below(value, limit);
+                    if passing != 0 {
+                        let first = w * S::LANES;
+                        simd.vectorize(Admit { step: self, space, slot: slot(i), passing, first, lanes });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Scores a row for the queries whose limit it has reached. An operation of its own: it is rare, and should be compiled once,
+/// for the instruction set, and not into every place that may need it.
+struct Admit<'a, 'q, M> {
+    step: &'a Step<'a>,
+    space: M,
+    slot: usize,
+    passing: u32,
+    first: usize,
+    lanes: &'a mut Lanes<'q>,
+}
+
+impl<M: Space> Operation for Admit<'_, '_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, _simd: S) {
+        let (table, gamma) = (self.step.scan.table, self.step.group.gamma);
+        while self.passing != 0 {
+            let lane = self.first + self.passing.trailing_zeros() as usize;
+            self.passing &= self.passing - 1;
+            let queries = self.lanes.queries;
+            let (Some(query), Some(result)) = (queries.get(lane), self.lanes.results.get_mut(lane)) else { break };
+            if result.push(self.space.score(query, table.rows().row(self.slot)), table.id(self.slot)) {
+                self.lanes.limits[lane] = self.space.scan_limit(query, result.limit(), gamma);
+            }
+        }
+    }
+}
+
+/// The queries of one panel.
+struct Lanes<'a> {
+    packed: &'a [f32],
+    queries: &'a [Query<'a>],
+    limits: &'a mut [f32],
+    weights: &'a [f32],
+    results: &'a mut [TopK],
+}

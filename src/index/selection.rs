@@ -1,0 +1,145 @@
+//! The one type that every filter becomes.
+//!
+//! Masks and id arrays, and later every metadata filter, compile to a dense bitset over slots, so that the search loops know a
+//! single question: is this bit set? A selection belongs to one state of one index: any change there makes it stale.
+
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bits by slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// `len` bits, all clear.
+    pub(crate) fn zeros(len: usize) -> Bits {
+        Bits { words: vec![0; len.div_ceil(64)] }
+    }
+
+    /// The bits in these words.
+    pub(crate) fn from_words(words: Vec<u64>) -> Bits {
+        Bits { words }
+    }
+
+    /// The 64 bits from `64 * word` on; zero beyond the end.
+    #[inline]
+    pub(crate) fn word(&self, word: usize) -> u64 {
+        self.words.get(word).copied().unwrap_or(0)
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Bit `i`; clear beyond the end.
+    #[inline]
+    pub(crate) fn get(&self, i: usize) -> bool {
+        self.word(i / 64) >> (i % 64) & 1 == 1
+    }
+
+    /// Sets bit `i`, growing as needed. Whether it was clear.
+    pub(crate) fn set(&mut self, i: usize) -> bool {
+        if i / 64 >= self.words.len() {
+            self.words.resize(i / 64 + 1, 0);
+        }
+        let was_clear = !self.get(i);
+        self.words[i / 64] |= 1 << (i % 64);
+        was_clear
+    }
+
+    /// Clears bit `i`. Whether it was set.
+    pub(crate) fn clear(&mut self, i: usize) -> bool {
+        let was_set = self.get(i);
+        if was_set {
+            self.words[i / 64] &= !(1 << (i % 64));
+        }
+        was_set
+    }
+
+    /// How many are set.
+    pub(crate) fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The positions that are set, ascending.
+    pub(crate) fn ones(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().enumerate().flat_map(|(at, &word)| {
+            std::iter::successors((word != 0).then_some(word), |&left| {
+                let left = left & (left - 1);
+                (left != 0).then_some(left)
+            })
+            .map(move |left| at * 64 + left.trailing_zeros() as usize)
+        })
+    }
+}
+
+/// Names one state of one index; no two states of any two indexes in a process share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version(u64);
+
+impl Version {
+    /// A name that has not been used.
+    pub(crate) fn next() -> Version {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Version(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Which rows of an index a search may return.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    bits: Bits,
+    count: usize,
+    version: Version,
+}
+
+impl Selection {
+    /// The rows in `bits`, in the state `version`.
+    pub(crate) fn new(bits: Bits, version: Version) -> Selection {
+        Selection { count: bits.count(), bits, version }
+    }
+
+    /// How many rows are selected.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The selected slots.
+    #[inline]
+    pub(crate) fn bits(&self) -> &Bits {
+        &self.bits
+    }
+
+    /// Fails unless the index is still in the state that this was compiled for.
+    pub(crate) fn check(&self, version: Version) -> Result<()> {
+        if self.version == version { Ok(()) } else { Err(Error::StaleSelection) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_what_was_set() {
+        let mut bits = Bits::zeros(10);
+        for i in [0, 9, 63, 64, 200] {
+            assert!(bits.set(i) && !bits.set(i));
+        }
+        assert!(bits.clear(63) && !bits.clear(63) && !bits.clear(100_000));
+        assert_eq!(bits.ones().collect::<Vec<_>>(), [0, 9, 64, 200]);
+        assert_eq!(bits.count(), 4);
+        assert!(bits.get(200) && !bits.get(201) && !bits.get(1 << 40));
+    }
+
+    #[test]
+    fn a_selection_is_stale_for_every_other_state() {
+        let (now, later) = (Version::next(), Version::next());
+        let selection = Selection::new(Bits::zeros(1), now);
+        assert!(selection.check(now).is_ok());
+        assert!(matches!(selection.check(later), Err(Error::StaleSelection)));
+    }
+}

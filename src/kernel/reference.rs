@@ -1,0 +1,16 @@
+//! The oracle: the definitions, in f64, one addition after another.
+
+/// `sum(a[i] * b[i])`.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+}
+
+/// `sum((a[i] - b[i])^2)`.
+pub(crate) fn squared_l2(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
+}
+
+/// The length of a vector.
+pub(crate) fn norm(a: &[f32]) -> f64 {
+    dot(a, a).sqrt()
+}

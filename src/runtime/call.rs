@@ -1,0 +1,84 @@
+//! What a caller brings along: how many threads, a way to be interrupted, a wish to see progress.
+
+use crate::error::{Error, Result};
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whoever waits for a long call. Both questions are asked on the calling thread only, at most every 20 ms.
+pub trait Caller {
+    /// Whether the call should stop as soon as it can; it then returns [`Error::Interrupted`].
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// Told from time to time that `done` of `total` rows are finished.
+    fn progress(&self, done: usize, total: usize) {
+        let _ = (done, total);
+    }
+}
+
+struct Nobody;
+
+impl Caller for Nobody {}
+
+/// The circumstances of one call.
+pub struct Call<'a> {
+    caller: &'a dyn Caller,
+    threads: usize,
+    asked: Cell<Option<Instant>>,
+    stopped: AtomicBool,
+}
+
+/// How long a caller may go unheard.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+impl<'a> Call<'a> {
+    /// A call for `caller`, on `threads` threads (`None`: all cores).
+    pub fn new(caller: &'a dyn Caller, threads: Option<NonZeroUsize>) -> Call<'a> {
+        let threads = threads.or_else(|| std::thread::available_parallelism().ok());
+        Call { caller, threads: threads.map_or(1, NonZeroUsize::get), asked: Cell::new(None), stopped: false.into() }
+    }
+
+    /// A call that nobody interrupts, on all cores.
+    pub fn uninterrupted() -> Call<'static> {
+        Call::new(&Nobody, None)
+    }
+
+    /// A call that nobody interrupts, on the calling thread alone.
+    pub fn single_threaded() -> Call<'static> {
+        Call::new(&Nobody, Some(NonZeroUsize::MIN))
+    }
+
+    /// How many threads may work.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Asks the caller, if it is time to, whether to go on.
+    pub(crate) fn check(&self) -> Result<()> {
+        // The first look only starts the clock: a short call never asks at all.
+        match self.asked.get() {
+            None => self.asked.set(Some(Instant::now())),
+            Some(asked) if asked.elapsed() >= PATIENCE => {
+                if self.caller.interrupted() {
+                    self.stopped.store(true, Ordering::Relaxed);
+                }
+                self.asked.set(Some(Instant::now()));
+            }
+            Some(_) => {}
+        }
+        if self.stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// The flag that tasks on other threads look at.
+    pub(crate) fn stop_flag(&self) -> &AtomicBool {
+        &self.stopped
+    }
+
+    /// Reports progress.
+    pub(crate) fn progress(&self, done: usize, total: usize) {
+        self.caller.progress(done, total);
+    }
+}

@@ -1,0 +1,57 @@
+//! `fork` copies one thread and every lock. A lock that another thread held at that moment would stay held for ever in
+//! the child, so whoever takes a lock of this crate first passes a gate, and a fork waits at that gate until nobody is
+//! inside: a few milliseconds, since locks are held no longer than that except by one long scan.
+//!
+//! The embedding program calls [`prepare`] before a fork and [`finish`] after it, in parent and child (Python:
+//! `os.register_at_fork`). The thread that calls [`prepare`] must not be inside a call of this crate.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+static FORKING: AtomicBool = AtomicBool::new(false);
+
+/// After this long a fork goes ahead all the same: a child with a held lock is better than a process that hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+const NAP: Duration = Duration::from_micros(100);
+
+/// Held by whoever holds a lock.
+pub(crate) struct Pass(());
+
+/// Enters the gate; waits while a fork is under way.
+#[inline]
+pub(crate) fn pass() -> Pass {
+    loop {
+        // Sequentially consistent on both sides: either we see FORKING, or `prepare` sees us.
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        if !FORKING.load(Ordering::SeqCst) {
+            return Pass(());
+        }
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        std::thread::sleep(NAP);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        // A child starts at zero, whatever the parent's other threads held when a fork ran out of patience.
+        let _ = INSIDE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |inside| inside.checked_sub(1));
+    }
+}
+
+/// Closes the gate and waits until nobody is inside.
+pub fn prepare() {
+    FORKING.store(true, Ordering::SeqCst);
+    let start = Instant::now();
+    while INSIDE.load(Ordering::SeqCst) > 0 && start.elapsed() < LIMIT {
+        std::thread::sleep(NAP);
+    }
+}
+
+/// Opens the gate again, in the parent (`in_child` false) and in the child (`in_child` true).
+pub fn finish(in_child: bool) {
+    if in_child {
+        INSIDE.store(0, Ordering::SeqCst);
+    }
+    FORKING.store(false, Ordering::SeqCst);
+}

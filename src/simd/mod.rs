@@ -1,0 +1,173 @@
+//! What the processor can do, asked once and then compiled in.
+//!
+//! An algorithm is written once, generic over [`Simd`]: a small set of operations on one vector register. A value of a
+//! type that implements it is a *token*: it can only be had from [`Level::detect`], so whoever holds one knows that the
+//! processor has those instructions. [`dispatch`] picks the token at the very top (once for a whole search, never for a
+//! single distance) and enters a `#[target_feature]` function; everything below is `#[inline(always)]`, so the whole
+//! loop is compiled for that instruction set. What is not inlined would silently lose it, which is why closures have no
+//! place in a hot loop here.
+
+use std::sync::OnceLock;
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use portable::Portable;
+
+/// One instruction set: operations on a register of [`LANES`](Simd::LANES) f32 values.
+///
+/// Loads take raw pointers because rows are read in unrolled loops whose bounds are known outside them.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A register of f32 values.
+    type F32: Copy;
+    /// How many values it holds.
+    const LANES: usize;
+
+    /// A register of zeros.
+    fn zero(self) -> Self::F32;
+    /// A register that repeats `value`.
+    fn splat(self, value: f32) -> Self::F32;
+    /// Reads `LANES` values, at any alignment.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` values.
+    unsafe fn load(self, from: *const f32) -> Self::F32;
+    /// Reads `count < LANES` values; the other lanes are zero.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `count` values, and `count <= LANES`.
+    unsafe fn load_partial(self, from: *const f32, count: usize) -> Self::F32;
+    /// Writes `LANES` values, at any alignment.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `LANES` values.
+    #[cfg(test)]
+    unsafe fn store(self, value: Self::F32, to: *mut f32);
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once where the processor can.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The sum of all lanes.
+    fn sum(self, a: Self::F32) -> f32;
+    /// Bit i is set unless `a[i] < b[i]`: a NaN on either side counts as "not below".
+    fn not_below(self, a: Self::F32, b: Self::F32) -> u32;
+
+    /// Runs `operation` compiled for this instruction set.
+    fn vectorize<O: Operation>(self, operation: O) -> O::Output;
+}
+
+/// Something to be compiled once for every instruction set. `run` and all that it calls must be `#[inline(always)]`.
+pub(crate) trait Operation {
+    /// What it computes.
+    type Output;
+    /// The work, with the token of the instruction set in hand.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The instruction sets, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Plain Rust, what every processor of the target has.
+    Portable,
+    /// AVX2 with FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Level {
+    /// All that this processor has, worst first.
+    pub(crate) fn available() -> Vec<Level> {
+        let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if avx2::Avx2::detect().is_some() {
+                levels.push(Level::Avx2);
+            }
+            if avx512::Avx512::detect().is_some() {
+                levels.push(Level::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if neon::Neon::detect().is_some() {
+            levels.push(Level::Neon);
+        }
+        levels
+    }
+
+    /// The best that this processor has; `NEARFIELD_SIMD` (`portable`, `avx2`, `avx512`, `neon`) caps it.
+    pub(crate) fn detect() -> Level {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let wanted = std::env::var("NEARFIELD_SIMD").unwrap_or_default();
+            let available = Level::available();
+            let named = available.iter().find(|level| level.name() == wanted);
+            *named.or(available.last()).unwrap_or(&Level::Portable)
+        })
+    }
+
+    /// Its name, as `NEARFIELD_SIMD` takes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+        }
+    }
+}
+
+/// Runs `operation` on the best instruction set of this processor.
+pub(crate) fn dispatch<O: Operation>(operation: O) -> O::Output {
+    dispatch_at(Level::detect(), operation)
+}
+
+/// Runs `operation` at `level`; the portable path stands in where the processor lacks it.
+pub(crate) fn dispatch_at<O: Operation>(level: Level, operation: O) -> O::Output {
+    match level {
+        Level::Portable => Portable.vectorize(operation),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => match avx2::Avx2::detect() {
+            Some(simd) => simd.vectorize(operation),
+            None => Portable.vectorize(operation),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => match avx512::Avx512::detect() {
+            Some(simd) => simd.vectorize(operation),
+            None => Portable.vectorize(operation),
+        },
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => match neon::Neon::detect() {
+            Some(simd) => simd.vectorize(operation),
+            None => Portable.vectorize(operation),
+        },
+    }
+}
+
+/// Asks the memory system for the cache line at `address`, without waiting. Any address is allowed.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address; SSE is part of x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -1,0 +1,90 @@
+//! The path that every processor has: eight lanes of plain Rust, which the compiler turns into what the target offers.
+
+use super::{Operation, Simd};
+
+/// The token of the portable path. Nothing needs to be proven to hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    type F32 = [f32; 8];
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn zero(self) -> Self::F32 {
+        [0.0; 8]
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F32 {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values; arrays of f32 need no more than their alignment,
+        // and `read_unaligned` not even that.
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, count: usize) -> Self::F32 {
+        let mut lanes = [0.0; 8];
+        for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller vouches for `count` readable values.
+            *lane = unsafe { from.add(i).read_unaligned() };
+        }
+        lanes
+    }
+
+    #[cfg(test)]
+    #[inline(always)]
+    unsafe fn store(self, value: Self::F32, to: *mut f32) {
+        // SAFETY: the caller vouches for eight writable values.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn add(self, mut a: Self::F32, b: Self::F32) -> Self::F32 {
+        for i in 0..8 {
+            a[i] += b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn sub(self, mut a: Self::F32, b: Self::F32) -> Self::F32 {
+        for i in 0..8 {
+            a[i] -= b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, mut c: Self::F32) -> Self::F32 {
+        // Two roundings: a fused one would be a call into libm on targets without the instruction.
+        for i in 0..8 {
+            c[i] += a[i] * b[i];
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn sum(self, a: Self::F32) -> f32 {
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+
+    #[inline(always)]
+    fn not_below(self, a: Self::F32, b: Self::F32) -> u32 {
+        let mut mask = 0;
+        for i in 0..8 {
+            mask |= u32::from(!matches!(a[i].partial_cmp(&b[i]), Some(std::cmp::Ordering::Less))) << i;
+        }
+        mask
+    }
+
+    #[inline(always)]
+    fn vectorize<O: Operation>(self, operation: O) -> O::Output {
+        operation.run(self)
+    }
+}

@@ -1,0 +1,460 @@
+//! The one file frame: a header page, then named sections, every byte under a checksum.
+//!
+//! ```text
+//! page 0      magic, format, kind, length, the table of sections, a checksum of all that
+//! page 1..    section after section, each starting on a 4 KiB page and padded with zeros to the next
+//! ```
+//!
+//! The table must describe the file exactly: sections in order, without gaps or overlaps, up to the last byte. So a
+//! truncated, extended or foreign file is recognised before anything in it is believed. FORMAT.md has every byte.
+//!
+//! A container is *read* (each section is copied out and its checksum verified on the way) or *mapped* (nothing is read but
+//! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds).
+
+use super::vfs::{self, Output};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable};
+use memmap2::Mmap;
+use std::fs::File;
+use std::io::{self, Read, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
+
+/// The version of every file kind. 0: may still change from one release to the next.
+pub(crate) const FORMAT: u32 = 0;
+
+/// Sections start on page boundaries, so that they can be mapped.
+const PAGE: usize = 4096;
+const MAGIC: [u8; 8] = *b"\x89NEARF\r\n";
+const MAX_SECTIONS: usize = 84;
+
+/// One row of the table of sections.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct SectionRecord {
+    name: [u8; 16],
+    offset: u64,
+    length: u64,
+    /// XXH3-128 of the section and the zeros up to the next page.
+    checksum: [u8; 16],
+}
+
+/// Page 0.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct HeaderRecord {
+    magic: [u8; 8],
+    format: u32,
+    sections: u32,
+    kind: [u8; 16],
+    length: u64,
+    reserved: [u8; 8],
+    table: [SectionRecord; MAX_SECTIONS],
+    /// XXH3-128 of everything before it.
+    checksum: [u8; 16],
+}
+
+const _: () = assert!(size_of::<HeaderRecord>() == PAGE);
+
+impl HeaderRecord {
+    fn digest(&self) -> [u8; 16] {
+        let bytes = bytemuck::bytes_of(self);
+        xxh3_128(&bytes[..PAGE - 16]).to_le_bytes()
+    }
+}
+
+fn padded(length: u64) -> Option<u64> {
+    length.checked_next_multiple_of(PAGE as u64)
+}
+
+fn fixed_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes
+}
+
+fn shown_name(name: &[u8; 16]) -> String {
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(16);
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+/// Writes a container, section by section.
+pub(crate) struct ContainerWriter<'a> {
+    output: &'a mut dyn Output,
+    header: Box<HeaderRecord>,
+    position: u64,
+}
+
+/// Writes to the file and into the checksum.
+struct Hashed<'a> {
+    output: &'a mut dyn Output,
+    hash: Xxh3Default,
+    length: u64,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+impl<'a> ContainerWriter<'a> {
+    /// Writes the container that `body` fills to `path`: whole or not at all, and durable when this returns.
+    pub(crate) fn save(
+        path: &Path,
+        kind: &str,
+        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
+    ) -> Result<()> {
+        vfs::replace(path, |output| ContainerWriter::write(output, kind, body))
+    }
+
+    /// The bytes of the file that [`save`](Self::save) would write.
+    pub(crate) fn to_bytes(
+        kind: &str,
+        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
+    ) -> io::Result<Vec<u8>> {
+        let mut output = io::Cursor::new(Vec::new());
+        ContainerWriter::write(&mut output, kind, body)?;
+        Ok(output.into_inner())
+    }
+
+    fn write(
+        output: &'a mut dyn Output,
+        kind: &str,
+        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut header = Box::new(HeaderRecord::zeroed());
+        header.magic = MAGIC;
+        header.format = FORMAT;
+        header.kind = fixed_name(kind);
+        output.write_all(&[0; PAGE])?;
+        let mut writer = ContainerWriter { output, header, position: PAGE as u64 };
+        body(&mut writer)?;
+        writer.finish()
+    }
+
+    /// Writes one section: what `body` writes, then zeros up to the next page. At most 84, with names of at most 16 bytes.
+    pub(crate) fn section(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut hashed = Hashed { output: self.output, hash: Xxh3Default::new(), length: 0 };
+        body(&mut hashed)?;
+        let length = hashed.length;
+        let padding = length.next_multiple_of(PAGE as u64) - length;
+        hashed.write_all(&[0; PAGE][..padding as usize])?;
+        let checksum = hashed.hash.digest128().to_le_bytes();
+        let record = SectionRecord { name: fixed_name(name), offset: self.position, length, checksum };
+        self.header.table[self.header.sections as usize] = record;
+        self.header.sections += 1;
+        self.position += length + padding;
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.header.length = self.position;
+        self.header.checksum = self.header.digest();
+        self.output.seek(SeekFrom::Start(0))?;
+        self.output.write_all(bytemuck::bytes_of(&*self.header))
+    }
+}
+
+/// Where the bytes of a container are.
+enum Source {
+    File(File),
+    Map(Arc<Mmap>),
+    Bytes(Vec<u8>),
+}
+
+/// A container, opened for reading.
+pub(crate) struct Container {
+    path: PathBuf,
+    source: Source,
+    header: Box<HeaderRecord>,
+}
+
+/// The bytes of one section of a mapped container; keeps the mapping alive.
+#[derive(Clone)]
+pub(crate) struct Section {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Section {
+    fn as_ref(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+}
+
+impl Container {
+    /// Opens the container at `path`, mapped or to be read.
+    pub(crate) fn open(path: &Path, mapped: bool) -> Result<Container> {
+        let file = vfs::open(path)?;
+        let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
+        let source = if mapped && length > 0 {
+            Source::Map(Arc::new(vfs::map(path, &file)?))
+        } else {
+            Source::File(file)
+        };
+        Container::with_source(path.to_owned(), source, length)
+    }
+
+    /// The container in `bytes`.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Container> {
+        let length = bytes.len() as u64;
+        Container::with_source(PathBuf::from("<bytes>"), Source::Bytes(bytes), length)
+    }
+
+    fn with_source(path: PathBuf, source: Source, length: u64) -> Result<Container> {
+        let mut container = Container { path, source, header: Box::new(HeaderRecord::zeroed()) };
+        if length < PAGE as u64 {
+            return Err(container.corrupt("header", format!("not a Nearfield file: it has {length} bytes")));
+        }
+        let mut header = Box::new(HeaderRecord::zeroed());
+        container.read_at(bytemuck::bytes_of_mut(&mut *header), 0)?;
+        container.header = header;
+        container.validate(length)?;
+        Ok(container)
+    }
+
+    fn validate(&self, actual_length: u64) -> Result<()> {
+        let header = &self.header;
+        let corrupt = |what: String| Err(self.corrupt("header", what));
+        if header.magic != MAGIC {
+            return corrupt("not a Nearfield file: the first bytes are others".to_owned());
+        }
+        // The version comes first: another version may keep its checksum elsewhere.
+        if header.format != FORMAT {
+            let advice = if header.format > FORMAT { "install a newer nearfield" } else { "build the index again" };
+            let path = self.path.clone();
+            return Err(Error::FormatVersion { path, found: header.format, supported: FORMAT, advice });
+        }
+        if header.checksum != header.digest() {
+            return corrupt("its checksum does not match".to_owned());
+        }
+        if header.length != actual_length {
+            return corrupt(format!("the file has {actual_length} bytes, its header says {}", header.length));
+        }
+        let Some(table) = header.table.get(..header.sections as usize) else {
+            return corrupt(format!("{} sections are more than a file can have", header.sections));
+        };
+        let mut position = PAGE as u64;
+        for record in table {
+            let end = padded(record.length).and_then(|length| position.checked_add(length));
+            match end {
+                Some(end) if record.offset == position && end <= actual_length => position = end,
+                _ => return corrupt(format!("section {:?} does not lie where it must", shown_name(&record.name))),
+            }
+        }
+        if position != actual_length {
+            return corrupt(format!("the sections end at byte {position} of {actual_length}"));
+        }
+        Ok(())
+    }
+
+    /// What kind of file this is.
+    pub(crate) fn kind(&self) -> String {
+        shown_name(&self.header.kind)
+    }
+
+    /// Whether the container is mapped.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Map(_))
+    }
+
+    /// The length of a section in bytes.
+    pub(crate) fn length(&self, name: &str) -> Result<u64> {
+        self.record(name).map(|record| record.length)
+    }
+
+    /// A small section, read and verified.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let length = self.length(name)?;
+        let needed = usize::try_from(length).unwrap_or(usize::MAX);
+        bytes.try_reserve_exact(needed).map_err(|_| Error::out_of_memory("reading a section", needed))?;
+        self.read_with(name, |reader| reader.read_to_end(&mut bytes).map(drop))?;
+        Ok(bytes)
+    }
+
+    /// Hands a section to `take` as a stream, then verifies its checksum. `take` must read all of it.
+    pub(crate) fn read_with(&self, name: &str, take: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> Result<()> {
+        let record = *self.record(name)?;
+        let mut reader = SectionReader {
+            container: self,
+            hash: Xxh3Default::new(),
+            position: record.offset,
+            end: record.offset + record.length,
+        };
+        let io = |error| Error::io(&self.path, error);
+        take(&mut reader).map_err(io)?;
+        // The padding is under the checksum too.
+        reader.end = record.offset + record.length.next_multiple_of(PAGE as u64);
+        io::copy(&mut reader, &mut io::sink()).map_err(io)?;
+        if reader.hash.digest128().to_le_bytes() != record.checksum {
+            return Err(self.corrupt(name, "its checksum does not match"));
+        }
+        Ok(())
+    }
+
+    /// A section of a mapped container, unread and unverified; `None` if the container is not mapped.
+    pub(crate) fn mapped(&self, name: &str) -> Result<Option<Section>> {
+        let record = self.record(name)?;
+        let Source::Map(map) = &self.source else { return Ok(None) };
+        // `validate` has compared both ends with the length of the mapping, so they fit a usize.
+        let start = record.offset as usize;
+        Ok(Some(Section { map: Arc::clone(map), range: start..start + record.length as usize }))
+    }
+
+    /// The error for damage in `block`: the header or a section.
+    pub(crate) fn corrupt(&self, block: &str, what: impl Into<String>) -> Error {
+        Error::Corruption { path: self.path.clone(), block: block.to_owned(), what: what.into() }
+    }
+
+    fn record(&self, name: &str) -> Result<&SectionRecord> {
+        let wanted = fixed_name(name);
+        let mut table = self.header.table[..self.header.sections as usize].iter();
+        table
+            .find(|record| record.name == wanted)
+            .ok_or_else(|| self.corrupt("header", format!("section {name:?} is missing")))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.fill(buffer, offset).map_err(|error| Error::io(&self.path, error))
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let bytes = match &self.source {
+            Source::File(file) => return vfs::read_exact_at(file, buffer, offset),
+            Source::Map(map) => &map[..],
+            Source::Bytes(bytes) => &bytes[..],
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let part = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end));
+        buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// Reads a section, keeping its checksum.
+struct SectionReader<'a> {
+    container: &'a Container,
+    hash: Xxh3Default,
+    position: u64,
+    end: u64,
+}
+
+impl Read for SectionReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let count = buffer.len().min(left);
+        self.container.fill(&mut buffer[..count], self.position)?;
+        self.hash.update(&buffer[..count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        ContainerWriter::to_bytes("sample", |writer| {
+            writer.section("first", |out| out.write_all(b"hello"))?;
+            writer.section("empty", |_| Ok(()))?;
+            writer.section("last", |out| out.write_all(&[7; 5000]))
+        })
+        .expect("writing to memory")
+    }
+
+    fn read_all(bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let container = Container::from_bytes(bytes)?;
+        ["first", "empty", "last"].iter().map(|name| container.read(name)).collect()
+    }
+
+    #[test]
+    fn what_was_written_comes_back() {
+        let container = Container::from_bytes(sample()).expect("a whole file");
+        assert_eq!(container.kind(), "sample");
+        assert!(container.length("other").is_err());
+        assert_eq!(container.length("last").expect("there"), 5000);
+        let sections = read_all(sample()).expect("a whole file");
+        assert_eq!(sections, [b"hello".to_vec(), Vec::new(), vec![7; 5000]]);
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed() {
+        let whole = sample();
+        for position in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 0x10;
+            let error = read_all(bytes).expect_err(&format!("byte {position} was flipped"));
+            assert!(matches!(error, Error::Corruption { .. } | Error::FormatVersion { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_noticed_and_so_is_a_longer_file() {
+        let whole = sample();
+        for length in 0..whole.len() {
+            let error = Container::from_bytes(whole[..length].to_vec()).err().expect("cut short");
+            assert!(matches!(error, Error::Corruption { .. }), "{length}: {error}");
+        }
+        let mut longer = whole;
+        longer.extend([0; PAGE]);
+        assert!(Container::from_bytes(longer).is_err());
+    }
+
+    #[test]
+    fn tables_that_point_elsewhere_are_refused_even_with_a_valid_checksum() {
+        let forge = |change: fn(&mut HeaderRecord)| {
+            let mut bytes = sample();
+            let mut header: HeaderRecord = *bytemuck::from_bytes(&Aligned::of(&bytes).0);
+            change(&mut header);
+            header.checksum = header.digest();
+            bytes[..PAGE].copy_from_slice(bytemuck::bytes_of(&header));
+            Container::from_bytes(bytes).err().expect("a forged table")
+        };
+        let forgeries: [fn(&mut HeaderRecord); 6] = [
+            |header| header.table[0].offset += PAGE as u64,
+            |header| header.table[2].length = u64::MAX,
+            |header| header.table[2].length = u64::MAX - 5000,
+            |header| header.sections = 2,
+            |header| header.sections = 85,
+            |header| header.table[1].offset = 0,
+        ];
+        for change in forgeries {
+            assert!(matches!(forge(change), Error::Corruption { .. }));
+        }
+    }
+
+    #[repr(align(8))]
+    struct Aligned([u8; PAGE]);
+
+    impl Aligned {
+        fn of(bytes: &[u8]) -> Box<Aligned> {
+            let mut page = Box::new(Aligned([0; PAGE]));
+            page.0.copy_from_slice(&bytes[..PAGE]);
+            page
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = sample();
+        bytes[8] = 9;
+        let error = Container::from_bytes(bytes).err().expect("another version");
+        assert!(matches!(error, Error::FormatVersion { found: 9, supported: FORMAT, .. }), "{error}");
+    }
+}

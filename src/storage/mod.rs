@@ -1,0 +1,6 @@
+//! Bytes on disk: what a file looks like and how it gets there whole. Nothing here knows what a vector is.
+
+mod container;
+mod vfs;
+
+pub(crate) use container::{Container, ContainerWriter};

@@ -1,0 +1,360 @@
+//! Rows of one width, in memory that never moves.
+//!
+//! Everything an index keeps per row lies in one of these: vectors, links, ids. Rows are appended to blocks of up to 64 MiB, so
+//! growth copies nothing and allocates under no lock for longer than a mapping takes; the pages of a block become real
+//! when they are written, as huge pages where the system has them. A small matrix starts in a small block. A matrix may
+//! also *borrow* its rows from a mapped file; then it is read-only.
+
+use crate::error::{Error, Result};
+use bytemuck::Pod;
+use memmap2::MmapMut;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// The size at which small blocks end; also the size of a huge page.
+const SMALL_BYTES: usize = 2 << 20;
+/// The size of a large block, unless a single row needs more.
+const BLOCK_BYTES: usize = 64 << 20;
+
+/// A cache line: what rows are aligned to, if their width is a multiple of it.
+#[derive(Clone, Copy, bytemuck::Zeroable, Pod)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// The number of f32 that a row of `dim` values takes, so that every row starts on a cache line and no kernel has a rest.
+pub(crate) fn aligned_width(dim: usize) -> usize {
+    dim.next_multiple_of(16)
+}
+
+type Lender = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+enum Memory {
+    /// One block on the heap, growing by doubling.
+    Small(Vec<Line>),
+    /// Anonymous mappings, each of `block_rows` rows.
+    Blocks(Vec<MmapMut>),
+    /// Somebody else's bytes. Kept for its lifetime only.
+    Borrowed(#[expect(dead_code, reason = "keeps the mapping alive")] Lender),
+}
+
+/// `len` rows of `width` values each.
+pub(crate) struct Matrix<T> {
+    width: usize,
+    len: usize,
+    capacity: usize,
+    /// log2 of the rows in a block; the row `i` is row `i & mask` of block `i >> shift`.
+    shift: u32,
+    mask: usize,
+    bases: Vec<*mut T>,
+    memory: Memory,
+}
+
+// SAFETY: the pointers in `bases` point into `memory`, which the matrix owns (or keeps alive), and are written through
+// only by methods that take `&mut self`. So a matrix is as shareable as the values in it, and those are plain data.
+unsafe impl<T: Pod + Send> Send for Matrix<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod + Sync> Sync for Matrix<T> {}
+
+impl<T: Pod> Matrix<T> {
+    /// No rows yet, of `width` values.
+    pub(crate) fn new(width: usize) -> Matrix<T> {
+        assert!(width > 0 && align_of::<T>() <= align_of::<Line>());
+        let shift = (BLOCK_BYTES / (width * size_of::<T>())).max(1).ilog2();
+        Matrix {
+            width,
+            len: 0,
+            capacity: 0,
+            shift,
+            mask: (1 << shift) - 1,
+            bases: Vec::new(),
+            memory: Memory::Small(Vec::new()),
+        }
+    }
+
+    /// The rows in `bytes`, which stay where they are. The matrix is read-only: methods that change it panic.
+    pub(crate) fn borrowed(width: usize, lender: Lender) -> Matrix<T> {
+        let mut matrix = Matrix::new(width);
+        let bytes: &[u8] = (*lender).as_ref();
+        assert!(bytes.as_ptr().cast::<T>().is_aligned());
+        matrix.len = bytes.len() / matrix.row_bytes();
+        matrix.shift = usize::BITS - 1;
+        matrix.mask = usize::MAX >> 1;
+        matrix.bases = vec![bytes.as_ptr().cast::<T>().cast_mut()];
+        matrix.memory = Memory::Borrowed(lender);
+        matrix
+    }
+
+    /// `len` rows of zeros.
+    pub(crate) fn zeros(width: usize, len: usize) -> Result<Matrix<T>> {
+        let mut matrix = Matrix::new(width);
+        matrix.try_reserve(len)?;
+        matrix.len = len;
+        Ok(matrix)
+    }
+
+    /// Replaces all rows by what `source` gives.
+    pub(crate) fn fill_from(&mut self, source: &mut dyn Read) -> io::Result<()> {
+        let mut row = 0;
+        while row < self.len {
+            let count = (self.len - row).min(self.mask + 1 - (row & self.mask));
+            source.read_exact(bytemuck::cast_slice_mut(self.run_mut(row, count)))?;
+            row += count;
+        }
+        Ok(())
+    }
+
+    /// Writes all rows, one after another.
+    pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut row = 0;
+        while row < self.len {
+            let count = (self.len - row).min((self.mask - (row & self.mask)).saturating_add(1));
+            out.write_all(bytemuck::cast_slice(self.run(row, count)))?;
+            row += count;
+        }
+        Ok(())
+    }
+
+    /// A matrix of its own with the same rows.
+    pub(crate) fn try_clone(&self) -> Result<Matrix<T>> {
+        let mut copy = Matrix::new(self.width);
+        copy.try_reserve(self.len)?;
+        for row in 0..self.len {
+            copy.push(self.row(row));
+        }
+        Ok(copy)
+    }
+
+    /// The number of rows.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Values a row.
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Bytes that the rows take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * self.row_bytes()
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.width * size_of::<T>()
+    }
+
+    /// Makes room for `additional` rows; after this, as many pushes cannot fail.
+    pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<()> {
+        let wanted = self.len.saturating_add(additional);
+        if wanted <= self.capacity {
+            return Ok(());
+        }
+        let needed = additional.saturating_mul(self.row_bytes());
+        let failed = || Error::out_of_memory("adding rows", needed);
+        if wanted.saturating_mul(self.row_bytes()) <= SMALL_BYTES.min((self.mask + 1).saturating_mul(self.row_bytes()))
+            && matches!(self.memory, Memory::Small(_))
+        {
+            return self.grow_small(wanted).ok_or_else(failed);
+        }
+        self.leave_small().ok_or_else(failed)?;
+        while self.capacity < wanted {
+            self.add_block().ok_or_else(failed)?;
+        }
+        Ok(())
+    }
+
+    fn grow_small(&mut self, wanted: usize) -> Option<()> {
+        let row_bytes = self.row_bytes();
+        let Memory::Small(lines) = &mut self.memory else { return None };
+        let most = SMALL_BYTES / row_bytes;
+        let rows = wanted.max(2 * self.capacity).clamp(1, most.max(wanted));
+        let wanted_lines = (rows * row_bytes).div_ceil(size_of::<Line>());
+        lines.try_reserve_exact(wanted_lines - lines.len()).ok()?;
+        lines.resize(wanted_lines, Line([0; 64]));
+        self.capacity = rows.min(self.mask + 1);
+        self.bases = vec![lines.as_mut_ptr().cast()];
+        Some(())
+    }
+
+    /// Moves the rows from the small block, if there is one, to the first large one.
+    fn leave_small(&mut self) -> Option<()> {
+        if !matches!(self.memory, Memory::Small(_)) {
+            return Some(());
+        }
+        let mut block = new_block(self.block_bytes()?)?;
+        let used = self.len * self.row_bytes();
+        if let Memory::Small(lines) = &self.memory {
+            block[..used].copy_from_slice(&bytemuck::cast_slice::<Line, u8>(lines)[..used]);
+        }
+        self.bases = vec![block.as_mut_ptr().cast()];
+        self.memory = Memory::Blocks(vec![block]);
+        self.capacity = self.mask + 1;
+        Some(())
+    }
+
+    fn add_block(&mut self) -> Option<()> {
+        let mut block = new_block(self.block_bytes()?)?;
+        let Memory::Blocks(blocks) = &mut self.memory else { return None };
+        self.bases.push(block.as_mut_ptr().cast());
+        blocks.push(block);
+        self.capacity += self.mask + 1;
+        Some(())
+    }
+
+    fn block_bytes(&self) -> Option<usize> {
+        self.row_bytes().checked_mul(self.mask + 1)
+    }
+
+    /// Appends a row; values beyond the end of `row` are zero.
+    ///
+    /// # Panics
+    /// If room has not been reserved, or `row` is longer than a row.
+    pub(crate) fn push(&mut self, row: &[T]) {
+        assert!(self.len < self.capacity, "push without reserve");
+        self.len += 1;
+        let to = self.run_mut(self.len - 1, 1);
+        to[..row.len()].copy_from_slice(row);
+        to[row.len()..].fill(T::zeroed());
+    }
+
+    /// Forgets the rows from `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Row `i`.
+    #[inline]
+    pub(crate) fn row(&self, i: usize) -> &[T] {
+        assert!(i < self.len, "row {i} of {}", self.len);
+        // SAFETY: i < len.
+        unsafe { self.row_unchecked(i) }
+    }
+
+    /// Row `i`, to be written to.
+    pub(crate) fn row_mut(&mut self, i: usize) -> &mut [T] {
+        self.run_mut(i, 1)
+    }
+
+    /// The first value of row `i`.
+    #[inline]
+    pub(crate) fn first(&self, i: usize) -> T {
+        self.row(i)[0]
+    }
+
+    /// Row `i`, unchecked.
+    ///
+    /// # Safety
+    /// `i` must be less than [`len`](Matrix::len).
+    #[inline(always)]
+    pub(crate) unsafe fn row_unchecked(&self, i: usize) -> &[T] {
+        // SAFETY: every row below `len` lies within the block that `bases` names for it.
+        unsafe { std::slice::from_raw_parts(self.address_unchecked(i), self.width) }
+    }
+
+    /// The address of row `i`, for prefetching and for kernels.
+    ///
+    /// # Safety
+    /// `i` must be less than [`len`](Matrix::len).
+    #[inline(always)]
+    pub(crate) unsafe fn address_unchecked(&self, i: usize) -> *const T {
+        // SAFETY: i < len, so its block exists and has that row.
+        unsafe { self.bases.get_unchecked(i >> self.shift).add((i & self.mask) * self.width).cast_const() }
+    }
+
+    /// `count` rows from `start` on; they must lie in one block.
+    fn run(&self, start: usize, count: usize) -> &[T] {
+        assert!(count > 0 && start + count <= self.len && self.same_block(start, start + count - 1));
+        // SAFETY: the rows exist and follow each other in one block.
+        unsafe { std::slice::from_raw_parts(self.address_unchecked(start), count * self.width) }
+    }
+
+    fn run_mut(&mut self, start: usize, count: usize) -> &mut [T] {
+        assert!(count > 0 && start + count <= self.len && self.same_block(start, start + count - 1));
+        assert!(!matches!(self.memory, Memory::Borrowed(_)), "a borrowed matrix is read-only");
+        // SAFETY: the rows exist and follow each other in one block of our own, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.address_unchecked(start).cast_mut(), count * self.width) }
+    }
+
+    fn same_block(&self, a: usize, b: usize) -> bool {
+        a >> self.shift == b >> self.shift
+    }
+
+    /// Whether the rows belong to somebody else.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        matches!(self.memory, Memory::Borrowed(_))
+    }
+}
+
+/// An anonymous mapping: zeros, not there until written.
+fn new_block(bytes: usize) -> Option<MmapMut> {
+    let block = MmapMut::map_anon(bytes).ok()?;
+    #[cfg(target_os = "linux")]
+    // Only advice: a system without huge pages goes on with small ones.
+    let _ = block.advise(memmap2::Advice::HugePage);
+    Some(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were_pushed_across_blocks() {
+        for width in [1usize, 3, 16, 1000] {
+            let rows = (9usize << 20) >> width.ilog2();
+            let mut matrix = Matrix::<u32>::new(width);
+            for i in 0..rows {
+                matrix.try_reserve(1).expect("memory");
+                matrix.push(&[i as u32]);
+            }
+            assert_eq!(matrix.len(), rows);
+            for i in (0..rows).step_by(97).chain([rows - 1]) {
+                assert_eq!(matrix.row(i)[0], i as u32);
+                assert!(matrix.row(i)[1..].iter().all(|&rest| rest == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn written_and_read_again_owned_or_borrowed() {
+        let mut matrix = Matrix::<i64>::new(3);
+        matrix.try_reserve(200_000).expect("memory");
+        for i in 0..200_000 {
+            matrix.push(&[i, -i, 7]);
+        }
+        let mut bytes = Vec::new();
+        matrix.write_to(&mut bytes).expect("writing to memory");
+        let mut read = Matrix::<i64>::zeros(3, 200_000).expect("memory");
+        read.fill_from(&mut bytes.as_slice()).expect("enough bytes");
+        let mut aligned = vec![Line([0; 64]); bytes.len() / 64];
+        bytemuck::cast_slice_mut::<Line, u8>(&mut aligned).copy_from_slice(&bytes);
+        struct Lines(Vec<Line>);
+        impl AsRef<[u8]> for Lines {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        let borrowed = Matrix::<i64>::borrowed(3, Arc::new(Lines(aligned)));
+        let copied = borrowed.try_clone().expect("memory");
+        assert!(borrowed.is_borrowed() && !copied.is_borrowed());
+        for other in [&read, &borrowed, &copied] {
+            assert_eq!(other.len(), matrix.len());
+            assert!((0..matrix.len()).all(|i| other.row(i) == matrix.row(i)));
+        }
+        let mut longer = Matrix::<i64>::zeros(3, 200_001).expect("memory");
+        assert!(longer.fill_from(&mut bytes.as_slice()).is_err());
+    }
+
+    #[test]
+    fn truncated_rows_are_overwritten_by_the_next() {
+        let mut matrix = Matrix::<u32>::new(2);
+        matrix.try_reserve(3).expect("memory");
+        matrix.push(&[1, 1]);
+        matrix.push(&[2, 2]);
+        matrix.truncate(1);
+        matrix.push(&[3]);
+        assert_eq!(matrix.row(1), [3, 0]);
+    }
+}

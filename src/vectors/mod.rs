@@ -1,0 +1,11 @@
+//! Rows of numbers: how they come in, where they lie, and what near means.
+
+mod matrix;
+mod metric;
+mod source;
+
+pub(crate) use matrix::{Matrix, aligned_width};
+pub use metric::Metric;
+pub(crate) use metric::{Query, Space, Task, gamma};
+pub use source::{RowSource, Rows};
+pub(crate) use source::{QueryBatch, read_checked};

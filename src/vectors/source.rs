@@ -1,0 +1,101 @@
+//! The door through which vectors come in.
+//!
+//! Each value of the caller's array is read once, into memory of our own, and it is that copy which is checked and used. So
+//! somebody who writes to the array meanwhile gets unspecified values, never an invalid index.
+
+use crate::error::{Error, Result};
+use crate::kernel::canonical_dot;
+use crate::vectors::{Matrix, Metric, Query, aligned_width};
+
+/// Rows that somebody hands in, of whatever element type and layout; read in chunks, converted to f32.
+pub trait RowSource {
+    /// How many rows there are.
+    fn rows(&self) -> usize;
+    /// Values a row.
+    fn dim(&self) -> usize;
+    /// Copies row `row` into `out`, which holds [`dim`](RowSource::dim) values.
+    fn read(&self, row: usize, out: &mut [f32]);
+}
+
+/// Rows of f32 that lie one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    values: &'a [f32],
+    dim: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// `values` as rows of `dim`; a rest that does not fill a row is an error.
+    pub fn new(values: &'a [f32], dim: usize) -> Result<Rows<'a>> {
+        if dim == 0 || !values.len().is_multiple_of(dim) {
+            return Err(Error::Dimension { expected: dim, given: values.len().checked_rem(dim).unwrap_or(0) });
+        }
+        Ok(Rows { values, dim })
+    }
+}
+
+impl RowSource for Rows<'_> {
+    fn rows(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.values[row * self.dim..][..self.dim]);
+    }
+}
+
+/// Copies row `row` of `source` into the front of `out` and checks it: finite, and a squared norm within f32.
+/// Returns the squared norm.
+pub(crate) fn read_checked(source: &dyn RowSource, row: usize, out: &mut [f32]) -> Result<f64> {
+    let values = &mut out[..source.dim()];
+    source.read(row, values);
+    let squared_norm = canonical_dot(values, values);
+    if squared_norm <= f64::from(f32::MAX) {
+        return Ok(squared_norm);
+    }
+    Err(complaint(row, values, squared_norm))
+}
+
+/// Queries, copied, checked and padded like rows.
+pub(crate) struct QueryBatch {
+    metric: Metric,
+    rows: Matrix<f32>,
+    squared_norms: Vec<f64>,
+}
+
+impl QueryBatch {
+    /// The rows of `source` as queries for `metric`.
+    pub(crate) fn read(source: &dyn RowSource, metric: Metric) -> Result<QueryBatch> {
+        let count = source.rows();
+        let mut rows = Matrix::zeros(aligned_width(source.dim()), count)?;
+        let mut squared_norms = Vec::with_capacity(count);
+        for i in 0..count {
+            let norm = read_checked(source, i, rows.row_mut(i))?;
+            squared_norms.push(metric.prepare(rows.row_mut(i), norm));
+        }
+        Ok(QueryBatch { metric, rows, squared_norms })
+    }
+
+    /// All of them, ready to be compared.
+    pub(crate) fn queries(&self) -> Vec<Query<'_>> {
+        let query = |i| Query::new(self.metric, self.rows.row(i), self.squared_norms[i]);
+        (0..self.rows.len()).map(query).collect()
+    }
+}
+
+#[cold]
+fn complaint(row: usize, values: &[f32], norm: f64) -> Error {
+    if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+        return Error::NonFinite { row, column, value: values[column] };
+    }
+    let mut sum = 0.0;
+    let passes = values.iter().position(|&value| {
+        sum += f64::from(value).powi(2);
+        sum > f64::from(f32::MAX)
+    });
+    Error::NormOverflow { row, column: passes.unwrap_or(values.len() - 1), norm }
+}

@@ -1,0 +1,21 @@
+"""Every registered index, under every metric, against the naive model."""
+
+from __future__ import annotations
+
+import pytest
+from conformance import REGISTRY, Candidate, IndexConformance
+from model import METRICS
+
+
+@pytest.fixture(params=REGISTRY, ids=lambda candidate: candidate.name)
+def candidate(request: pytest.FixtureRequest) -> Candidate:
+    return request.param
+
+
+@pytest.fixture(params=METRICS)
+def metric(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+class TestIndexes(IndexConformance):
+    """All of the suite."""

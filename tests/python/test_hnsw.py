@@ -1,0 +1,212 @@
+"""The graph: recall, seeds, churn and filters, where an approximation could fail quietly."""
+
+from __future__ import annotations
+
+import nearfield as nf
+import numpy as np
+import pytest
+from conformance import all_equal, assert_same_bits, clustered, duplicates, gaussian, snapshot
+
+METRICS = ["cosine", "dot", "l2"]
+
+
+def recall(index: nf.HnswIndex, queries: np.ndarray, k: int = 10, **options: object) -> float:
+    """Found over true neighbours, by score: among equal scores no row is righter than another."""
+    found = index.search(queries, k, **options)
+    options.pop("ef", None)
+    exact = index.search(queries, k, exact=True, **options)
+    np.testing.assert_array_equal(found.counts, exact.counts)
+    return float((found.scores >= exact.scores[:, -1:]).mean())
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(77)
+
+
+def random_and_clustered(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    return np.concatenate([gaussian(rng, n // 2, d), clustered(rng, n - n // 2, d)])[rng.permutation(n)]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [gaussian, clustered, random_and_clustered], ids=lambda kind: kind.__name__)
+def test_recall_is_high_with_the_defaults(kind, metric, rng):
+    rows = kind(rng, 8200, 32)
+    index = nf.HnswIndex(32, metric)
+    index.add(rows[:8000])
+    assert recall(index, rows[8000:]) >= 0.9
+
+
+def test_a_wider_beam_finds_more(rng):
+    rows = gaussian(rng, 8200, 48)
+    index = nf.HnswIndex(48, "l2")
+    index.add(rows[:8000])
+    by_beam = [recall(index, rows[8000:], ef=ef) for ef in (10, 40, 160, 640)]
+    assert by_beam == sorted(by_beam)
+    assert by_beam[0] < by_beam[-1]
+    assert by_beam[-1] >= 0.99
+
+
+def test_the_beam_can_be_set_for_good_or_for_one_call(rng):
+    rows = gaussian(rng, 3100, 24)
+    index = nf.HnswIndex(24, "cosine", ef_search=12)
+    index.add(rows[:3000])
+    wide = index.search(rows[3000:], 10, ef=200)
+    thin = index.search(rows[3000:], 10)
+    assert thin.ids.tobytes() != wide.ids.tobytes()
+    index.ef_search = 200
+    assert index.ef_search == 200
+    assert_same_bits(index.search(rows[3000:], 10), wide)
+    assert_same_bits(index.search(rows[3000:], 10, ef=12), thin)
+
+
+def test_a_beam_below_k_still_gives_k(rng):
+    rows = gaussian(rng, 500, 8)
+    index = nf.HnswIndex(8, "l2")
+    index.add(rows)
+    result = index.search(rows[:20], 50, ef=1)
+    assert result.counts.tolist() == [50] * 20
+
+
+def test_every_row_finds_itself(rng):
+    rows = random_and_clustered(rng, 5000, 24)
+    index = nf.HnswIndex(24, "l2")
+    index.add(rows)
+    result = index.search(rows, 1)
+    assert (result.ids[:, 0] == np.arange(5000)).mean() >= 0.995
+
+
+def test_rows_added_one_by_one_are_found_like_rows_added_at_once(rng):
+    rows = gaussian(rng, 1100, 16)
+    one_by_one, at_once = nf.HnswIndex(16, "l2"), nf.HnswIndex(16, "l2")
+    for row in rows[:1000]:
+        one_by_one.add(row)
+    at_once.add(rows[:1000])
+    for index in (one_by_one, at_once):
+        assert recall(index, rows[1000:]) >= 0.95
+
+
+# ---- determinism
+
+
+def test_the_same_seed_gives_the_same_graph_and_another_one_is_as_good(rng):
+    rows, queries = gaussian(rng, 3000, 32), gaussian(rng, 200, 32)
+    by_seed = {}
+    for seed in (0, 0, 1, 2**63):
+        index = nf.HnswIndex(32, "l2", seed=seed)
+        assert index.seed == seed
+        index.add(rows)
+        state = snapshot(index), index.search(queries, 10, ef=10).ids.tobytes()
+        assert by_seed.setdefault(seed, state) == state
+        assert recall(index, queries) >= 0.9
+    assert len({ids for _, ids in by_seed.values()}) > 1, "the seed is used"
+
+
+# ---- churn
+
+
+def test_deletes_never_come_back_and_strand_nobody(rng):
+    rows = gaussian(rng, 4200, 24)
+    queries = rows[4000:]
+    index = nf.HnswIndex(24, "l2")
+    index.add(rows[:4000])
+    gone: set[int] = set()
+    for _ in range(5):
+        batch = rng.choice(index.ids, 600, replace=False)
+        index.delete(batch)
+        gone.update(batch.tolist())
+        result = index.search(queries, 10)
+        assert not gone & set(result.ids.ravel().tolist())
+        assert recall(index, queries) >= 0.9
+    assert len(index) == 1000
+    found = index.search(index.get(index.ids), 1).ids[:, 0]
+    assert (found == index.ids).mean() >= 0.99
+    index.optimize()
+    assert not gone & set(index.search(queries, 10).ids.ravel().tolist())
+    assert recall(index, queries) >= 0.9
+
+
+def test_a_churned_index_is_as_good_as_a_fresh_one(rng):
+    rows = gaussian(rng, 6200, 24)
+    queries = rows[6000:]
+    churned = nf.HnswIndex(24, "l2")
+    churned.add(rows[:4000])
+    for start in range(4000, 6000, 250):
+        churned.delete(churned.ids[:250])
+        churned.add(rows[start : start + 250])
+    fresh = nf.HnswIndex(24, "l2")
+    fresh.add(rows[2000:6000])
+    assert churned.ids.tolist() == list(range(2000, 6000))
+    for ef in (20, 64):
+        assert recall(churned, queries, ef=ef) >= recall(fresh, queries, ef=ef) - 0.02
+
+
+def test_upserted_rows_are_found_where_they_are_now(rng):
+    rows = gaussian(rng, 2000, 16)
+    index = nf.HnswIndex(16, "l2")
+    index.add(rows)
+    moved = np.arange(0, 2000, 4)
+    index.upsert(moved, rows[moved] + 50)
+    assert len(index) == 2000
+    result = index.search(rows[moved] + 50, 1)
+    assert (result.ids[:, 0] == moved).mean() >= 0.99
+    assert not np.isin(index.search(rows[moved], 5).ids, moved).any(), "nobody finds them where they were"
+
+
+# ---- data that breaks graphs
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [duplicates, all_equal], ids=lambda kind: kind.__name__)
+def test_duplicates_by_the_thousand_are_built_and_found(kind, metric, rng):
+    rows = np.concatenate([kind(rng, 3000, 16), gaussian(rng, 1000, 16)])
+    index = nf.HnswIndex(16, metric)
+    index.add(rows)
+    assert recall(index, rows[::97]) >= 0.9
+    assert recall(index, gaussian(rng, 50, 16)) >= 0.9
+
+
+def test_clusters_far_apart_are_all_reached(rng):
+    centres = gaussian(rng, 20, 16) * 1000
+    rows = np.repeat(centres, 150, axis=0) + gaussian(rng, 3000, 16)
+    index = nf.HnswIndex(16, "l2")
+    index.add(rows)
+    result = index.search(centres, 10)
+    assert (result.ids // 150 == np.arange(20)[:, None]).all()
+
+
+def test_rows_in_sorted_order_are_found(rng):
+    rows = np.sort(rng.standard_normal((3000, 1)).astype(np.float32), axis=0)
+    index = nf.HnswIndex(1, "l2")
+    index.add(rows)
+    assert recall(index, gaussian(rng, 100, 1)) >= 0.95
+
+
+# ---- filters
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_filters_of_every_selectivity_give_k_of_what_matches(metric, rng):
+    rows = gaussian(rng, 6100, 24)
+    index = nf.HnswIndex(24, metric)
+    index.add(rows[:6000])
+    for share in (0.0005, 0.01, 0.1, 0.3, 0.6, 0.99):
+        mask = rng.random(6000) < share
+        mask[17] = True
+        allowed = np.flatnonzero(mask)
+        result = index.search(rows[6000:], 10, filter=mask)
+        assert np.isin(result.ids, [-1, *allowed]).all()
+        assert result.counts.tolist() == [min(10, len(allowed))] * 100
+        assert recall(index, rows[6000:], min(10, len(allowed)), filter=mask) >= 0.9
+
+
+def test_a_filter_that_contradicts_the_query_still_finds_what_matches(rng):
+    rows = clustered(rng, 4000, 16)
+    far = np.linalg.norm(rows - rows[0], axis=1)
+    allowed = np.argsort(far)[-60:]  # the rows farthest from the query
+    index = nf.HnswIndex(16, "l2")
+    index.add(rows)
+    result = index.search(rows[0], 10, filter=allowed)
+    exact = index.search(rows[0], 10, filter=allowed, exact=True)
+    assert result.counts.tolist() == [10]
+    assert np.isin(result.ids, exact.ids).mean() >= 0.9
