@@ -1,24 +1,28 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
 # Not here yet, although the contract has them: QuantizedIndex, the store and its filter language,
-# `FlatIndex(accelerate=...)`, `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, the codecs beyond f32, and the metrics l1
-# and hamming. They come with their own issues.
+# `FlatIndex(accelerate=...)`, `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, the codecs
+# beyond f32, and the metrics l1 and hamming. They come with their own issues.
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, overload
+from typing import Any, Literal, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from nearfield.results import RangeResult, SearchResult
 from nearfield.typing import Codec, Metric, Progress, VectorLike
 
+__all__ = ["Filter", "FlatIndex", "HnswIndex", "Index", "distances", "load", "simd_level"]
+
 _Ids = Sequence[int] | NDArray[Any]
 
+@final
 class Filter:
     def __len__(self) -> int: ...
 
+@disjoint_base
 class Index:
     @property
     def dim(self) -> int: ...
@@ -73,6 +77,7 @@ class Index:
     def __reduce__(self) -> tuple[Any, ...]: ...
     def _repr_html_(self) -> str: ...
 
+@final
 class FlatIndex(Index):
     def __new__(
         cls,
@@ -84,6 +89,7 @@ class FlatIndex(Index):
         threads: int | None = None,
     ) -> Self: ...
 
+@final
 class HnswIndex(Index):
     ef_search: int
     def __new__(

@@ -40,7 +40,7 @@ def as_array(obj: Any) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        Of a floating, integer or unsigned type in the machine's byte order, any shape; a view where possible.
+        Of a floating, integer or boolean type in the machine's byte order, any shape; a view where possible.
 
     Raises
     ------
@@ -80,13 +80,11 @@ def _numeric(array: NDArray[Any]) -> NDArray[Any]:
             "expected a number in every place, not masked values; fill them, or leave their rows out"
         )
     dtype = array.dtype
-    if dtype.kind in "fiu":
+    if dtype.kind in "fiub":
         if dtype.itemsize > 8:  # long double: the core reads up to float64, and refuses what becomes infinite
             with np.errstate(over="ignore"):
                 return array.astype(np.float64)
         return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
-    if dtype.kind == "b":
-        return array.view(np.uint8)
     if dtype.name == "bfloat16":  # of the package ml_dtypes, which NumPy shows as raw bytes
         return array.astype(np.float32)
     raise DTypeError(f"{_EXPECTED}, not an array of {_elements(array)}")

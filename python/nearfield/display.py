@@ -118,8 +118,8 @@ def index_html(stats: Mapping[str, Any]) -> str:
     Parameters
     ----------
     stats : mapping
-        What `index.stats()` says, and under `"class"` the name of the class. Entries whose name starts with
-        `bytes` are written as sizes, nested mappings as one row per entry.
+        What `index.stats()` says, and under `"class"` the name of the class. Entries with the word
+        `bytes` in their name are written as sizes, nested mappings as one row per entry.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def _rows(stats: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any
         label = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, Mapping):
             yield from _rows(value, prefix=f"{label} ")
-        elif name.startswith("bytes") and isinstance(value, int | float):
+        elif "bytes" in name.split("_") and isinstance(value, int | float):
             yield label, bytes_text(value)
         elif name != "class":
             yield label, value

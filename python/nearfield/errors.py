@@ -8,6 +8,8 @@ because worker processes hand them back that way.
 
 from __future__ import annotations
 
+import os
+
 __all__ = [
     "CapacityError",
     "CollectionExistsError",
@@ -113,8 +115,8 @@ class CorruptionError(NearfieldError, OSError):
     ----------
     message : str
         What was expected, what was given, and what to do.
-    path : str, optional
-        The file.
+    path : str or path-like, optional
+        The file; kept as a string.
     block : str, optional
         The part of the file that is damaged: `header`, or the name of a section.
     """
@@ -122,9 +124,11 @@ class CorruptionError(NearfieldError, OSError):
     path: str | None
     block: str | None
 
-    def __init__(self, message: str = "", path: str | None = None, block: str | None = None) -> None:
+    def __init__(
+        self, message: str = "", path: str | os.PathLike[str] | None = None, block: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.path = path
+        self.path = None if path is None else os.fspath(path)
         self.block = block
 
 

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Measurement", "Report", "evaluate", "exact_neighbors"]
 
-_BATCH_SECONDS = (
-    0.3  # a batch is repeated for this long; three times at least, unless that takes ten times longer
-)
+_BATCH_SECONDS = 0.3  # a batch is repeated for this long, and three times unless that takes ten times longer
 _SINGLE_SECONDS = 2.0  # one query per call: for this long at most, and at most _SINGLE_CALLS calls
 _SINGLE_CALLS = 2000
 

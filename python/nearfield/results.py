@@ -67,7 +67,8 @@ class SearchResult:
         if self._distances is None:
             from nearfield._core import distances  # not at the top: the core imports this module
 
-            self._distances = distances(self.scores, self.metric)
+            scores = self.scores
+            self._distances = distances(scores.ravel(), self.metric).reshape(scores.shape)
         return self._distances
 
     def __iter__(self) -> Iterator[NDArray[Any]]:

@@ -8,7 +8,7 @@ use nearfield::{
     Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection,
 };
 use numpy::{PyArray1, PyArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
@@ -30,14 +30,35 @@ fn parse_codec(name: &str, known: &[&str]) -> PyResult<()> {
     Err(PyValueError::new_err(format!("codec must be {}, got {name:?}", known.join(" or "))))
 }
 
-fn options(dim: i64, metric: &str, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
+fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
+    call::threads(given.map(|Integer(count)| count))
+}
+
+fn options(Integer(dim): Integer, metric: &str, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
     let metric = parse_metric(metric)?;
     // What does not fit is out of range: the core says so.
     let dim = usize::try_from(dim).unwrap_or(0);
     Ok(IndexOptions { dim, metric, max_bytes })
 }
 
-fn count(name: &str, value: i64) -> PyResult<usize> {
+/// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.
+#[derive(Clone, Copy)]
+struct Integer(i64);
+
+impl<'py> FromPyObject<'_, 'py> for Integer {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Integer> {
+        match object.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(Integer(if object.lt(0)? { i64::MIN } else { i64::MAX }))
+            }
+            value => value.map(Integer),
+        }
+    }
+}
+
+fn count(name: &str, Integer(value): Integer) -> PyResult<usize> {
     usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must be at least 0, got {value}")))
 }
 
@@ -129,8 +150,8 @@ impl Index {
         Index { inner, threads }
     }
 
-    fn threads(&self, given: Option<i64>) -> PyResult<Option<NonZeroUsize>> {
-        Ok(call::threads(given)?.or(self.threads))
+    fn threads(&self, given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
+        Ok(threads_of(given)?.or(self.threads))
     }
 
     /// `filter=`, compiled.
@@ -372,17 +393,18 @@ impl Index {
     /// -------
     /// SearchResult
     ///     ids and scores: shape (m,), m <= k, for one query; (nq, k) for several, padded with -1 and -inf.
-    #[pyo3(signature = (queries, k=10, *, filter=None, min_score=None, exact=false, threads=None))]
+    #[pyo3(signature = (queries, k=Integer(10), *, filter=None, min_score=None, exact=false, threads=None),
+           text_signature = "($self, queries, k=10, *, filter=None, min_score=None, exact=False, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
-        k: i64,
+        k: Integer,
         filter: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
         exact: bool,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let request = Request {
             k: count("k", k)?,
@@ -417,7 +439,7 @@ impl Index {
         queries: &Bound<'py, PyAny>,
         radius: f64,
         filter: Option<&Bound<'py, PyAny>>,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let queries = Vectors::extract(queries)?;
         let filter = self.compile(py, filter)?;
@@ -437,15 +459,15 @@ impl Index {
     /// distances : ndarray of float32, shape (nq, n_neighbors)
     ///     Only if return_distance.
     /// ids : ndarray of int64, shape (nq, n_neighbors)
-    #[pyo3(signature = (X, n_neighbors=10, return_distance=true))]
+    #[pyo3(signature = (X, n_neighbors=Integer(10), return_distance=true), text_signature = "($self, X, n_neighbors=10, return_distance=True)")]
     #[expect(non_snake_case, reason = "scikit-learn calls it X")]
     fn kneighbors<'py>(
         slf: &Bound<'py, Self>,
         X: &Bound<'py, PyAny>,
-        n_neighbors: i64,
+        n_neighbors: Integer,
         return_distance: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let result = slf.call_method1(intern!(slf.py(), "search"), (X, n_neighbors))?;
+        let result = slf.call_method1(intern!(slf.py(), "search"), (X, n_neighbors.0))?;
         let ids = result.getattr("ids")?;
         if !return_distance {
             return Ok(ids);
@@ -576,15 +598,15 @@ impl FlatIndex {
     #[pyo3(signature = (dim, metric="cosine", *, codec="f32", max_bytes=None, threads=None))]
     fn new(
         py: Python<'_>,
-        dim: i64,
+        dim: Integer,
         metric: &str,
         codec: &str,
         max_bytes: Option<u64>,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<FlatIndex>> {
         parse_codec(codec, &["f32"])?;
         let index = nearfield::FlatIndex::new(options(dim, metric, max_bytes)?).map_err(|error| raise(py, error))?;
-        let base = Index::of(Arc::new(index), call::threads(threads)?);
+        let base = Index::of(Arc::new(index), threads_of(threads)?);
         Ok(PyClassInitializer::from(base).add_subclass(FlatIndex))
     }
 }
@@ -620,24 +642,25 @@ pub(crate) struct HnswIndex {
 #[pymethods]
 impl HnswIndex {
     #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", m=None, ef_construction=None, ef_search=64,
-                        expected_size=None, seed=0, max_bytes=None, threads=None))]
+    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", m=None, ef_construction=None, ef_search=Integer(64),
+                        expected_size=None, seed=0, max_bytes=None, threads=None),
+           text_signature = "(dim, metric='cosine', *, codec='auto', m=None, ef_construction=None, ef_search=64, expected_size=None, seed=0, max_bytes=None, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
     fn new(
         py: Python<'_>,
-        dim: i64,
+        dim: Integer,
         metric: &str,
         codec: &str,
-        m: Option<i64>,
-        ef_construction: Option<i64>,
-        ef_search: i64,
-        expected_size: Option<i64>,
+        m: Option<Integer>,
+        ef_construction: Option<Integer>,
+        ef_search: Integer,
+        expected_size: Option<Integer>,
         seed: u64,
         max_bytes: Option<u64>,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
         parse_codec(codec, &["auto", "f32"])?;
-        let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(0))?);
+        let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
         parameters.seed = seed;
         if let Some(m) = m {
             parameters.m = count("m", m)?;
@@ -651,7 +674,7 @@ impl HnswIndex {
             index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
             Ok::<_, PyErr>(Arc::new(index))
         };
-        Ok(HnswIndex::initializer(make()?, call::threads(threads)?))
+        Ok(HnswIndex::initializer(make()?, threads_of(threads)?))
     }
 
     /// Links that a new row makes on each layer.
@@ -679,7 +702,7 @@ impl HnswIndex {
     }
 
     #[setter]
-    fn set_ef_search(&self, py: Python<'_>, ef: i64) -> PyResult<()> {
+    fn set_ef_search(&self, py: Python<'_>, ef: Integer) -> PyResult<()> {
         self.inner.set_ef_search(count("ef_search", ef)?).map_err(|error| raise(py, error))
     }
 
@@ -691,17 +714,18 @@ impl HnswIndex {
     /// ----------
     /// ef : int, optional
     ///     The width of the beam, at least k in effect; None: `ef_search`.
-    #[pyo3(signature = (queries, k=10, *, filter=None, min_score=None, ef=None, exact=false, threads=None))]
+    #[pyo3(signature = (queries, k=Integer(10), *, filter=None, min_score=None, ef=None, exact=false, threads=None),
+           text_signature = "($self, queries, k=10, *, filter=None, min_score=None, ef=None, exact=False, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         slf: &Bound<'py, Self>,
         queries: &Bound<'py, PyAny>,
-        k: i64,
+        k: Integer,
         filter: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        ef: Option<i64>,
+        ef: Option<Integer>,
         exact: bool,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let base = slf.as_super().get();

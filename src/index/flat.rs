@@ -84,7 +84,7 @@ impl FlatIndex {
             let reused = intake.stored().min(state.free.len());
             state.free[state.free.len() - reused..].to_vec()
         };
-        let entries = intake.stage(writer, source, &free, call)?;
+        let entries = intake.stage(writer, source, &free, call, &|done| call.progress(done, source.rows()))?;
         let map = writer.read().table.prepare_map(&entries)?;
         let mut state = writer.write();
         let kept = state.free.len() - free.len();
@@ -154,7 +154,7 @@ impl Index for FlatIndex {
     }
 
     fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
-        let batch = read_queries(self.dim, self.metric, queries)?;
+        let batch = read_queries(self.dim, self.metric, queries, call)?;
         let queries = batch.queries();
         // A selection belongs to one state, so a search with one sees one state throughout.
         let per_guard = if search.selection.is_some() { queries.len().max(1) } else { QUERIES_PER_GUARD };
@@ -177,7 +177,7 @@ impl Index for FlatIndex {
         selection: Option<&Selection>,
         call: &Call<'_>,
     ) -> Result<RangeHits> {
-        let queries = read_queries(self.dim, self.metric, queries)?;
+        let queries = read_queries(self.dim, self.metric, queries, call)?;
         scan_range(&self.state.read().table, &queries, radius, selection, call)
     }
 

@@ -64,13 +64,14 @@ impl Intake {
     }
 
     /// Copies the rows that are to be stored into hidden slots, those of `free` first, and checks them all. Returns slot and id of
-    /// each. On an error the table is as it was.
+    /// each. On an error the table is as it was. `copied` is told how many rows have been read, piece by piece.
     pub(crate) fn stage<T: Tabled>(
         &self,
         writer: &Writer<'_, T>,
         source: &dyn RowSource,
         free: &[u32],
         call: &Call<'_>,
+        copied: &dyn Fn(usize),
     ) -> Result<Vec<(u32, i64)>> {
         let (width, before) = {
             let state = writer.read();
@@ -78,7 +79,7 @@ impl Intake {
         };
         let appended = self.stored().saturating_sub(free.len());
         writer.write().table_mut().try_reserve(appended)?;
-        let result = self.copy_rows(writer, source, free, before, width, call);
+        let result = self.copy_rows(writer, source, (free, before, width), call, copied);
         if result.is_err() {
             writer.write().table_mut().truncate(before);
         }
@@ -89,10 +90,9 @@ impl Intake {
         &self,
         writer: &Writer<'_, T>,
         source: &dyn RowSource,
-        free: &[u32],
-        before: usize,
-        width: usize,
+        (free, before, width): (&[u32], usize, usize),
         call: &Call<'_>,
+        copied: &dyn Fn(usize),
     ) -> Result<Vec<(u32, i64)>> {
         let dim = source.dim();
         let rows_per_piece = (PIECE_BYTES / (width * size_of::<f32>())).max(1);
@@ -119,6 +119,8 @@ impl Intake {
                     state.table_mut().push_hidden(values, squared_norm);
                 }
             }
+            drop(state);
+            copied(start + ids.len());
         }
         Ok(entries)
     }

@@ -211,12 +211,12 @@ pub trait Index: Send + Sync {
     fn copy(&self, call: &Call<'_>) -> Result<Box<dyn Index>>;
 }
 
-/// Reads and checks the queries of a search in `table`'s terms.
-fn read_queries(dim: usize, metric: Metric, queries: &dyn RowSource) -> Result<QueryBatch> {
+/// Reads and checks the queries of a search.
+fn read_queries(dim: usize, metric: Metric, queries: &dyn RowSource, call: &Call<'_>) -> Result<QueryBatch> {
     if queries.dim() != dim {
         return Err(Error::Dimension { expected: dim, given: queries.dim() });
     }
-    QueryBatch::read(queries, metric)
+    QueryBatch::read(queries, metric, call)
 }
 
 /// The rows with these ids, one after another.

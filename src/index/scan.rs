@@ -22,6 +22,8 @@ use std::ops::Range;
 const PANEL_MIN: usize = 4;
 /// The panels of a group.
 const GROUP_PANELS: usize = 8;
+/// The queries that are packed before any of them is answered.
+const QUERIES_AT_ONCE: usize = 4096;
 /// The most multiply-adds of a task.
 const TASK_WORK: usize = 200_000_000;
 /// The most bytes of rows that a task reads.
@@ -43,7 +45,11 @@ pub(crate) struct Scan<'a> {
 impl Scan<'_> {
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-        self.table.metric().run(Prepare { scan: *self, queries, call })
+        let mut found = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(QUERIES_AT_ONCE) {
+            found.extend(self.table.metric().run(Prepare { scan: *self, queries, call })?);
+        }
+        Ok(found)
     }
 
     /// The slots of `range` that are visible and selected, appended to `slots`.

@@ -421,6 +421,9 @@ impl Table {
         if table.live.count() != schema.live || schema.next_id < 0 {
             return corrupt("live", "it disagrees with the schema");
         }
+        if !schema.sequential {
+            container.verify("order")?;
+        }
         if !schema.sequential && container.is_mapped() {
             table.slots = Slots::Sorted(load_matrix(container, "order", 1, schema.live)?);
         } else if !schema.sequential {
@@ -430,13 +433,15 @@ impl Table {
             }
             table.slots = Slots::Hashed(map);
         }
-        if !container.is_mapped() {
-            table.validate_ids(container, schema)?;
+        // Rows of a mapped table stay unread; all else is small, and what answers say depends on it.
+        for name in ["terms", "ids"] {
+            container.verify(name)?;
         }
+        table.validate_ids(container, schema)?;
         Ok(table)
     }
 
-    /// What a mapped table leaves unread: ids are in range and as ordered as the schema says.
+    /// Ids are in range and as ordered as the schema says.
     fn validate_ids(&self, container: &Container, schema: &TableSchema) -> Result<()> {
         let mut previous = -1;
         for slot in self.live.ones() {

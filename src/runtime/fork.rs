@@ -5,6 +5,8 @@
 //! The embedding program calls [`prepare`] before a fork and [`finish`] after it, in parent and child (Python:
 //! `os.register_at_fork`). The thread that calls [`prepare`] must not be inside a call of this crate.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,17 +17,31 @@ static FORKING: AtomicBool = AtomicBool::new(false);
 const LIMIT: Duration = Duration::from_secs(10);
 const NAP: Duration = Duration::from_micros(100);
 
-/// Held by whoever holds a lock.
-pub(crate) struct Pass(());
+thread_local! {
+    /// How many passes this thread holds.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
 
-/// Enters the gate; waits while a fork is under way.
+/// Held by whoever holds a lock; stays on its thread.
+pub(crate) struct Pass(PhantomData<*const ()>);
+
+/// Enters the gate; waits while a fork is under way. A thread that is inside already never waits: the fork waits for it.
 #[inline]
 pub(crate) fn pass() -> Pass {
+    let held = HELD.get();
+    if held == 0 {
+        enter();
+    }
+    HELD.set(held + 1);
+    Pass(PhantomData)
+}
+
+fn enter() {
     loop {
         // Sequentially consistent on both sides: either we see FORKING, or `prepare` sees us.
         INSIDE.fetch_add(1, Ordering::SeqCst);
         if !FORKING.load(Ordering::SeqCst) {
-            return Pass(());
+            return;
         }
         INSIDE.fetch_sub(1, Ordering::SeqCst);
         std::thread::sleep(NAP);
@@ -34,6 +50,10 @@ pub(crate) fn pass() -> Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        HELD.set(HELD.get() - 1);
+        if HELD.get() > 0 {
+            return;
+        }
         // A child starts at zero, whatever the parent's other threads held when a fork ran out of patience.
         let _ = INSIDE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |inside| inside.checked_sub(1));
     }
@@ -54,4 +74,26 @@ pub fn finish(in_child: bool) {
         INSIDE.store(0, Ordering::SeqCst);
     }
     FORKING.store(false, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_inside_goes_on_while_a_fork_waits_for_it() {
+        let outer = pass();
+        let fork = std::thread::spawn(|| {
+            prepare();
+            finish(false);
+        });
+        while !FORKING.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        drop(pass());
+        assert!(start.elapsed() < LIMIT / 2, "a nested pass waited for the fork that waits for it");
+        drop(outer);
+        assert!(fork.join().is_ok());
+    }
 }

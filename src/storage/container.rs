@@ -307,6 +307,11 @@ impl Container {
         Ok(())
     }
 
+    /// Compares a section with its checksum.
+    pub(crate) fn verify(&self, name: &str) -> Result<()> {
+        self.read_with(name, |reader| io::copy(reader, &mut io::sink()).map(drop))
+    }
+
     /// A section of a mapped container, unread and unverified; `None` if the container is not mapped.
     pub(crate) fn mapped(&self, name: &str) -> Result<Option<Section>> {
         let record = self.record(name)?;

@@ -169,6 +169,12 @@ fn round_down(value: f64) -> f32 {
     if f64::from(near) > value { near.next_down() } else { near }
 }
 
+/// Zeros are equal, so that only ids decide between them.
+#[inline(always)]
+fn without_sign_of_zero(score: f32) -> f32 {
+    score + 0.0
+}
+
 fn round_up(value: f64) -> f32 {
     -round_down(-value)
 }
@@ -195,7 +201,7 @@ impl Space for Cosine {
         if length == 0.0 {
             return 0.0;
         }
-        (canonical_dot(query.values, row) / length).clamp(-1.0, 1.0) as f32
+        without_sign_of_zero((canonical_dot(query.values, row) / length).clamp(-1.0, 1.0) as f32)
     }
 
     #[inline(always)]
@@ -228,7 +234,7 @@ impl Space for Dot {
 
     #[inline(always)]
     fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        canonical_dot(query.values, row) as f32
+        without_sign_of_zero(canonical_dot(query.values, row) as f32)
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
+use crate::runtime::Call;
 use crate::vectors::{Matrix, Metric, Query, aligned_width};
 
 /// Rows that somebody hands in, of whatever element type and layout; read in chunks, converted to f32.
@@ -69,11 +70,14 @@ pub(crate) struct QueryBatch {
 
 impl QueryBatch {
     /// The rows of `source` as queries for `metric`.
-    pub(crate) fn read(source: &dyn RowSource, metric: Metric) -> Result<QueryBatch> {
+    pub(crate) fn read(source: &dyn RowSource, metric: Metric, call: &Call<'_>) -> Result<QueryBatch> {
         let count = source.rows();
         let mut rows = Matrix::zeros(aligned_width(source.dim()), count)?;
         let mut squared_norms = Vec::with_capacity(count);
         for i in 0..count {
+            if i % 1024 == 1023 {
+                call.check()?;
+            }
             let norm = read_checked(source, i, rows.row_mut(i))?;
             squared_norms.push(metric.prepare(rows.row_mut(i), norm));
         }

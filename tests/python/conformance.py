@@ -34,7 +34,6 @@ class Candidate:
 
 REGISTRY = [
     Candidate("flat", nf.FlatIndex),
-    Candidate("flat plain", lambda dim, metric: nf.FlatIndex(dim, metric, accelerate=False)),
     Candidate("hnsw", nf.HnswIndex, recall=0.9),
     Candidate(
         "hnsw thin",  # far too thin to find much: what it gives back must be well-formed all the same

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import nearfield as nf
 import importlib
 import inspect
 
+import nearfield as nf
 import numpy as np
 import pytest
 from model import METRICS, Model
 from nearfield import plot
-
 
 MODULE = importlib.import_module("nearfield.evaluate")
 

@@ -68,25 +68,32 @@ def assert_releases_the_gil(make_call: Callable[[int], Callable[[], object]], si
 def test_other_threads_run_during_a_search(make):
     index = make(32, "l2")
     index.add(gaussian(5000, 32))
-    assert_releases_the_gil(lambda n: lambda: index.search(gaussian(n, 32, 1), 10), 4000)
 
+    def make_call(n: int) -> Callable[[], object]:
+        queries = gaussian(n, 32, 1)
+        return lambda: index.search(queries, 10)
 
-def test_other_threads_run_during_one_exact_query_after_another():
-    index = nf.FlatIndex(64, "dot")
-    index.add(gaussian(50_000, 64))
-    query = gaussian(1, 64, 1)[0]
-    # Each call is short: only if every one of them lets go does the other thread run in between.
-    assert_releases_the_gil(lambda n: lambda: [index.search(query, 10) for _ in range(n)], 100)
+    assert_releases_the_gil(make_call, 4000)
 
 
 def test_other_threads_run_during_a_range_search():
     index = nf.FlatIndex(32, "l2")
     index.add(gaussian(5000, 32))
-    assert_releases_the_gil(lambda n: lambda: index.range_search(gaussian(n, 32, 1), 0.5), 2000)
+
+    def make_call(n: int) -> Callable[[], object]:
+        queries = gaussian(n, 32, 1)
+        return lambda: index.range_search(queries, 0.5)
+
+    assert_releases_the_gil(make_call, 2000)
 
 
-def test_other_threads_run_while_a_graph_is_built():
-    assert_releases_the_gil(lambda n: lambda: nf.HnswIndex(32, "l2").add(gaussian(n, 32)), 3000)
+@pytest.mark.parametrize("method", ["add", "upsert"])
+def test_other_threads_run_while_a_graph_is_built(method):
+    def make_call(n: int) -> Callable[[], object]:
+        index, rows, ids = nf.HnswIndex(32, "l2"), gaussian(n, 32), np.arange(n)
+        return (lambda: index.add(rows)) if method == "add" else (lambda: index.upsert(ids, rows))
+
+    assert_releases_the_gil(make_call, 3000)
 
 
 # ---- many threads, one index
@@ -347,7 +354,7 @@ LONG_CALLS = {
     "hnsw exact": """
         index = nf.HnswIndex(64, "dot")
         index.add(rng.standard_normal((5000, 64), dtype=np.float32))
-        queries = rng.standard_normal((4_000_000, 64), dtype=np.float32)
+        queries = rng.standard_normal((1_000_000, 64), dtype=np.float32)
         call = lambda: index.search(queries, 10, exact=True)
     """,
 }

@@ -17,6 +17,7 @@ use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
 use crate::vectors::{Space, Task};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ const LISTS_PER_TASK: usize = 32;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
 
-/// Links all staged rows, `from` the first that is not linked.
+/// Links all staged rows.
 pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call: &Call<'_>) -> Result<()> {
     let (from, to) = {
         let state = writer.read();
@@ -36,17 +37,17 @@ pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call
     };
     let scratches = Mutex::new(Vec::new());
     for start in (from..to).step_by(BATCH) {
-        let rows = start..(start + BATCH).min(to);
-        let (batch, proposals) = {
-            let state = writer.read();
-            let batch = Batch::new(&state.graph, rows.clone());
-            let linker = Linker { table: &state.table, graph: &state.graph, parameters, batch: &batch, scratches: &scratches };
-            let proposals = linker.propose(call)?;
-            let lists = linker.back_links(&proposals, call)?;
-            (batch.levels.clone(), Lists { own: proposals, back: lists })
+        let end = (start + BATCH).min(to);
+        let plan = {
+            let State { table, graph } = &*writer.read();
+            let batch = Batch::new(table, graph, start..end);
+            let linker = Linker { table, graph, parameters, batch: &batch, scratches: &scratches };
+            let own = linker.propose(call)?;
+            let back = linker.back_links(&own, call)?;
+            Plan { rows: start..end, levels: batch.levels, own, back }
         };
-        apply(writer, rows, &batch, &proposals)?;
-        call.progress(start + BATCH.min(to - start) - from, to - from);
+        plan.apply(writer)?;
+        call.progress(end - from, to - from);
     }
     Ok(())
 }
@@ -54,34 +55,68 @@ pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call
 /// The rows of a batch and where they will be in each layer.
 struct Batch {
     rows: Range<usize>,
-    /// The level of each row.
+    /// For each row the earlier one of the batch that it is a copy of.
+    copies: Vec<Option<usize>>,
+    /// The level of each row; 0 for copies.
     levels: Vec<usize>,
-    /// For each layer, the rows that belong to it, by their place in the batch: the i-th becomes node `first + i`.
+    /// For each layer the rows that are linked there, by their place in the batch.
     members: Vec<Vec<usize>>,
-    /// For each layer, the number of its first new node.
+    /// For each layer above the base the number of its first new node.
     first: Vec<usize>,
 }
 
 impl Batch {
-    fn new(graph: &Graph, rows: Range<usize>) -> Batch {
-        let levels: Vec<usize> = rows.clone().map(|slot| graph.level_of(slot)).collect();
+    fn new(table: &Table, graph: &Graph, rows: Range<usize>) -> Batch {
+        let copies = find_copies(table, rows.clone());
+        let level = |(slot, copy): (usize, &Option<usize>)| if copy.is_some() { 0 } else { graph.level_of(slot) };
+        let levels: Vec<usize> = rows.clone().zip(&copies).map(level).collect();
         let top = levels.iter().copied().max().unwrap_or(0);
-        let members = (0..=top).map(|level| (0..levels.len()).filter(|&i| levels[i] >= level).collect()).collect();
+        let linked = |level: usize| (0..levels.len()).filter(|&i| levels[i] >= level && copies[i].is_none()).collect();
+        let members = (0..=top).map(linked).collect();
         let first = (0..=top).map(|level| graph.layers().get(level).map_or(0, |layer| layer.len())).collect();
-        Batch { rows, levels, members, first }
+        Batch { rows, copies, levels, members, first }
     }
 
-    /// The slot of a new node of this layer.
-    fn slot(&self, level: usize, node: u32) -> Option<usize> {
-        let member = (node as usize).checked_sub(self.first[level])?;
-        Some(self.rows.start + self.members[level][member])
+    /// The node that the i-th member of a layer becomes.
+    fn node(&self, level: usize, i: usize) -> u32 {
+        let node = if level == 0 { self.rows.start + self.members[0][i] } else { self.first[level] + i };
+        node as u32
+    }
+
+    /// The place in the batch of a node that is new in its layer.
+    fn member(&self, level: usize, node: u32) -> Option<usize> {
+        if level == 0 {
+            return (node as usize).checked_sub(self.rows.start);
+        }
+        Some(self.members[level][(node as usize).checked_sub(self.first[level])?])
     }
 }
 
-/// The new lists of one batch.
-struct Lists {
-    /// For each row, its own links on each of its layers.
-    own: Vec<Vec<Vec<Candidate>>>,
+/// For each row of `rows` the first one among them with the same values, if that is another.
+fn find_copies(table: &Table, rows: Range<usize>) -> Vec<Option<usize>> {
+    let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(rows.len());
+    rows.enumerate()
+        .map(|(i, slot)| {
+            let first = *seen.entry(bytemuck::cast_slice(table.rows().row(slot))).or_insert(i);
+            (first != i).then_some(first)
+        })
+        .collect()
+}
+
+/// What a row of the batch wants.
+#[derive(Default)]
+struct Proposal {
+    /// Its links on each of its layers.
+    links: Vec<Vec<Candidate>>,
+    /// The node that has its values already.
+    twin: Option<u32>,
+}
+
+/// What a batch has decided on.
+struct Plan {
+    rows: Range<usize>,
+    levels: Vec<usize>,
+    own: Vec<Proposal>,
     /// Layer, node, list.
     back: Vec<(usize, u32, Vec<u32>)>,
 }
@@ -96,8 +131,8 @@ struct Linker<'a> {
 }
 
 impl Linker<'_> {
-    /// The links that each row of the batch wants, per layer.
-    fn propose(&self, call: &Call<'_>) -> Result<Vec<Vec<Vec<Candidate>>>> {
+    /// The links that each row of the batch wants, per layer; none in the base layer for rows that share a node there.
+    fn propose(&self, call: &Call<'_>) -> Result<Vec<Proposal>> {
         let rows = self.batch.levels.len();
         let proposals = map(call, rows.div_ceil(ROWS_PER_TASK), |task| {
             let mut scratch = self.scratches.lock().pop().unwrap_or_default();
@@ -106,11 +141,35 @@ impl Linker<'_> {
             self.scratches.lock().push(scratch);
             proposals
         })?;
-        Ok(proposals.into_iter().flatten().collect())
+        Ok(self.settle(proposals.into_iter().flatten().collect()))
+    }
+
+    /// Turns links to rows that turned out to be twins to the nodes that they share.
+    fn settle(&self, mut proposals: Vec<Proposal>) -> Vec<Proposal> {
+        let start = self.batch.rows.start;
+        for (i, copy) in self.batch.copies.iter().enumerate() {
+            if let Some(first) = *copy {
+                proposals[i].twin = proposals[first].twin.or(Some((start + first) as u32));
+            }
+        }
+        let twins: Vec<Option<u32>> = proposals.iter().map(|proposal| proposal.twin).collect();
+        for proposal in &mut proposals {
+            let Some(links) = proposal.links.first_mut() else { continue };
+            if proposal.twin.is_some() {
+                links.clear();
+            }
+            for i in 0..links.len() {
+                let twin = (links[i].node() as usize).checked_sub(start).and_then(|member| twins[member]);
+                links[i] = Candidate::new(links[i].distance(), twin.unwrap_or(links[i].node()));
+            }
+            links.sort_unstable();
+            links.dedup();
+        }
+        proposals
     }
 
     /// The new lists of the nodes that are to be linked back.
-    fn back_links(&self, proposals: &[Vec<Vec<Candidate>>], call: &Call<'_>) -> Result<Vec<(usize, u32, Vec<u32>)>> {
+    fn back_links(&self, proposals: &[Proposal], call: &Call<'_>) -> Result<Vec<(usize, u32, Vec<u32>)>> {
         let mut wishes = self.wishes(proposals);
         wishes.sort_unstable();
         let groups: Vec<&[Wish]> = wishes.chunk_by(|a, b| (a.level, a.target) == (b.level, b.target)).collect();
@@ -121,12 +180,12 @@ impl Linker<'_> {
         Ok(lists.into_iter().flatten().collect())
     }
 
-    fn wishes(&self, proposals: &[Vec<Vec<Candidate>>]) -> Vec<Wish> {
+    fn wishes(&self, proposals: &[Proposal]) -> Vec<Wish> {
         let mut wishes = Vec::new();
         for (level, members) in self.batch.members.iter().enumerate() {
             for (i, &member) in members.iter().enumerate() {
-                let source = (self.batch.first[level] + i) as u32;
-                let links = proposals[member][level].iter();
+                let source = self.batch.node(level, i);
+                let links = proposals[member].links[level].iter();
                 wishes.extend(links.map(|link| Wish {
                     level,
                     target: link.node(),
@@ -139,8 +198,8 @@ impl Linker<'_> {
 
     /// The slot of a node, old or new.
     fn slot(&self, level: usize, node: u32) -> usize {
-        match self.batch.slot(level, node) {
-            Some(slot) => slot,
+        match self.batch.member(level, node) {
+            Some(member) => self.batch.rows.start + member,
             None if level == 0 => node as usize,
             None => self.graph.layers()[level].slot(node) as usize,
         }
@@ -207,61 +266,77 @@ struct Propose<'a> {
 }
 
 impl Task for Propose<'_> {
-    type Output = Vec<Vec<Vec<Candidate>>>;
+    type Output = Vec<Proposal>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Self::Output {
+    fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.members.len());
         for member in self.members.clone() {
-            let level = self.linker.batch.levels[member];
-            let mut lists = vec![Vec::new(); level + 1];
-            let mut starts: Vec<u32> = self.linker.graph.entry().into_iter().collect();
-            let top = self.linker.graph.layers().len() - 1;
-            for layer in (0..=top.max(level)).rev() {
-                let wanted = layer <= level;
-                if layer <= top {
-                    self.search(simd, space, member, layer, &starts, wanted);
-                    let nearest = self.scratch.beam.candidates().first().map(|candidate| candidate.node());
-                    starts = nearest.into_iter().collect();
-                } else {
-                    self.scratch.beam.start(self.linker.parameters.ef_construction);
-                }
-                if wanted {
-                    self.add_batch(simd, space, member, layer);
-                    lists[layer] = self.linker.select(
-                        simd,
-                        space,
-                        layer,
-                        self.scratch.beam.candidates(),
-                        self.linker.parameters.m,
-                    );
-                }
-                if layer > 0 && layer <= top {
-                    let upper = &self.linker.graph.layers()[layer];
-                    starts = starts.iter().map(|&node| upper.below(node)).collect();
-                }
+            if self.linker.batch.copies[member].is_some() {
+                proposals.push(Proposal { links: vec![Vec::new()], twin: None });
+            } else {
+                proposals.push(self.one(simd, space, member));
             }
-            proposals.push(lists);
         }
         proposals
     }
 }
 
 impl Propose<'_> {
-    /// Leaves the nearest nodes of a layer in the beam: many of them if they are wanted, else one.
+    /// What one row wants: down from the entry point, and on each of its own layers its neighbours.
     #[inline(always)]
-    fn search<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        member: usize,
-        level: usize,
-        starts: &[u32],
-        wanted: bool,
-    ) {
+    fn one<S: Simd, M: Space>(&mut self, simd: S, space: M, member: usize) -> Proposal {
+        let Linker { graph, batch, parameters, .. } = *self.linker;
+        let level = batch.levels[member];
+        let top = graph.layers().len() - 1;
+        let mut proposal = Proposal { links: vec![Vec::new(); level + 1], twin: None };
+        let mut start = graph.entry();
+        for layer in (0..=top.max(level)).rev() {
+            let wanted = layer <= level;
+            self.scratch.beam.start(if wanted { parameters.ef_construction } else { 1 });
+            if layer <= top {
+                self.search(simd, space, member, layer, start.as_slice());
+                start = self.scratch.beam.candidates().first().map(|candidate| candidate.node());
+            }
+            if wanted {
+                self.add_batch(simd, space, member, layer);
+                let nearest = self.scratch.beam.candidates();
+                proposal.links[layer] = self.linker.select(simd, space, layer, nearest, parameters.m);
+            }
+            if layer == 0 {
+                proposal.twin = self.twin(simd, space, member);
+            } else if layer <= top {
+                start = start.map(|node| graph.layers()[layer].below(node));
+            }
+        }
+        proposal
+    }
+
+    /// The old node in the beam that has this row's values.
+    #[inline(always)]
+    fn twin<S: Simd, M: Space>(&self, simd: S, space: M, member: usize) -> Option<u32> {
+        let Linker { table, batch, .. } = *self.linker;
+        let slot = batch.rows.start + member;
+        let itself = self.linker.distance(simd, space, Point::of_slot(table, slot), slot);
+        for candidate in self.scratch.beam.candidates() {
+            let node = candidate.node() as usize;
+            // Equal values have the very same distance; comparing that first spares reading the rows.
+            if candidate.distance().to_bits() == itself.to_bits()
+                && node < batch.rows.start
+                && bytemuck::cast_slice::<f32, u32>(table.rows().row(node))
+                    == bytemuck::cast_slice::<f32, u32>(table.rows().row(slot))
+            {
+                return Some(candidate.node());
+            }
+        }
+        None
+    }
+
+    /// Leaves the nearest nodes of a layer in the beam, as many as that is wide.
+    #[inline(always)]
+    fn search<S: Simd, M: Space>(&mut self, simd: S, space: M, member: usize, level: usize, starts: &[u32]) {
         let (table, layer) = (self.linker.table, &self.linker.graph.layers()[level]);
         let point = Point::of_slot(table, self.linker.batch.rows.start + member);
-        self.scratch.beam.start(if wanted { self.linker.parameters.ef_construction } else { 1 });
         if level == 0 {
             let terrain = Terrain::<false> { table, layer };
             terrain.start(simd, space, point, starts, &Everything, self.scratch);
@@ -281,7 +356,7 @@ impl Propose<'_> {
         for (i, &other) in batch.members[level].iter().enumerate() {
             if other != member {
                 let distance = self.linker.distance(simd, space, point, batch.rows.start + other);
-                self.scratch.beam.push(Candidate::new(distance, (batch.first[level] + i) as u32));
+                self.scratch.beam.push(Candidate::new(distance, batch.node(level, i)));
             }
         }
     }
@@ -291,7 +366,7 @@ impl Propose<'_> {
 struct LinkBack<'a> {
     linker: &'a Linker<'a>,
     groups: &'a [&'a [Wish]],
-    proposals: &'a [Vec<Vec<Candidate>>],
+    proposals: &'a [Proposal],
 }
 
 impl Task for LinkBack<'_> {
@@ -322,11 +397,8 @@ impl Task for LinkBack<'_> {
 impl LinkBack<'_> {
     /// The links that a node has now, or, if it is new, wants.
     fn present(&self, level: usize, node: u32) -> Vec<u32> {
-        match (node as usize).checked_sub(self.linker.batch.first[level]) {
-            Some(i) => {
-                let member = self.linker.batch.members[level][i];
-                self.proposals[member][level].iter().map(|link| link.node()).collect()
-            }
+        match self.linker.batch.member(level, node) {
+            Some(member) => self.proposals[member].links[level].iter().map(|link| link.node()).collect(),
             None => self.linker.graph.layers()[level].neighbours(node).collect(),
         }
     }
@@ -353,29 +425,32 @@ impl LinkBack<'_> {
     }
 }
 
-/// Writes what a batch has decided on.
-fn apply(writer: &Writer<'_, State>, rows: Range<usize>, levels: &[usize], lists: &Lists) -> Result<()> {
-    {
-        let mut state = writer.write();
-        let graph = &mut state.graph;
-        let mut top = if graph.entry().is_some() { graph.layers().len() - 1 } else { 0 };
-        for ((slot, &level), own) in rows.zip(levels).zip(&lists.own) {
-            let nodes = graph.push_node(slot as u32, level)?;
-            for (layer, (&node, links)) in nodes.iter().zip(own).enumerate() {
+impl Plan {
+    /// Writes it all.
+    fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
+        self.add_nodes(&mut writer.write().graph)?;
+        for lists in self.back.chunks(LISTS_PER_GUARD) {
+            let mut state = writer.write();
+            for (level, node, links) in lists {
+                state.graph.layer_mut(*level).set_links(*node, links);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_nodes(&self, graph: &mut Graph) -> Result<()> {
+        let mut top = graph.entry().map(|_| graph.layers().len() - 1);
+        for ((slot, &level), proposal) in self.rows.clone().zip(&self.levels).zip(&self.own) {
+            let nodes = graph.push_node(slot as u32, level, proposal.twin)?;
+            for (layer, (&node, links)) in nodes.iter().zip(&proposal.links).enumerate() {
                 let links: Vec<u32> = links.iter().map(|link| link.node()).collect();
                 graph.layer_mut(layer).set_links(node, &links);
             }
-            if level > top || graph.entry().is_none() {
-                top = level;
+            if top.is_none_or(|top| level > top) {
+                top = Some(level);
                 graph.set_entry(nodes.last().copied().unwrap_or(NONE));
             }
         }
+        Ok(())
     }
-    for lists in lists.back.chunks(LISTS_PER_GUARD) {
-        let mut state = writer.write();
-        for (level, node, links) in lists {
-            state.graph.layer_mut(*level).set_links(*node, links);
-        }
-    }
-    Ok(())
 }

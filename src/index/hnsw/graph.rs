@@ -3,6 +3,9 @@
 //! The base layer has a node for every slot of the table, with the same number. Each layer above has a node for a random few of
 //! those below, numbered in the order of their coming; a node there knows its slot and its own number one layer below, so that
 //! walking down needs no lookup. Lists of links have a fixed length and end at the first [`NONE`].
+//!
+//! Rows with the same values, to the bit, share one node: the first of them has the links, the others hang on it in a chain of
+//! *twins* and are found whenever it is. So a thousand duplicates are one step of a walk, and none of them is out of reach.
 
 use super::HnswParameters;
 use crate::error::Result;
@@ -69,6 +72,8 @@ impl Layer {
 /// All layers, base first.
 pub(crate) struct Graph {
     layers: Vec<Layer>,
+    /// For each base node the next of its twins; behind the first one they descend.
+    twins: Matrix<u32>,
     /// Where every walk begins: a node of the top layer.
     entry: u32,
     seed: u64,
@@ -91,6 +96,7 @@ impl Graph {
         let m = parameters.m;
         Graph {
             layers: vec![Layer::new(2 * m)],
+            twins: Matrix::new(1),
             entry: NONE,
             seed: parameters.seed,
             level_scale: 1.0 / (m as f64).ln(),
@@ -123,7 +129,8 @@ impl Graph {
 
     /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
     pub(crate) fn level_of(&self, slot: usize) -> usize {
-        let mut z = self.seed ^ (slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // SplitMix64, started at the seed.
+        let mut z = self.seed.wrapping_add((slot as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^= z >> 31;
@@ -134,11 +141,13 @@ impl Graph {
 
     /// Makes room for `rows` more base nodes.
     pub(crate) fn try_reserve(&mut self, rows: usize) -> Result<()> {
+        self.twins.try_reserve(rows)?;
         self.layers[0].links.try_reserve(rows)
     }
 
     /// Appends the node of `slot` to the base layer and to the layers up to its level, without links. Returns its node in each.
-    pub(crate) fn push_node(&mut self, slot: u32, level: usize) -> Result<Vec<u32>> {
+    /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one.
+    pub(crate) fn push_node(&mut self, slot: u32, level: usize, twin: Option<u32>) -> Result<Vec<u32>> {
         while self.layers.len() <= level {
             self.layers.push(Layer::new(self.m));
         }
@@ -147,17 +156,35 @@ impl Graph {
             layer.links.try_reserve(1)?;
             layer.places.try_reserve(1)?;
         }
+        self.twins.try_reserve(1)?;
+        self.twins.push(&[NONE]);
+        if let Some(twin) = twin {
+            self.twins.row_mut(slot as usize)[0] = self.twins.first(twin as usize);
+            self.twins.row_mut(twin as usize)[0] = slot;
+        }
         let mut nodes: Vec<u32> = Vec::with_capacity(level + 1);
+        let mut below = NONE;
         for layer in &mut self.layers[..=level] {
             let node = layer.len() as u32;
             layer.links.push(&[]);
             layer.set_links(node, &[]);
-            if let Some(&below) = nodes.last() {
+            if !nodes.is_empty() {
                 layer.places.push(&[slot, below]);
             }
+            below = if nodes.is_empty() { twin.unwrap_or(node) } else { node };
             nodes.push(node);
         }
         Ok(nodes)
+    }
+
+    /// The slots of all rows that share a base node. A forged chain ends early; it cannot lead out of the graph or in a circle.
+    #[inline]
+    pub(crate) fn sharing(&self, node: u32) -> impl Iterator<Item = u32> {
+        let next = |of: u32| self.twins.row(of as usize)[0];
+        let slots = self.twins.len() as u32;
+        let first = Some(next(node)).filter(|&twin| twin < slots);
+        let twins = std::iter::successors(first, move |&twin| Some(next(twin)).filter(|&after| after < twin));
+        std::iter::once(node).chain(twins)
     }
 
     /// Makes `node` of the top layer the entry point.
@@ -167,12 +194,13 @@ impl Graph {
 
     /// Bytes that the links take.
     pub(crate) fn bytes(&self) -> usize {
-        self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes()).sum()
+        let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes());
+        layers.sum::<usize>() + self.twins.bytes()
     }
 
     /// Bytes that one more row takes in the base layer.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.base().degree() * size_of::<u32>()
+        (self.base().degree() + 1) * size_of::<u32>()
     }
 
     /// A graph of its own with the same nodes and links.
@@ -181,7 +209,7 @@ impl Graph {
         for layer in &self.layers {
             layers.push(Layer { links: layer.links.try_clone()?, places: layer.places.try_clone()? });
         }
-        Ok(Graph { layers, ..*self })
+        Ok(Graph { layers, twins: self.twins.try_clone()?, ..*self })
     }
 
     pub(crate) fn schema(&self) -> GraphSchema {
@@ -190,6 +218,7 @@ impl Graph {
 
     /// Writes the sections of the graph.
     pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        writer.section("twins", |out| self.twins.write_to(out))?;
         for (level, layer) in self.layers.iter().enumerate() {
             writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
             if level > 0 {
@@ -217,6 +246,7 @@ impl Graph {
         if !entry_fits {
             return corrupt("its entry point does not exist");
         }
+        graph.twins = load_matrix(container, "twins", 1, slots)?;
         graph.layers.clear();
         for (level, &nodes) in schema.nodes.iter().enumerate() {
             let degree = if level == 0 { 2 * parameters.m } else { parameters.m };

@@ -135,7 +135,7 @@ impl HnswIndex {
 
     /// Sets the beam of a search that names none.
     pub fn set_ef_search(&self, ef: usize) -> Result<()> {
-        check_ef(ef)?;
+        check_ef("ef_search", ef)?;
         self.ef_search.store(ef, Ordering::Relaxed);
         Ok(())
     }
@@ -145,7 +145,7 @@ impl HnswIndex {
         let schema: Schema = super::file::read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
-        check_ef(schema.ef_search).map_err(invalid)?;
+        check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
         Ok(HnswIndex::with_state(State { table, graph }, None, schema.parameters, schema.ef_search))
@@ -175,11 +175,10 @@ impl HnswIndex {
             state.table.live() == 0
         };
         writer.write().graph.try_reserve(stored)?;
-        let entries = intake.stage(writer, source, &[], call)?;
-        let linked = writer.read().table.prepare_map(&entries).and_then(|id_map| {
-            build::link(writer, &self.parameters, call)?;
-            Ok(id_map)
-        });
+        let entries = intake.stage(writer, source, &[], call, &|_| ())?;
+        // A statement of its own: the guard must be gone before anything is linked.
+        let id_map = writer.read().table.prepare_map(&entries);
+        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
@@ -277,9 +276,9 @@ fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     eligible(state, search) <= walk
 }
 
-fn check_ef(ef: usize) -> Result<()> {
+fn check_ef(name: &str, ef: usize) -> Result<()> {
     if ef == 0 {
-        return Err(Error::InvalidArgument("ef must be at least 1, got 0".to_owned()));
+        return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
     }
     Ok(())
 }
@@ -336,8 +335,8 @@ impl Index for HnswIndex {
 
     fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
         let ef = search.ef.unwrap_or_else(|| self.ef_search());
-        check_ef(ef)?;
-        let batch = read_queries(self.dim, self.metric, queries)?;
+        check_ef("ef", ef)?;
+        let batch = read_queries(self.dim, self.metric, queries, call)?;
         let queries = batch.queries();
         let mut found = Vec::with_capacity(queries.len());
         // About a millisecond of work under each guard, unless a selection ties the search to one state or it scans anyway.
@@ -361,7 +360,7 @@ impl Index for HnswIndex {
         selection: Option<&Selection>,
         call: &Call<'_>,
     ) -> Result<RangeHits> {
-        let queries = read_queries(self.dim, self.metric, queries)?;
+        let queries = read_queries(self.dim, self.metric, queries, call)?;
         scan_range(&self.state.read().table, &queries, radius, selection, call)
     }
 

@@ -31,13 +31,19 @@ struct Eligible<'a> {
     selection: Option<&'a Selection>,
 }
 
+impl Eligible<'_> {
+    #[inline(always)]
+    fn has(&self, slot: usize) -> bool {
+        self.state.table.is_live(slot) && self.selection.is_none_or(|selection| selection.bits().get(slot))
+    }
+}
+
 impl Admission for Eligible<'_> {
     const ASKS: bool = true;
 
     #[inline(always)]
     fn admits(&self, slot: u32) -> bool {
-        let slot = slot as usize;
-        self.state.table.is_live(slot) && self.selection.is_none_or(|selection| selection.bits().get(slot))
+        self.state.graph.sharing(slot).any(|slot| self.has(slot as usize))
     }
 }
 
@@ -49,13 +55,13 @@ impl Task for GraphSearch<'_> {
     fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Self::Output {
         let start = self.descend(simd, space);
         let beam_width = self.ef.max(self.k);
+        let eligible = Eligible { state: self.state, selection: self.selection };
         if self.selection.is_none() && self.state.table.all_live() {
             self.base(simd, space, start, beam_width, &Everything);
-            self.rank(space, &self.scratch.beam)
+            self.rank(space, &self.scratch.beam, &eligible)
         } else {
-            let eligible = Eligible { state: self.state, selection: self.selection };
             self.base(simd, space, start, beam_width, &eligible);
-            self.rank(space, &self.scratch.accepted)
+            self.rank(space, &self.scratch.accepted, &eligible)
         }
     }
 }
@@ -101,13 +107,17 @@ impl<'a> GraphSearch<'a> {
     }
 
     #[inline(always)]
-    fn rank<M: Space>(&self, space: M, beam: &Beam) -> (TopK, usize) {
-        let table = &self.state.table;
+    fn rank<M: Space>(&self, space: M, beam: &Beam, eligible: &Eligible<'_>) -> (TopK, usize) {
+        let State { table, graph } = self.state;
         let mut top = TopK::new(self.k, self.floor);
+        let mut reached = 0;
         for candidate in beam.candidates().iter().take(self.k + SPARE) {
-            let slot = candidate.node() as usize;
-            top.push(space.score(&self.query, table.rows().row(slot)), table.id(slot));
+            let score = space.score(&self.query, table.rows().row(candidate.node() as usize));
+            for slot in graph.sharing(candidate.node()).filter(|&slot| eligible.has(slot as usize)) {
+                top.push(score, table.id(slot as usize));
+                reached += 1;
+            }
         }
-        (top, beam.candidates().len())
+        (top, reached)
     }
 }
