@@ -37,7 +37,7 @@ check: $(VENV)/with-check ## Check form, types, stubs, documentation and licence
 	$(BIN)/ruff format --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest nearfield --mypy-config-file pyproject.toml
+	$(BIN)/python -m mypy.stubtest nearfield._core --mypy-config-file pyproject.toml
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
 	cargo test --doc --workspace
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \

@@ -8,8 +8,7 @@ use half::f16;
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix1, Ix2};
 use nearfield::RowSource;
 use numpy::{
-    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
-    PyUntypedArrayMethods,
+    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -141,7 +140,8 @@ fn native<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUnty
         return Err(dtype_error(py, message));
     }
     let wide = if dtype.kind() == b'f' && dtype.itemsize() > 8 { "float64" } else { "=" };
-    let target = if wide == "=" { dtype.call_method1("newbyteorder", ("=",))? } else { wide.into_pyobject(py)?.into_any() };
+    let target =
+        if wide == "=" { dtype.call_method1("newbyteorder", ("=",))? } else { wide.into_pyobject(py)?.into_any() };
     let kwargs = pyo3::types::PyDict::new(py);
     kwargs.set_item("requirements", ["A", "C"])?;
     let converted = py.import("numpy")?.call_method("require", (array, target), Some(&kwargs))?;
@@ -198,7 +198,9 @@ pub(crate) fn ids(object: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
         Ok(ids) => return Ok(ids),
         Err(failure) => failure,
     };
-    if failure.is_instance_of::<PyOverflowError>(py) || object.extract::<i64>().is_err_and(|e| e.is_instance_of::<PyOverflowError>(py)) {
+    if failure.is_instance_of::<PyOverflowError>(py)
+        || object.extract::<i64>().is_err_and(|e| e.is_instance_of::<PyOverflowError>(py))
+    {
         return Err(PyValueError::new_err("ids must be between 0 and 2**63 - 1, got a larger number"));
     }
     if !failure.is_instance_of::<PyTypeError>(py) {

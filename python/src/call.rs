@@ -58,7 +58,9 @@ pub(crate) fn run<T: Send>(
 pub(crate) fn threads(given: Option<i64>) -> PyResult<Option<NonZeroUsize>> {
     let Some(count) = given else { return Ok(None) };
     let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
-    count.map(Some).ok_or_else(|| PyValueError::new_err(format!("threads must be at least 1, got {}", given.unwrap_or(0))))
+    count
+        .map(Some)
+        .ok_or_else(|| PyValueError::new_err(format!("threads must be at least 1, got {}", given.unwrap_or(0))))
 }
 
 /// `progress=`: a function of rows done and rows in all, if one is wanted.

@@ -30,7 +30,9 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::MissingId(_) => exception(py, "MissingKeyError", (message,)),
         Error::Capacity { .. } => exception(py, "CapacityError", (message,)),
         Error::ReadOnly => exception(py, "ReadOnlyError", (message,)),
-        Error::Corruption { path, block, .. } => exception(py, "CorruptionError", (message, path.to_string_lossy(), block)),
+        Error::Corruption { path, block, .. } => {
+            exception(py, "CorruptionError", (message, path.to_string_lossy(), block))
+        }
         Error::FormatVersion { .. } => exception(py, "FormatVersionError", (message,)),
         Error::NoSpace { .. } => exception(py, "NoSpaceError", (message,)),
         Error::Io { path, source } => match source.raw_os_error() {

@@ -4,9 +4,7 @@
 use crate::array::{Vectors, Wanted, wanted};
 use crate::call;
 use crate::error::raise;
-use nearfield::{
-    Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection,
-};
+use nearfield::{Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -159,7 +157,9 @@ impl Index {
         let Some(filter) = filter else { return Ok(None) };
         if let Ok(filter) = filter.cast::<Filter>() {
             if !Arc::ptr_eq(&filter.get().index, &self.inner) {
-                return Err(PyValueError::new_err("this Filter was compiled for another index; call filter() on this one"));
+                return Err(PyValueError::new_err(
+                    "this Filter was compiled for another index; call filter() on this one",
+                ));
             }
             return Ok(Some(filter.clone().unbind()));
         }
@@ -180,9 +180,8 @@ impl Index {
         let filter = request.filter.as_ref().map(|filter| filter.get());
         let hits = call::run(py, request.threads, None, |call| match filter {
             None => self.inner.search(&*source, &search, call),
-            Some(filter) => filter.with(|selection| {
-                self.inner.search(&*source, &Search { selection: Some(selection), ..search }, call)
-            }),
+            Some(filter) => filter
+                .with(|selection| self.inner.search(&*source, &Search { selection: Some(selection), ..search }, call)),
         })?;
         search_result(py, hits, request.queries.single, self.inner.metric())
     }
@@ -199,9 +198,7 @@ impl Index {
         let filter = filter.as_ref().map(|filter| filter.get());
         let hits = call::run(py, threads, None, |call| match filter {
             None => self.inner.range_search(&*source, radius, None, call),
-            Some(filter) => {
-                filter.with(|selection| self.inner.range_search(&*source, radius, Some(selection), call))
-            }
+            Some(filter) => filter.with(|selection| self.inner.range_search(&*source, radius, Some(selection), call)),
         })?;
         range_result(py, hits, self.inner.metric())
     }
@@ -283,7 +280,7 @@ impl Index {
     /// ------
     /// DimensionError, NonFiniteError, DTypeError, DuplicateKeyError, CapacityError, ReadOnlyError, ValueError
     ///     And nothing has changed.
-    #[pyo3(signature = (vectors, ids=None, *, progress=None))]
+    #[pyo3(signature = (vectors, ids=None, *, progress=None), text_signature = "($self, vectors, ids=None, *, progress=False)")]
     fn add<'py>(
         &self,
         py: Python<'py>,
@@ -295,8 +292,7 @@ impl Index {
         let ids = ids.map(crate::array::ids).transpose()?;
         let report = call::reporter(progress, "add")?;
         let source = vectors.source()?;
-        let given =
-            call::run(py, self.threads, report, |call| self.inner.add(&*source, ids.as_deref(), call))?;
+        let given = call::run(py, self.threads, report, |call| self.inner.add(&*source, ids.as_deref(), call))?;
         Ok(PyArray1::from_vec(py, given))
     }
 
@@ -312,7 +308,7 @@ impl Index {
     /// -------
     /// int
     ///     How many distinct ids were written.
-    #[pyo3(signature = (ids, vectors, *, progress=None))]
+    #[pyo3(signature = (ids, vectors, *, progress=None), text_signature = "($self, ids, vectors, *, progress=False)")]
     fn upsert<'py>(
         &self,
         py: Python<'py>,
@@ -494,7 +490,7 @@ impl Index {
     /// Parameters
     /// ----------
     /// progress : bool or callable, default False
-    #[pyo3(signature = (*, progress=None))]
+    #[pyo3(signature = (*, progress=None), text_signature = "($self, *, progress=False)")]
     fn optimize(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let report = call::reporter(progress, "optimize")?;
         call::run(py, self.threads, report, |call| self.inner.optimize(call))
@@ -743,10 +739,7 @@ impl HnswIndex {
 }
 
 impl HnswIndex {
-    fn initializer(
-        inner: Arc<nearfield::HnswIndex>,
-        threads: Option<NonZeroUsize>,
-    ) -> PyClassInitializer<HnswIndex> {
+    fn initializer(inner: Arc<nearfield::HnswIndex>, threads: Option<NonZeroUsize>) -> PyClassInitializer<HnswIndex> {
         let base = Index::of(Arc::<nearfield::HnswIndex>::clone(&inner), threads);
         PyClassInitializer::from(base).add_subclass(HnswIndex { inner })
     }

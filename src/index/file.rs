@@ -31,7 +31,9 @@ impl IndexFile {
         match container.kind().as_str() {
             FlatIndex::KIND => Ok(IndexFile::Flat(Arc::new(FlatIndex::from_container(container)?))),
             HnswIndex::KIND => Ok(IndexFile::Hnsw(Arc::new(HnswIndex::from_container(container)?))),
-            other => Err(container.corrupt("header", format!("{other:?} is not a kind of index that this version knows"))),
+            other => {
+                Err(container.corrupt("header", format!("{other:?} is not a kind of index that this version knows")))
+            }
         }
     }
 
@@ -53,7 +55,6 @@ pub(crate) fn read_schema<T: DeserializeOwned>(container: &Container) -> Result<
         return Err(container.corrupt("schema", format!("{length} bytes are too many")));
     }
     let bytes = container.read("schema")?;
-    serde_json::from_slice(&bytes).map_err(|error: serde_json::Error| -> Error {
-        container.corrupt("schema", error.to_string())
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error: serde_json::Error| -> Error { container.corrupt("schema", error.to_string()) })
 }

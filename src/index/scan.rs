@@ -189,14 +189,7 @@ impl Task for Step<'_> {
 
 impl Step<'_> {
     #[inline(always)]
-    fn one_query<S: Simd, M: Space>(
-        &self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        slots: &[u32],
-        result: &mut TopK,
-    ) {
+    fn one_query<S: Simd, M: Space>(&self, simd: S, space: M, query: &Query<'_>, slots: &[u32], result: &mut TopK) {
         let (table, gamma) = (self.scan.table, self.group.gamma);
         let weight = space.scan_weight(query, gamma);
         let mut limit = space.scan_limit(query, result.limit(), gamma);
@@ -257,13 +250,7 @@ impl Step<'_> {
 
     /// All rows of a tile against one panel of `W * LANES` queries.
     #[inline(always)]
-    fn one_panel<S: Simd, M: Space, const W: usize>(
-        &self,
-        simd: S,
-        space: M,
-        slots: &[u32],
-        lanes: &mut Lanes<'_>,
-    ) {
+    fn one_panel<S: Simd, M: Space, const W: usize>(&self, simd: S, space: M, slots: &[u32], lanes: &mut Lanes<'_>) {
         let (table, gamma) = (self.scan.table, self.group.gamma);
         for rows in slots.chunks(PANEL_ROWS) {
             // The last chunk repeats its last row; what comes of the repetition is not looked at.

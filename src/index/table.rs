@@ -482,8 +482,7 @@ pub(crate) fn load_matrix<T: bytemuck::Pod>(
 /// A section as bits for `slots` slots; always read, since it is small and everything depends on it.
 pub(crate) fn load_bits(container: &Container, name: &str, slots: usize) -> Result<Bits> {
     let bytes = container.read(name)?;
-    let words: Vec<u64> =
-        bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
     let bits = Bits::from_words(words);
     let beyond = bits.ones().last().is_some_and(|last| last >= slots);
     if bytes.len() != slots.div_ceil(64) * 8 || beyond {

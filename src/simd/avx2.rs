@@ -10,7 +10,8 @@ pub(crate) struct Avx2(());
 impl Avx2 {
     /// The token, where the processor has the instructions.
     pub(crate) fn detect() -> Option<Avx2> {
-        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let has =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         has.then_some(Avx2(()))
     }
 }

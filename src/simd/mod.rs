@@ -9,13 +9,13 @@
 
 use std::sync::OnceLock;
 
-mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod portable;
 
 pub(crate) use portable::Portable;
 

@@ -201,11 +201,8 @@ impl Container {
     pub(crate) fn open(path: &Path, mapped: bool) -> Result<Container> {
         let file = vfs::open(path)?;
         let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
-        let source = if mapped && length > 0 {
-            Source::Map(Arc::new(vfs::map(path, &file)?))
-        } else {
-            Source::File(file)
-        };
+        let source =
+            if mapped && length > 0 { Source::Map(Arc::new(vfs::map(path, &file)?)) } else { Source::File(file) };
         Container::with_source(path.to_owned(), source, length)
     }
 

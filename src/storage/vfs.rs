@@ -71,11 +71,8 @@ impl Temporary {
         temporary.push(name);
         temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
         let temporary = path.with_file_name(temporary);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .map_err(|error| Error::io(path, error))?;
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|error| Error::io(path, error))?;
         Ok(Temporary { path: temporary, file, kept: false })
     }
 

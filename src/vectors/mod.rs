@@ -7,5 +7,5 @@ mod source;
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Space, Task, gamma};
-pub use source::{RowSource, Rows};
 pub(crate) use source::{QueryBatch, read_checked};
+pub use source::{RowSource, Rows};

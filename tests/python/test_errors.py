@@ -212,7 +212,7 @@ def test_a_missing_id_is_named(index):
 # ---- searches
 
 
-@pytest.mark.parametrize("k", [-1, -(2**40)])
+@pytest.mark.parametrize("k", [-1, -(2**40), -(2**70)])
 def test_a_negative_k_is_a_value_error(index, k):
     with pytest.raises(ValueError, match=r"k\b"):
         index.search(np.ones(D, np.float32), k)

@@ -169,7 +169,6 @@ def test_duplicates_by_the_thousand_are_built_and_found(mostly_equal, metric):
     assert recall(index, mostly_equal[:3000:97]) >= 0.9
 
 
-@pytest.mark.xfail(reason="measured over 12 seeds: 0.29 to 1.0 (hnswlib over 3 seeds: 0.04 to 0.66)")
 @pytest.mark.parametrize("metric", METRICS)
 def test_thousands_of_duplicates_do_not_hide_the_other_rows(mostly_equal, metric, rng):
     index = nf.HnswIndex(16, metric)

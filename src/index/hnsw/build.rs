@@ -158,9 +158,9 @@ impl Linker<'_> {
             if proposal.twin.is_some() {
                 links.clear();
             }
-            for i in 0..links.len() {
-                let twin = (links[i].node() as usize).checked_sub(start).and_then(|member| twins[member]);
-                links[i] = Candidate::new(links[i].distance(), twin.unwrap_or(links[i].node()));
+            for link in links.iter_mut() {
+                let twin = (link.node() as usize).checked_sub(start).and_then(|member| twins[member]);
+                *link = Candidate::new(link.distance(), twin.unwrap_or(link.node()));
             }
             links.sort_unstable();
             links.dedup();
