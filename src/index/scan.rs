@@ -18,6 +18,8 @@ use crate::vectors::{Query, Space, Task};
 use parking_lot::Mutex;
 use std::ops::Range;
 
+/// How far ahead of its use a row is asked for: the processor itself stops looking ahead at each page.
+const AHEAD_BYTES: usize = 4 << 10;
 /// Fewer queries than this are compared one by one: a panel would be mostly empty.
 const PANEL_MIN: usize = 4;
 /// The panels of a group.
@@ -193,13 +195,17 @@ impl Step<'_> {
         let (table, gamma) = (self.scan.table, self.group.gamma);
         let weight = space.scan_weight(query, gamma);
         let mut limit = space.scan_limit(query, result.limit(), gamma);
+        let ahead = (AHEAD_BYTES / (table.width() * size_of::<f32>())).max(1);
         for (at, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             // SAFETY: candidates are slots of the table.
             let (row, term) = unsafe { (table.rows().row_unchecked(slot), *table.terms().address_unchecked(slot)) };
-            if let Some(&ahead) = slots.get(at + 8) {
+            if let Some(&ahead) = slots.get(at + ahead) {
                 // SAFETY: as above.
-                prefetch(unsafe { table.rows().address_unchecked(ahead as usize) });
+                let ahead = unsafe { table.rows().address_unchecked(ahead as usize) };
+                for line in 0..table.width() / 16 {
+                    prefetch(ahead.wrapping_add(line * 16));
+                }
             }
             let (scale, offset) = space.scan_row(term, gamma);
             let value = dot(simd, query.values, row) * scale + offset * weight;
