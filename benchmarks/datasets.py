@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engines import Metric, Vectors
 from numpy.typing import NDArray
+
+from engines import Metric, Vectors
 
 FOLDER_FILES = {"base": "base*.npy", "queries": "queries*.npy", "truth": "gt*.npy"}
 HDF5_NAMES = {"base": "train", "queries": "test", "truth": "neighbors"}

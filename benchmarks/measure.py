@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
 from engines import Engine, Vectors
 
 Mode = Literal["single", "batch"]

@@ -10,9 +10,10 @@ import matplotlib
 
 matplotlib.use("Agg")  # benchmarks run where there is no screen
 
+from matplotlib import pyplot
+
 from curve import points_of
 from datasets import Dataset
-from matplotlib import pyplot
 from race import Contender, Settings
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from datasets import Dataset
 from engines import Engine, Params
 from measure import Mode
-from numpy.typing import NDArray
 
 #: A sweep ends with the first value past this recall. The report asks for 0.99 at most, and the slow values
 #: beyond it would take most of the time.

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tabulate import tabulate
+
 from curve import RECALLS, first_reaching, points_of, qps_at
 from measure import Mode
 from race import Contender
-from tabulate import tabulate
 
 #: Latency is told at the recall people ask for most; a latency without a recall means nothing.
 LATENCY_RECALL = 0.95

@@ -16,10 +16,11 @@ from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple, TypeVar
 
-import nearfield as nf
 import numpy as np
-from nearfield.plot import recall_qps
 from numpy.typing import NDArray
+
+import nearfield as nf
+from nearfield.plot import recall_qps
 
 HERE = Path(__file__).parent
 SHOWN = ("exifprobe", "python3-astroml", "fspy", "powertop", "libplucene-perl")

@@ -27,7 +27,7 @@ const UNSAFE: [&str; 6] =
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 492;
+const LONGEST_FILE: usize = 462;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 

@@ -80,9 +80,11 @@ impl FlatIndex {
     fn put(&self, intake: Intake, source: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
         let free = {
             let state = writer.read();
-            check_room(state.table.bytes(), intake.stored() * state.table.row_bytes(), self.max_bytes)?;
             let reused = intake.stored().min(state.free.len());
-            state.free[state.free.len() - reused..].to_vec()
+            let free = state.free[state.free.len() - reused..].to_vec();
+            let growth = state.table.growth(intake.places(&free, state.table.slots()), reused);
+            check_room(state.table.bytes(), growth, self.max_bytes)?;
+            free
         };
         let entries = intake.stage(writer, source, &free, call, &|done| call.progress(done, source.rows()))?;
         let map = writer.read().table.prepare_map(&entries)?;
@@ -154,6 +156,7 @@ impl Index for FlatIndex {
     }
 
     fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
+        search.check()?;
         let batch = read_queries(self.dim, self.metric, queries, call)?;
         let queries = batch.queries();
         // A selection belongs to one state, so a search with one sees one state throughout.

@@ -63,6 +63,11 @@ impl Intake {
         self.ids.iter().flatten().count()
     }
 
+    /// Slot and id of each row that will be stored: in the free slots first, then from `before` on.
+    pub(crate) fn places<'a>(&'a self, free: &'a [u32], before: usize) -> impl Iterator<Item = (u32, i64)> + 'a {
+        free.iter().copied().chain(before as u32..).zip(self.ids.iter().flatten().copied())
+    }
+
     /// Copies the rows that are to be stored into hidden slots, those of `free` first, and checks them all. Returns slot and id of
     /// each. On an error the table is as it was. `copied` is told how many rows have been read, piece by piece.
     pub(crate) fn stage<T: Tabled>(
@@ -97,17 +102,18 @@ impl Intake {
         let dim = source.dim();
         let rows_per_piece = (PIECE_BYTES / (width * size_of::<f32>())).max(1);
         let mut piece = vec![0.0; rows_per_piece.min(self.ids.len()) * dim];
-        let mut slots = free.iter().copied().chain(before as u32..);
-        let mut entries = Vec::with_capacity(self.stored());
+        let entries: Vec<(u32, i64)> = self.places(free, before).collect();
+        let mut places = entries.iter();
         let mut staged = Vec::with_capacity(rows_per_piece);
         for (start, ids) in (0..).step_by(rows_per_piece).zip(self.ids.chunks(rows_per_piece)) {
             call.check()?;
             staged.clear();
             for ((row, id), values) in (start..).zip(ids).zip(piece.chunks_exact_mut(dim)) {
                 let squared_norm = read_checked(source, row, values)?;
-                if let (Some(id), Some(slot)) = (id, id.and_then(|_| slots.next())) {
+                if id.is_some()
+                    && let Some(&(slot, _)) = places.next()
+                {
                     staged.push((row - start, slot, squared_norm));
-                    entries.push((slot, *id));
                 }
             }
             let mut state = writer.write();

@@ -72,6 +72,13 @@ impl Search<'_> {
         Search { k, selection: None, min_score: None, exact: false, ef: None }
     }
 
+    fn check(&self) -> Result<()> {
+        if self.min_score.is_some_and(f32::is_nan) {
+            return Err(Error::InvalidArgument("min_score must be a number, got NaN".to_owned()));
+        }
+        Ok(())
+    }
+
     /// The smallest score that can be returned.
     fn floor(&self) -> f32 {
         self.min_score.unwrap_or(f32::NEG_INFINITY)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nearfield as nf
 import numpy as np
 import pytest
 from model import METRICS, Answer, Model, canonical_scores, natural_distances
+
+import nearfield as nf
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-import nearfield as nf
 import numpy as np
 import pytest
+
+import nearfield as nf
 from nearfield.display import bytes_text, index_html, number_text, table_html, table_text
 
 

@@ -6,10 +6,11 @@ import inspect
 import pickle
 from pathlib import Path
 
-import nearfield as nf
 import numpy as np
 import pytest
 from conformance import snapshot
+
+import nearfield as nf
 from nearfield import errors
 from nearfield.arrays import as_array
 

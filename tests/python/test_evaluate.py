@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 
-import nearfield as nf
 import numpy as np
 import pytest
 from model import METRICS, Model
+
+import nearfield as nf
 from nearfield import plot
 
 MODULE = importlib.import_module("nearfield.evaluate")

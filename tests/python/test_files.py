@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import nearfield as nf
 import numpy as np
 import pytest
 from conformance import assert_same_bits, snapshot
+
+import nearfield as nf
 
 D = 12
 PAGE = 4096

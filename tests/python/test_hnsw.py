@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import nearfield as nf
 import numpy as np
 import pytest
 from conformance import all_equal, assert_same_bits, clustered, duplicates, gaussian, snapshot
+
+import nearfield as nf
 
 METRICS = ["cosine", "dot", "l2"]
 

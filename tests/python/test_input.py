@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import nearfield as nf
 import numpy as np
 import pytest
+
+import nearfield as nf
 from nearfield.arrays import as_array
 
 N, D = 60, 7

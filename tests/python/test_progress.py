@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 import sys
 
-import nearfield as nf
 import numpy as np
 import pytest
+
+import nearfield as nf
 from nearfield.progress import reporter
 
 

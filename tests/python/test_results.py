@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 
-import nearfield as nf
 import numpy as np
 import pytest
+
+import nearfield as nf
 from nearfield import _core
 
 

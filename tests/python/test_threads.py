@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import nearfield as nf
 import numpy as np
 import pytest
 from conformance import assert_same_bits, snapshot
 from model import canonical_scores
+
+import nearfield as nf
 
 
 def gaussian(n: int, d: int, seed: int = 0) -> np.ndarray:

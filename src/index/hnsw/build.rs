@@ -137,7 +137,8 @@ impl Linker<'_> {
         let proposals = map(call, rows.div_ceil(ROWS_PER_TASK), |task| {
             let mut scratch = self.scratches.lock().pop().unwrap_or_default();
             let members = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(rows);
-            let proposals = self.table.metric().run(Propose { linker: self, members, scratch: &mut scratch });
+            let task = Propose { linker: self, members, scratch: &mut scratch };
+            let proposals = self.table.metric().run(task);
             self.scratches.lock().push(scratch);
             proposals
         })?;
@@ -175,7 +176,8 @@ impl Linker<'_> {
         let groups: Vec<&[Wish]> = wishes.chunk_by(|a, b| (a.level, a.target) == (b.level, b.target)).collect();
         let lists = map(call, groups.len().div_ceil(LISTS_PER_TASK), |task| {
             let groups = &groups[task * LISTS_PER_TASK..((task + 1) * LISTS_PER_TASK).min(groups.len())];
-            self.table.metric().run(LinkBack { linker: self, groups, proposals })
+            let task = LinkBack { linker: self, groups, proposals };
+            self.table.metric().run(task)
         })?;
         Ok(lists.into_iter().flatten().collect())
     }

@@ -198,9 +198,12 @@ impl Graph {
         layers.sum::<usize>() + self.twins.bytes()
     }
 
-    /// Bytes that one more row takes in the base layer.
-    pub(crate) fn row_bytes(&self) -> usize {
-        (self.base().degree() + 1) * size_of::<u32>()
+    /// The bytes by which the graph grows when `rows` rows are linked.
+    pub(crate) fn growth(&self, rows: usize) -> usize {
+        let base = rows * (self.base().degree() + 1);
+        // A node of an upper layer has m links and two numbers for its place.
+        let upper = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot) * (self.m + 2)).sum::<usize>();
+        (base + upper) * size_of::<u32>()
     }
 
     /// A graph of its own with the same nodes and links.

@@ -170,8 +170,11 @@ impl HnswIndex {
         let stored = intake.stored();
         let was_empty = {
             let state = writer.read();
-            let row_bytes = state.table.row_bytes() + state.graph.row_bytes();
-            check_room(state.table.bytes() + state.graph.bytes(), stored * row_bytes, self.max_bytes)?;
+            if self.max_bytes.is_some() {
+                let places = intake.places(&[], state.table.slots());
+                let growth = state.table.growth(places, 0) + state.graph.growth(stored);
+                check_room(state.table.bytes() + state.graph.bytes(), growth, self.max_bytes)?;
+            }
             state.table.live() == 0
         };
         writer.write().graph.try_reserve(stored)?;
@@ -336,6 +339,7 @@ impl Index for HnswIndex {
     fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
         let ef = search.ef.unwrap_or_else(|| self.ef_search());
         check_ef("ef", ef)?;
+        search.check()?;
         let batch = read_queries(self.dim, self.metric, queries, call)?;
         let queries = batch.queries();
         let mut found = Vec::with_capacity(queries.len());

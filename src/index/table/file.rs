@@ -1,0 +1,142 @@
+//! A table in a file: its sections, and what is checked of them.
+
+use super::{MAX_ROWS, Slots, Table, Version};
+use crate::error::Result;
+use crate::index::selection::Bits;
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::{Matrix, Metric, aligned_width};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::sync::Arc;
+
+/// What a table's sections need to be understood; part of the schema of each index file.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TableSchema {
+    pub(crate) dim: usize,
+    pub(crate) metric: Metric,
+    rows: usize,
+    live: usize,
+    next_id: i64,
+    sequential: bool,
+    ascending: bool,
+}
+
+impl Table {
+    /// What [`save`](Table::save) writes, described.
+    pub(crate) fn schema(&self) -> TableSchema {
+        TableSchema {
+            dim: self.dim,
+            metric: self.metric,
+            rows: self.slots(),
+            live: self.live_count,
+            next_id: self.next_id,
+            sequential: matches!(self.slots, Slots::Sequential),
+            ascending: self.ascending,
+        }
+    }
+
+    /// Writes the sections of the table.
+    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        writer.section("rows", |out| self.rows.write_to(out))?;
+        writer.section("terms", |out| self.terms.write_to(out))?;
+        writer.section("ids", |out| self.ids.write_to(out))?;
+        let mut words = self.live.words().to_vec();
+        words.resize(self.slots().div_ceil(64), 0);
+        writer.section("live", |out| out.write_all(bytemuck::cast_slice(&words)))?;
+        if !matches!(self.slots, Slots::Sequential) {
+            let order = self.slots_by_id();
+            writer.section("order", |out| out.write_all(bytemuck::cast_slice(&order)))?;
+        }
+        Ok(())
+    }
+
+    /// The table in `container`, read or mapped.
+    pub(crate) fn load(container: &Container, schema: &TableSchema) -> Result<Table> {
+        let corrupt = |block: &str, what: &str| Err(container.corrupt(block, what));
+        if schema.dim == 0 || schema.dim > crate::MAX_DIM || schema.rows > MAX_ROWS {
+            return corrupt("schema", "its numbers are out of range");
+        }
+        let rows = load_matrix(container, "rows", aligned_width(schema.dim), schema.rows)?;
+        let mut table = Table {
+            metric: schema.metric,
+            dim: schema.dim,
+            rows,
+            terms: load_matrix(container, "terms", 1, schema.rows)?,
+            ids: load_matrix(container, "ids", 1, schema.rows)?,
+            live: load_bits(container, "live", schema.rows)?,
+            live_count: schema.live,
+            slots: Slots::Sequential,
+            ascending: schema.ascending,
+            published: schema.rows as u32,
+            next_id: schema.next_id,
+            version: Version::next(),
+        };
+        if table.live.count() != schema.live || schema.next_id < 0 {
+            return corrupt("live", "it disagrees with the schema");
+        }
+        if !schema.sequential {
+            container.verify("order")?;
+        }
+        if !schema.sequential && container.is_mapped() {
+            table.slots = Slots::Sorted(load_matrix(container, "order", 1, schema.live)?);
+        } else if !schema.sequential {
+            let map = table.hash_ids()?;
+            if map.len() != schema.live {
+                return corrupt("ids", "an id is there twice");
+            }
+            table.slots = Slots::Hashed(map);
+        }
+        // Rows of a mapped table stay unread; all else is small, and what answers say depends on it.
+        for name in ["terms", "ids"] {
+            container.verify(name)?;
+        }
+        table.validate_ids(container, schema)?;
+        Ok(table)
+    }
+
+    /// Ids are in range and as ordered as the schema says.
+    fn validate_ids(&self, container: &Container, schema: &TableSchema) -> Result<()> {
+        let mut previous = -1;
+        for slot in self.live.ones() {
+            let id = self.id(slot);
+            let in_order = !schema.ascending || id > previous;
+            let in_place = !schema.sequential || id == slot as i64;
+            if id < 0 || !in_order || !in_place {
+                return Err(container.corrupt("ids", format!("id {id} cannot be in slot {slot}")));
+            }
+            previous = id;
+        }
+        Ok(())
+    }
+}
+
+/// A section as `len` rows of `width` values, mapped if the container is.
+pub(crate) fn load_matrix<T: bytemuck::Pod>(
+    container: &Container,
+    name: &str,
+    width: usize,
+    len: usize,
+) -> Result<Matrix<T>> {
+    let expected = (len as u64).checked_mul((width * size_of::<T>()) as u64);
+    if expected != Some(container.length(name)?) {
+        return Err(container.corrupt(name, format!("it should hold {len} rows of {width} values")));
+    }
+    if let Some(section) = container.mapped(name)? {
+        return Ok(Matrix::borrowed(width, Arc::new(section)));
+    }
+    let mut matrix = Matrix::zeros(width, len)?;
+    container.read_with(name, |reader| matrix.fill_from(reader))?;
+    Ok(matrix)
+}
+
+/// A section as bits for `slots` slots; always read, since it is small and everything depends on it.
+pub(crate) fn load_bits(container: &Container, name: &str, slots: usize) -> Result<Bits> {
+    let bytes = container.read(name)?;
+    let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let bits = Bits::from_words(words);
+    let beyond = bits.ones().last().is_some_and(|last| last >= slots);
+    if bytes.len() != slots.div_ceil(64) * 8 || beyond {
+        return Err(container.corrupt(name, format!("it should hold {slots} bits")));
+    }
+    Ok(bits)
+}
