@@ -538,8 +538,8 @@ impl Index {
 
     /// An index of its own with the same rows, in memory; of a mapped index, one that can change.
     fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let bytes = py.detach(|| self.inner.to_bytes()).map_err(|error| raise(py, error))?;
-        wrap(py, IndexFile::from_bytes(bytes).map_err(|error| raise(py, error))?, self.threads)
+        let copy = py.detach(|| self.inner.copy()).map_err(|error| raise(py, error))?;
+        wrap(py, copy, self.threads)
     }
 
     /// Pickles as the bytes of the file that `save` would write.

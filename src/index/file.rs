@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An index that was loaded, by kind.
+/// An index that was loaded or copied, by kind.
 pub enum IndexFile {
     /// A [`FlatIndex`].
     Flat(Arc<FlatIndex>),

@@ -7,7 +7,7 @@ use super::scan::Scan;
 use super::selection::Selection;
 use super::table::{Table, TableSchema};
 use super::topk::TopK;
-use super::{Hits, Index, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
+use super::{Hits, Index, IndexFile, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
@@ -15,6 +15,7 @@ use crate::vectors::{Metric, RowSource};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Exact search over rows of f32.
 pub struct FlatIndex {
@@ -227,8 +228,8 @@ impl Index for FlatIndex {
         written.map_err(|error| Error::io(Path::new("<bytes>"), error))
     }
 
-    fn copy(&self, _call: &Call<'_>) -> Result<Box<dyn Index>> {
+    fn copy(&self) -> Result<IndexFile> {
         let table = self.state.read().table.try_clone()?;
-        Ok(Box::new(FlatIndex::with_table(table, self.max_bytes)))
+        Ok(IndexFile::Flat(Arc::new(FlatIndex::with_table(table, self.max_bytes))))
     }
 }

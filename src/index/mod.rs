@@ -214,8 +214,8 @@ pub trait Index: Send + Sync {
     /// The bytes of the file that [`save`](Index::save) would write.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
-    /// An index of its own with the same rows, in memory.
-    fn copy(&self, call: &Call<'_>) -> Result<Box<dyn Index>>;
+    /// An index of its own with the same rows, in memory; of a mapped one, one that can change.
+    fn copy(&self) -> Result<IndexFile>;
 }
 
 /// Reads and checks the queries of a search.

@@ -11,15 +11,15 @@ use super::selection::{Bits, Selection};
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{PANEL_ROWS, dot, pack_queries, panel};
+use crate::kernel::{PANEL_ROWS, dot, dot_streams, pack_queries, panel};
 use crate::runtime::{Call, for_each};
-use crate::simd::{Operation, Simd, prefetch};
+use crate::simd::{Operation, Simd};
 use crate::vectors::{Query, Space, Task};
 use parking_lot::Mutex;
 use std::ops::Range;
 
-/// How far ahead of its use a row is asked for: the processor itself stops looking ahead at each page.
-const AHEAD_BYTES: usize = 4 << 10;
+/// The streams of rows that a lone query reads at once.
+const STREAMS: usize = 4;
 /// Fewer queries than this are compared one by one: a panel would be mostly empty.
 const PANEL_MIN: usize = 4;
 /// The panels of a group.
@@ -190,31 +190,41 @@ impl Task for Step<'_> {
 }
 
 impl Step<'_> {
+    /// One query against rows from several places at once.
     #[inline(always)]
     fn one_query<S: Simd, M: Space>(&self, simd: S, space: M, query: &Query<'_>, slots: &[u32], result: &mut TopK) {
-        let (table, gamma) = (self.scan.table, self.group.gamma);
-        let weight = space.scan_weight(query, gamma);
-        let mut limit = space.scan_limit(query, result.limit(), gamma);
-        let ahead = (AHEAD_BYTES / (table.width() * size_of::<f32>())).max(1);
-        for (at, &slot) in slots.iter().enumerate() {
-            let slot = slot as usize;
-            // SAFETY: candidates are slots of the table.
-            let (row, term) = unsafe { (table.rows().row_unchecked(slot), *table.terms().address_unchecked(slot)) };
-            if let Some(&ahead) = slots.get(at + ahead) {
-                // SAFETY: as above.
-                let ahead = unsafe { table.rows().address_unchecked(ahead as usize) };
-                for line in 0..table.width() / 16 {
-                    prefetch(ahead.wrapping_add(line * 16));
-                }
+        let mut lone = Lone { query, weight: space.scan_weight(query, self.group.gamma), limit: 0.0, result };
+        lone.limit = space.scan_limit(query, lone.result.limit(), self.group.gamma);
+        let rows = self.scan.table.rows();
+        let stride = slots.len() / STREAMS;
+        for i in 0..stride {
+            let mut addresses = [std::ptr::null(); STREAMS];
+            for (stream, address) in addresses.iter_mut().enumerate() {
+                // SAFETY: candidates are slots of the table.
+                *address = unsafe { rows.address_unchecked(slots[i + stream * stride] as usize) };
             }
-            let (scale, offset) = space.scan_row(term, gamma);
-            let value = dot(simd, query.values, row) * scale + offset * weight;
-            if value < limit {
-                continue;
+            // SAFETY: rows are as wide as the query, a multiple of sixteen.
+            let products = unsafe { dot_streams(simd, query.values, addresses) };
+            for (stream, product) in products.into_iter().enumerate() {
+                self.look(simd, space, slots[i + stream * stride] as usize, product, &mut lone);
             }
-            if result.push(space.score(query, row), table.id(slot)) {
-                limit = space.scan_limit(query, result.limit(), gamma);
-            }
+        }
+        for &slot in &slots[stride * STREAMS..] {
+            let product = dot(simd, query.values, rows.row(slot as usize));
+            self.look(simd, space, slot as usize, product, &mut lone);
+        }
+    }
+
+    /// Scores a row if its scan value, given its inner product with the query, reaches the limit.
+    #[inline(always)]
+    fn look<S: Simd, M: Space>(&self, simd: S, space: M, slot: usize, product: f32, lone: &mut Lone<'_, '_>) {
+        // SAFETY: candidates are slots of the table.
+        let term = unsafe { *self.scan.table.terms().address_unchecked(slot) };
+        let (scale, offset) = space.scan_row(term, self.group.gamma);
+        let below = product * scale + offset * lone.weight < lone.limit;
+        // A NaN is not below, and passes.
+        if !below {
+            simd.vectorize(AdmitLone { step: self, space, slot, lone });
         }
     }
 
@@ -286,6 +296,35 @@ impl Step<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A lone query while it meets the rows of a chunk.
+struct Lone<'a, 'q> {
+    query: &'a Query<'q>,
+    weight: f32,
+    limit: f32,
+    result: &'a mut TopK,
+}
+
+/// Scores a row for a lone query; an operation of its own for the reason given at [`Admit`].
+struct AdmitLone<'a, 'l, 'q, M> {
+    step: &'a Step<'a>,
+    space: M,
+    slot: usize,
+    lone: &'a mut Lone<'l, 'q>,
+}
+
+impl<M: Space> Operation for AdmitLone<'_, '_, '_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Lone { query, limit, result, .. } = self.lone;
+        let table = self.step.scan.table;
+        if result.push(self.space.score(query, table.rows().row(self.slot)), table.id(self.slot)) {
+            *limit = self.space.scan_limit(query, result.limit(), self.step.group.gamma);
         }
     }
 }

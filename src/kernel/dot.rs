@@ -32,3 +32,29 @@ pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     }
     simd.sum(simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])))
 }
+
+/// The inner products of `query` with `R` rows as long as it, side by side: with each row in a stream of its own the memory
+/// brings more than one stream alone gets. The error bound of [`dot`] holds.
+///
+/// # Safety
+/// Each row must be valid for reads of `query.len()` values, which must be a multiple of `LANES`.
+#[inline(always)]
+pub(crate) unsafe fn dot_streams<S: Simd, const R: usize>(simd: S, query: &[f32], rows: [*const f32; R]) -> [f32; R] {
+    debug_assert!(query.len().is_multiple_of(S::LANES));
+    let mut sums = [simd.zero(); R];
+    let mut i = 0;
+    while i < query.len() {
+        // SAFETY: i + LANES <= len, which the query and every row have.
+        let values = unsafe { simd.load(query.as_ptr().add(i)) };
+        for r in 0..R {
+            // SAFETY: as above.
+            sums[r] = simd.mul_add(values, unsafe { simd.load(rows[r].add(i)) }, sums[r]);
+        }
+        i += S::LANES;
+    }
+    let mut products = [0.0; R];
+    for r in 0..R {
+        products[r] = simd.sum(sums[r]);
+    }
+    products
+}

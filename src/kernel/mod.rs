@@ -14,6 +14,6 @@ mod reference;
 mod suite;
 
 pub(crate) use canonical::{canonical_dot, canonical_squared_l2};
-pub(crate) use dot::dot;
+pub(crate) use dot::{dot, dot_streams};
 pub(crate) use l2::squared_l2;
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};

@@ -1,7 +1,9 @@
 //! One suite for every kernel at every level that this machine has, against the f64 oracle and the bound that the
 //! kernel's documentation gives.
 
-use super::{PANEL_ROWS, canonical_dot, canonical_squared_l2, dot, pack_queries, panel, reference, squared_l2};
+use super::{
+    PANEL_ROWS, canonical_dot, canonical_squared_l2, dot, dot_streams, pack_queries, panel, reference, squared_l2,
+};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 
 const UNIT: f64 = 1.0 / 16_777_216.0;
@@ -205,6 +207,42 @@ fn comparisons_let_nan_pass() {
             for i in 0..lanes {
                 let below = matches!(a[i].partial_cmp(&b[i]), Some(std::cmp::Ordering::Less));
                 assert_eq!(mask >> i & 1 == 0, below, "{} < {} at {}", a[i], b[i], level.name());
+            }
+        }
+    }
+}
+
+struct Streams<'a> {
+    query: &'a [f32],
+    rows: [&'a [f32]; 4],
+}
+
+impl Operation for Streams<'_> {
+    type Output = [f32; 4];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [f32; 4] {
+        // SAFETY: all five are equally long, a multiple of sixteen.
+        unsafe { dot_streams(simd, self.query, self.rows.map(<[f32]>::as_ptr)) }
+    }
+}
+
+#[test]
+fn streams_give_the_inner_product_of_each_row() {
+    let mut numbers = Numbers(19);
+    for dim in [16, 32, 48, 128, 384, 1040] {
+        for (name, value) in CASES {
+            let query = numbers.vector(dim, value);
+            let rows: [Vec<f32>; 4] = std::array::from_fn(|_| numbers.vector(dim, value));
+            for level in Level::available() {
+                let rows_of = std::array::from_fn(|i| rows[i].as_slice());
+                let found = dispatch_at(level, Streams { query: &query, rows: rows_of });
+                for (row, value) in rows.iter().zip(found) {
+                    let floor = 2.0 * dim as f64 * 2f64.powi(-149);
+                    let bound = gamma(dim + 1) * reference::norm(row) * reference::norm(&query) + floor;
+                    let error = (f64::from(value) - reference::dot(row, &query)).abs();
+                    assert!(error <= bound, "{name}, dim {dim}, {}", level.name());
+                }
             }
         }
     }

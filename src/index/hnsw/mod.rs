@@ -14,7 +14,7 @@ use super::scan::Scan;
 use super::selection::Selection;
 use super::table::{Table, TableSchema};
 use super::topk::TopK;
-use super::{Hits, Index, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
+use super::{Hits, Index, IndexFile, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
@@ -25,6 +25,7 @@ use search::GraphSearch;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use walk::Scratch;
 
@@ -411,9 +412,10 @@ impl Index for HnswIndex {
         written.map_err(|error| Error::io(Path::new("<bytes>"), error))
     }
 
-    fn copy(&self, _call: &Call<'_>) -> Result<Box<dyn Index>> {
+    fn copy(&self) -> Result<IndexFile> {
         let state = self.state.read();
         let copy = State { table: state.table.try_clone()?, graph: state.graph.try_clone()? };
-        Ok(Box::new(HnswIndex::with_state(copy, self.max_bytes, self.parameters, self.ef_search())))
+        let copy = HnswIndex::with_state(copy, self.max_bytes, self.parameters, self.ef_search());
+        Ok(IndexFile::Hnsw(Arc::new(copy)))
     }
 }
