@@ -181,8 +181,8 @@ pub(crate) struct Terrain<'a, const UPPER: bool> {
     pub(crate) layer: &'a Layer,
 }
 
-/// Bytes of rows that are asked for ahead of their use: about as many lines as a core waits for at a time. Half as much and twice as
-/// much were both slower.
+/// Bytes of rows that are asked for ahead of their use: about as many lines as a core can wait for at a time. On rows of 512 bytes
+/// three times as much cost 5 to 10 %; on longer rows it makes no difference.
 const PREFETCH_BYTES: usize = 2 << 10;
 
 impl<const UPPER: bool> Terrain<'_, UPPER> {
