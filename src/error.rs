@@ -94,9 +94,6 @@ pub enum Error {
     /// The caller asked the call to stop.
     #[error("interrupted")]
     Interrupted,
-    /// An earlier write died half way.
-    #[error("an earlier write to this index failed half way; load it again")]
-    Damaged,
     /// A file whose bytes are not what was written.
     #[error("{path}: {what} (in {block})", path = path.display())]
     Corruption {

@@ -142,7 +142,7 @@ fn check_ids(rows: usize, ids: &[i64]) -> Result<()> {
     }
 }
 
-/// Refuses what would grow an index of `bytes` bytes by `additional` beyond its limit, or a source of another dimension.
+/// Refuses what would grow an index of `bytes` bytes by `additional` beyond its limit.
 pub(crate) fn check_room(bytes: usize, additional: usize, max_bytes: Option<u64>) -> Result<()> {
     let needed = bytes as u64 + additional as u64;
     match max_bytes {
