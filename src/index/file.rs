@@ -2,8 +2,10 @@
 
 use super::{FlatIndex, HnswIndex, Index};
 use crate::error::{Error, Result};
-use crate::storage::Container;
+use crate::storage::{Container, ContainerWriter};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +46,12 @@ impl IndexFile {
             IndexFile::Hnsw(index) => Arc::<HnswIndex>::clone(index),
         }
     }
+}
+
+/// Writes the `schema` section: what the other sections need to be understood.
+pub(crate) fn write_schema(writer: &mut ContainerWriter<'_>, schema: &impl Serialize) -> io::Result<()> {
+    let schema = serde_json::to_vec(schema)?;
+    writer.section("schema", |out| out.write_all(&schema))
 }
 
 /// The `schema` section, parsed.

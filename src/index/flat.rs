@@ -2,6 +2,7 @@
 //!
 //! Slots of deleted rows are used again; [`optimize`](Index::optimize) gives their memory back.
 
+use super::file::{read_schema, write_schema};
 use super::intake::{Intake, Tabled, check_dim, check_room};
 use super::scan::Scan;
 use super::selection::Selection;
@@ -68,13 +69,12 @@ impl FlatIndex {
 
     /// The index in a container.
     pub(crate) fn from_container(container: &Container) -> Result<FlatIndex> {
-        let schema: Schema = super::file::read_schema(container)?;
+        let schema: Schema = read_schema(container)?;
         Ok(FlatIndex::with_table(Table::load(container, &schema.table)?, None))
     }
 
     fn write(state: &State, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
-        let schema = serde_json::to_vec(&Schema { table: state.table.schema() })?;
-        writer.section("schema", |out| out.write_all(&schema))?;
+        write_schema(writer, &Schema { table: state.table.schema() })?;
         state.table.save(writer)
     }
 
@@ -168,7 +168,7 @@ impl Index for FlatIndex {
             if let Some(selection) = search.selection {
                 selection.check(state.table.version())?;
             }
-            let scan = Scan { table: &state.table, selection: search.selection, k: search.k, floor: search.floor() };
+            let scan = Scan::new(&state.table, search);
             found.extend(scan.run(queries, call)?.into_iter().map(TopK::into_sorted));
         }
         Hits::collect(search.k, found)

@@ -7,6 +7,7 @@
 //! The work is cut into tasks: a *group* of queries against a *chunk* of rows, each a few milliseconds. Queries of a group
 //! are packed into panels, so that a row, once read, meets all of them; a lone query meets the rows one by one.
 
+use super::Search;
 use super::selection::{Bits, Selection};
 use super::table::Table;
 use super::topk::TopK;
@@ -44,7 +45,12 @@ pub(crate) struct Scan<'a> {
     pub(crate) floor: f32,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// What `search` looks for, in this table.
+    pub(crate) fn new(table: &'a Table, search: &Search<'a>) -> Scan<'a> {
+        Scan { table, selection: search.selection, k: search.k, floor: search.floor() }
+    }
+
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
         let mut found = Vec::with_capacity(queries.len());

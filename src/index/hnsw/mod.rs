@@ -9,6 +9,7 @@ mod graph;
 mod search;
 mod walk;
 
+use super::file::{read_schema, write_schema};
 use super::intake::{Intake, Tabled, check_dim, check_room};
 use super::scan::Scan;
 use super::selection::Selection;
@@ -143,7 +144,7 @@ impl HnswIndex {
 
     /// The index in a container.
     pub(crate) fn from_container(container: &Container) -> Result<HnswIndex> {
-        let schema: Schema = super::file::read_schema(container)?;
+        let schema: Schema = read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
@@ -159,8 +160,7 @@ impl HnswIndex {
             ef_search: self.ef_search(),
             graph: state.graph.schema(),
         };
-        let schema = serde_json::to_vec(&schema)?;
-        writer.section("schema", |out| out.write_all(&schema))?;
+        write_schema(writer, &schema)?;
         state.table.save(writer)?;
         state.graph.save(writer)
     }
@@ -240,9 +240,8 @@ impl HnswIndex {
         };
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
         if !left.is_empty() {
-            let scan = Scan { table: &state.table, selection: search.selection, k: search.k, floor: search.floor() };
             let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
-            for (&i, top) in left.iter().zip(scan.run(&queries, call)?) {
+            for (&i, top) in left.iter().zip(Scan::new(&state.table, search).run(&queries, call)?) {
                 found[i] = Some(top);
             }
         }
