@@ -1,5 +1,6 @@
 //! Opening an index file, whatever kind of index it holds.
 
+use super::tabular::Tabular;
 use super::{FlatIndex, HnswIndex, Index};
 use crate::error::{Error, Result};
 use crate::storage::{Container, ContainerWriter};
@@ -31,8 +32,8 @@ impl IndexFile {
 
     fn from_container(container: &Container) -> Result<IndexFile> {
         match container.kind().as_str() {
-            FlatIndex::KIND => Ok(IndexFile::Flat(Arc::new(FlatIndex::from_container(container)?))),
-            HnswIndex::KIND => Ok(IndexFile::Hnsw(Arc::new(HnswIndex::from_container(container)?))),
+            FlatIndex::KIND => Ok(IndexFile::Flat(Arc::new(FlatIndex::read(container)?))),
+            HnswIndex::KIND => Ok(IndexFile::Hnsw(Arc::new(HnswIndex::read(container)?))),
             other => {
                 Err(container.corrupt("header", format!("{other:?} is not a kind of index that this version knows")))
             }

@@ -1,26 +1,11 @@
 //! How rows get into a table: read and checked once, stored in hidden slots, made visible together.
 
 use super::table::Table;
+use super::tabular::Tabled;
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Writer};
 use crate::vectors::{RowSource, read_checked};
 use hashbrown::HashMap;
-
-/// Anything that is built on a table.
-pub(crate) trait Tabled {
-    fn table(&self) -> &Table;
-    fn table_mut(&mut self) -> &mut Table;
-}
-
-impl Tabled for Table {
-    fn table(&self) -> &Table {
-        self
-    }
-
-    fn table_mut(&mut self) -> &mut Table {
-        self
-    }
-}
 
 /// Rows are copied in under the lock in pieces of about this size: a tenth of a millisecond.
 const PIECE_BYTES: usize = 512 << 10;
@@ -140,24 +125,4 @@ fn check_ids(rows: usize, ids: &[i64]) -> Result<()> {
         Some(position) => Err(Error::IdRange { id: ids[position], position }),
         None => Ok(()),
     }
-}
-
-/// Refuses what would grow an index of `bytes` bytes by `additional` beyond its limit.
-pub(crate) fn check_room(bytes: usize, additional: usize, max_bytes: Option<u64>) -> Result<()> {
-    let needed = bytes as u64 + additional as u64;
-    match max_bytes {
-        Some(max) if needed > max => {
-            let limit = format!("and max_bytes is {max}");
-            Err(Error::Capacity { what: "the index with these rows", needed, limit })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses rows of another dimension.
-pub(crate) fn check_dim(table: &Table, source: &dyn RowSource) -> Result<()> {
-    if source.dim() == table.dim() {
-        return Ok(());
-    }
-    Err(Error::Dimension { expected: table.dim(), given: source.dim() })
 }

@@ -1,8 +1,8 @@
 //! Indexes: rows under ids, and the ways to find the nearest of them.
 //!
 //! [`table`] keeps the rows, [`scan`] looks at all of them and is exact, [`hnsw`] walks a graph over them. [`Index`] is what every
-//! index can do. A call reads its input first, whole; then it changes the index in short steps, invisibly, and makes
-//! the change visible in the last one.
+//! index can do; [`tabular`] is how they do it, as far as they do it alike. A call reads its input first, whole; then it changes
+//! the index in short steps, invisibly, and makes the change visible in the last one.
 
 mod file;
 mod flat;
@@ -11,6 +11,7 @@ mod intake;
 mod scan;
 mod selection;
 mod table;
+mod tabular;
 mod topk;
 
 pub use file::IndexFile;
@@ -20,10 +21,8 @@ pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::runtime::Call;
-use crate::vectors::{Metric, QueryBatch, RowSource};
-use scan::Scan;
+use crate::vectors::{Metric, RowSource};
 use std::path::Path;
-use table::Table;
 use topk::Scored;
 
 /// What every index has in common when it is made.
@@ -148,8 +147,8 @@ pub struct Stats {
     pub mapped: bool,
 }
 
-/// What every index can do. All methods may be called from any thread at any time: searches go on while rows are written, and
-/// writers take turns. A call that fails has changed nothing.
+/// What every index can do, [`FlatIndex`] as well as [`HnswIndex`]. All methods may be called from any thread at any time:
+/// searches go on while rows are written, and writers take turns. A call that fails has changed nothing.
 pub trait Index: Send + Sync {
     /// Values a row.
     fn dim(&self) -> usize;
@@ -216,56 +215,4 @@ pub trait Index: Send + Sync {
 
     /// An index of its own with the same rows, in memory; of a mapped one, one that can change.
     fn copy(&self) -> Result<IndexFile>;
-}
-
-/// Reads and checks the queries of a search.
-fn read_queries(dim: usize, metric: Metric, queries: &dyn RowSource, call: &Call<'_>) -> Result<QueryBatch> {
-    if queries.dim() != dim {
-        return Err(Error::Dimension { expected: dim, given: queries.dim() });
-    }
-    QueryBatch::read(queries, metric, call)
-}
-
-/// The rows with these ids, one after another.
-fn get_rows(table: &Table, ids: &[i64]) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    let wanted = ids.len().saturating_mul(table.dim());
-    values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
-    for &id in ids {
-        let slot = table.slot_of(id).ok_or(Error::MissingId(id))?;
-        values.extend_from_slice(&table.rows().row(slot)[..table.dim()]);
-    }
-    Ok(values)
-}
-
-/// All rows within a radius, by looking at every row.
-fn scan_range(
-    table: &Table,
-    queries: &QueryBatch,
-    radius: f64,
-    selection: Option<&Selection>,
-    call: &Call<'_>,
-) -> Result<RangeHits> {
-    if radius.is_nan() {
-        return Err(Error::InvalidArgument("radius must be a number, got NaN".to_owned()));
-    }
-    if let Some(selection) = selection {
-        selection.check(table.version())?;
-    }
-    // A floor that lets everything within the radius in; the distance itself decides.
-    let floor = match table.metric() {
-        Metric::Cosine => (1.0 - radius) as f32 - 1e-6,
-        Metric::Dot | Metric::L2 => ((-radius) as f32).next_down(),
-    };
-    let scan = Scan { table, selection, k: usize::MAX, floor };
-    let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };
-    for found in scan.run(&queries.queries(), call)? {
-        let near = |row: &&Scored| f64::from(table.metric().distance(row.score)) <= radius;
-        for row in found.into_sorted().iter().filter(near) {
-            hits.ids.push(row.id);
-            hits.scores.push(row.score);
-        }
-        hits.lims.push(hits.ids.len() as i64);
-    }
-    Ok(hits)
 }

@@ -1,8 +1,8 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
 //! [`graph`] is the data, [`walk`] the loop that everything spends its time in, [`build`] links new rows, [`search`] answers one
-//! query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](Index::optimize) builds it anew
-//! without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
+//! query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
+//! anew without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
 mod build;
 mod graph;
@@ -10,22 +10,22 @@ mod search;
 mod walk;
 
 use super::file::{read_schema, write_schema};
-use super::intake::{Intake, Tabled, check_dim, check_room};
+use super::intake::Intake;
 use super::scan::Scan;
 use super::selection::Selection;
 use super::table::{Table, TableSchema};
+use super::tabular::{Body, Tabled, Tabular};
 use super::topk::TopK;
-use super::{Hits, Index, IndexFile, IndexOptions, RangeHits, Search, Stats, get_rows, read_queries, scan_range};
+use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, Query, RowSource};
+use crate::vectors::{Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use walk::Scratch;
@@ -65,14 +65,11 @@ const QUERIES_PER_THREAD: usize = 8;
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
 
-/// Approximate search through a graph over rows of f32.
+/// Approximate search through a graph over rows of f32. What it can do is in [`Index`](super::Index).
 pub struct HnswIndex {
-    dim: usize,
-    metric: Metric,
-    max_bytes: Option<u64>,
+    body: Body<State>,
     parameters: HnswParameters,
     ef_search: AtomicUsize,
-    state: Shared<State>,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -90,6 +87,19 @@ impl Tabled for State {
     fn table_mut(&mut self) -> &mut Table {
         &mut self.table
     }
+
+    fn bytes(&self) -> usize {
+        self.table.bytes() + self.graph.bytes()
+    }
+
+    fn describe(&self, stats: &mut Stats) {
+        stats.graph_bytes = self.graph.bytes();
+        stats.layers = if self.graph.entry().is_some() { self.graph.layers().len() } else { 0 };
+    }
+
+    fn try_clone(&self) -> Result<State> {
+        Ok(State { table: self.table.try_clone()?, graph: self.graph.try_clone()? })
+    }
 }
 
 /// The `schema` section of the file.
@@ -102,27 +112,16 @@ struct Schema {
 }
 
 impl HnswIndex {
-    /// The kind of its files.
-    pub(crate) const KIND: &'static str = "hnsw";
-
     /// An empty index.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         options.check()?;
         parameters.check()?;
         let state = State { table: Table::new(options.dim, options.metric), graph: Graph::new(&parameters) };
-        Ok(HnswIndex::with_state(state, options.max_bytes, parameters, DEFAULT_EF))
+        Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
     }
 
-    fn with_state(state: State, max_bytes: Option<u64>, parameters: HnswParameters, ef_search: usize) -> HnswIndex {
-        HnswIndex {
-            dim: state.table.dim(),
-            metric: state.table.metric(),
-            max_bytes,
-            parameters,
-            ef_search: AtomicUsize::new(ef_search),
-            state: Shared::new(state),
-            scratches: Mutex::default(),
-        }
+    fn around(body: Body<State>, parameters: HnswParameters, ef_search: usize) -> HnswIndex {
+        HnswIndex { body, parameters, ef_search: AtomicUsize::new(ef_search), scratches: Mutex::default() }
     }
 
     /// How the graph is built.
@@ -142,74 +141,15 @@ impl HnswIndex {
         Ok(())
     }
 
-    /// The index in a container.
-    pub(crate) fn from_container(container: &Container) -> Result<HnswIndex> {
-        let schema: Schema = read_schema(container)?;
-        let invalid = |error: Error| container.corrupt("schema", error.to_string());
-        schema.parameters.check().map_err(invalid)?;
-        check_ef("ef_search", schema.ef_search).map_err(invalid)?;
-        let table = Table::load(container, &schema.table)?;
-        let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
-        Ok(HnswIndex::with_state(State { table, graph }, None, schema.parameters, schema.ef_search))
-    }
-
-    fn write(&self, state: &State, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
-        let schema = Schema {
-            table: state.table.schema(),
-            parameters: self.parameters,
-            ef_search: self.ef_search(),
-            graph: state.graph.schema(),
-        };
-        write_schema(writer, &schema)?;
-        state.table.save(writer)?;
-        state.graph.save(writer)
-    }
-
-    /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
-    /// is left.
-    fn put(&self, intake: &Intake, source: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
-        let stored = intake.stored();
-        let was_empty = {
-            let state = writer.read();
-            if self.max_bytes.is_some() {
-                let places = intake.places(&[], state.table.slots());
-                let growth = state.table.growth(places, 0) + state.graph.growth(stored);
-                check_room(state.table.bytes() + state.graph.bytes(), growth, self.max_bytes)?;
-            }
-            state.table.live() == 0
-        };
-        writer.write().graph.try_reserve(stored)?;
-        let entries = intake.stage(writer, source, &[], call, &|_| ())?;
-        // A statement of its own: the guard must be gone before anything is linked.
-        let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, call).map(|()| id_map));
-        let mut state = writer.write();
-        match linked {
-            Ok(id_map) => {
-                state.table.publish(&entries, id_map);
-                Ok(())
-            }
-            Err(error) => {
-                let linked = state.graph.linked();
-                if was_empty {
-                    state.table.truncate(0);
-                    state.graph = Graph::new(&self.parameters);
-                } else {
-                    state.table.truncate(linked);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn writable(&self) -> Result<()> {
-        if self.state.read().table.is_mapped() { Err(Error::ReadOnly) } else { Ok(()) }
+    /// The width of the beam of this search.
+    fn beam(&self, search: &Search<'_>) -> usize {
+        search.ef.unwrap_or_else(|| self.ef_search())
     }
 
     /// One query through the graph; `None` if that did not reach as many rows as there are.
     fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
         let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let (top, reached) = self.metric.run(GraphSearch {
+        let (top, reached) = state.table.metric().run(GraphSearch {
             state,
             query,
             k: search.k,
@@ -220,42 +160,6 @@ impl HnswIndex {
         });
         self.scratches.lock().push(scratch);
         (reached >= search.k.min(eligible(state, search))).then_some(top)
-    }
-
-    /// Some queries in one state of the index: through the graph where that is worth it, and where it is not, or has not
-    /// reached enough rows, by looking at all of them.
-    fn search_in(
-        &self,
-        state: &State,
-        queries: &[Query<'_>],
-        search: &Search<'_>,
-        ef: usize,
-        call: &Call<'_>,
-    ) -> Result<Vec<TopK>> {
-        let mut found = if search.exact || scan_is_cheaper(state, search, ef) {
-            vec![None; queries.len()]
-        } else {
-            let ef = widened(state, search, ef);
-            map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
-        };
-        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
-        if !left.is_empty() {
-            let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
-            for (&i, top) in left.iter().zip(Scan::new(&state.table, search).run(&queries, call)?) {
-                found[i] = Some(top);
-            }
-        }
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// The visible rows in a graph of their own.
-    fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
-        let table = writer.read().table.compacted()?;
-        let mut graph = Graph::new(&self.parameters);
-        graph.try_reserve(table.slots())?;
-        let fresh = Shared::new(State { table, graph });
-        build::link(&fresh.writer(call)?, &self.parameters, call)?;
-        Ok(fresh.into_inner())
     }
 }
 
@@ -286,135 +190,120 @@ fn check_ef(name: &str, ef: usize) -> Result<()> {
     Ok(())
 }
 
-impl Index for HnswIndex {
-    fn dim(&self) -> usize {
-        self.dim
+impl Tabular for HnswIndex {
+    const KIND: &'static str = "hnsw";
+
+    type State = State;
+
+    fn body(&self) -> &Body<State> {
+        &self.body
     }
 
-    fn metric(&self) -> Metric {
-        self.metric
+    fn with_body(&self, body: Body<State>) -> IndexFile {
+        IndexFile::Hnsw(Arc::new(HnswIndex::around(body, self.parameters, self.ef_search())))
     }
 
-    fn len(&self) -> usize {
-        self.state.read().table.live()
-    }
-
-    fn add(&self, rows: &dyn RowSource, ids: Option<&[i64]>, call: &Call<'_>) -> Result<Vec<i64>> {
-        self.writable()?;
-        let writer = self.state.writer(call)?;
-        check_dim(&writer.read().table, rows)?;
-        let intake = Intake::add(&writer.read().table, rows.rows(), ids)?;
-        self.put(&intake, rows, &writer, call)?;
-        Ok(intake.ids.into_iter().flatten().collect())
-    }
-
-    fn upsert(&self, ids: &[i64], rows: &dyn RowSource, call: &Call<'_>) -> Result<usize> {
-        self.writable()?;
-        let writer = self.state.writer(call)?;
-        check_dim(&writer.read().table, rows)?;
-        let intake = Intake::upsert(rows.rows(), ids)?;
-        self.put(&intake, rows, &writer, call)?;
-        Ok(intake.stored())
-    }
-
-    fn delete(&self, ids: &[i64], call: &Call<'_>) -> Result<usize> {
-        self.writable()?;
-        let writer = self.state.writer(call)?;
-        let freed = writer.write().table.remove(ids);
-        Ok(freed.len())
-    }
-
-    fn get(&self, ids: &[i64]) -> Result<Vec<f32>> {
-        get_rows(&self.state.read().table, ids)
-    }
-
-    fn contains(&self, id: i64) -> bool {
-        self.state.read().table.slot_of(id).is_some()
-    }
-
-    fn ids(&self) -> Vec<i64> {
-        self.state.read().table.sorted_ids()
-    }
-
-    fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
-        let ef = search.ef.unwrap_or_else(|| self.ef_search());
-        check_ef("ef", ef)?;
-        search.check()?;
-        let batch = read_queries(self.dim, self.metric, queries, call)?;
-        let queries = batch.queries();
-        let mut found = Vec::with_capacity(queries.len());
-        // About a millisecond of work under each guard, unless a selection ties the search to one state or it scans anyway.
-        let whole = search.selection.is_some() || search.exact;
-        let per_guard = if whole { queries.len().max(1) } else { QUERIES_PER_THREAD * call.threads() };
-        for queries in queries.chunks(per_guard) {
-            let state = self.state.read();
-            if let Some(selection) = search.selection {
-                selection.check(state.table.version())?;
+    /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
+    /// is left.
+    fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
+        let stored = intake.stored();
+        let was_empty = {
+            let state = writer.read();
+            let places = intake.places(&[], state.table.slots());
+            self.body.check_room(&state, || state.table.growth(places, 0) + state.graph.growth(stored))?;
+            state.table.live() == 0
+        };
+        writer.write().graph.try_reserve(stored)?;
+        let entries = intake.stage(writer, rows, &[], call, &|_| ())?;
+        // A statement of its own: the guard must be gone before anything is linked.
+        let id_map = writer.read().table.prepare_map(&entries);
+        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, call).map(|()| id_map));
+        let mut state = writer.write();
+        match linked {
+            Ok(id_map) => {
+                state.table.publish(&entries, id_map);
+                Ok(())
             }
-            let tops = self.search_in(&state, queries, search, ef, call)?;
-            found.extend(tops.into_iter().map(TopK::into_sorted));
+            Err(error) => {
+                let linked = state.graph.linked();
+                if was_empty {
+                    state.table.truncate(0);
+                    state.graph = Graph::new(&self.parameters);
+                } else {
+                    state.table.truncate(linked);
+                }
+                Err(error)
+            }
         }
-        Hits::collect(search.k, found)
     }
 
-    fn range_search(
+    /// The beam is settled, so that all queries are answered with the same one, whoever sets another meanwhile.
+    fn settle<'a>(&self, search: &Search<'a>) -> Result<Search<'a>> {
+        let ef = self.beam(search);
+        check_ef("ef", ef)?;
+        Ok(Search { ef: Some(ef), ..*search })
+    }
+
+    fn queries_per_guard(&self, search: &Search<'_>, call: &Call<'_>) -> usize {
+        // About a millisecond of work, unless every row is looked at anyway.
+        if search.exact { usize::MAX } else { QUERIES_PER_THREAD * call.threads() }
+    }
+
+    /// Some queries in one state of the index: through the graph where that is worth it, and where it is not, or has not
+    /// reached enough rows, by looking at all of them.
+    fn search_in(
         &self,
-        queries: &dyn RowSource,
-        radius: f64,
-        selection: Option<&Selection>,
+        state: &State,
+        queries: &[Query<'_>],
+        search: &Search<'_>,
         call: &Call<'_>,
-    ) -> Result<RangeHits> {
-        let queries = read_queries(self.dim, self.metric, queries, call)?;
-        scan_range(&self.state.read().table, &queries, radius, selection, call)
-    }
-
-    fn select_ids(&self, ids: &[i64]) -> Selection {
-        self.state.read().table.select_ids(ids)
-    }
-
-    fn select_mask(&self, mask: &[bool]) -> Result<Selection> {
-        self.state.read().table.select_mask(mask)
-    }
-
-    fn optimize(&self, call: &Call<'_>) -> Result<()> {
-        self.writable()?;
-        let writer = self.state.writer(call)?;
-        if writer.read().table.all_live() {
-            return Ok(());
+    ) -> Result<Vec<TopK>> {
+        let ef = self.beam(search);
+        let mut found = if search.exact || scan_is_cheaper(state, search, ef) {
+            vec![None; queries.len()]
+        } else {
+            let ef = widened(state, search, ef);
+            map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
+        };
+        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
+        if !left.is_empty() {
+            let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
+            for (&i, top) in left.iter().zip(Scan::new(&state.table, search).run(&queries, call)?) {
+                found[i] = Some(top);
+            }
         }
-        let rebuilt = self.rebuild(&writer, call)?;
-        *writer.write() = rebuilt;
-        Ok(())
+        Ok(found.into_iter().flatten().collect())
     }
 
-    fn stats(&self) -> Stats {
-        let state = self.state.read();
-        Stats {
-            kind: HnswIndex::KIND,
-            rows: state.table.live(),
-            dead: state.table.slots() - state.table.live(),
-            bytes: state.table.bytes() + state.graph.bytes(),
-            graph_bytes: state.graph.bytes(),
-            layers: if state.graph.entry().is_some() { state.graph.layers().len() } else { 0 },
-            mapped: state.table.is_mapped(),
-        }
+    /// The visible rows in a graph of their own.
+    fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
+        let table = writer.read().table.compacted()?;
+        let mut graph = Graph::new(&self.parameters);
+        graph.try_reserve(table.slots())?;
+        let fresh = Shared::new(State { table, graph });
+        build::link(&fresh.writer(call)?, &self.parameters, call)?;
+        Ok(fresh.into_inner())
     }
 
-    fn save(&self, path: &Path) -> Result<()> {
-        let state = self.state.read();
-        ContainerWriter::save(path, HnswIndex::KIND, |writer| self.write(&state, writer))
+    fn write(&self, state: &State, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        let schema = Schema {
+            table: state.table.schema(),
+            parameters: self.parameters,
+            ef_search: self.ef_search(),
+            graph: state.graph.schema(),
+        };
+        write_schema(writer, &schema)?;
+        state.table.save(writer)?;
+        state.graph.save(writer)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        let state = self.state.read();
-        let written = ContainerWriter::to_bytes(HnswIndex::KIND, |writer| self.write(&state, writer));
-        written.map_err(|error| Error::io(Path::new("<bytes>"), error))
-    }
-
-    fn copy(&self) -> Result<IndexFile> {
-        let state = self.state.read();
-        let copy = State { table: state.table.try_clone()?, graph: state.graph.try_clone()? };
-        let copy = HnswIndex::with_state(copy, self.max_bytes, self.parameters, self.ef_search());
-        Ok(IndexFile::Hnsw(Arc::new(copy)))
+    fn read(container: &Container) -> Result<HnswIndex> {
+        let schema: Schema = read_schema(container)?;
+        let invalid = |error: Error| container.corrupt("schema", error.to_string());
+        schema.parameters.check().map_err(invalid)?;
+        check_ef("ef_search", schema.ef_search).map_err(invalid)?;
+        let table = Table::load(container, &schema.table)?;
+        let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
+        Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
     }
 }

@@ -1,0 +1,317 @@
+//! What all indexes on a table do alike, written once.
+//!
+//! An index is a [`State`](Tabular::State) behind a lock, rows in a table and whatever is built over them, and a few settings
+//! outside. [`Tabular`] is what one kind of index says of itself: how rows are put in, how queries are answered in one
+//! state, how the state is built anew and kept in a file. From that every [`Index`] follows, with the order of its checks
+//! and the guards it takes.
+
+use super::intake::Intake;
+use super::scan::Scan;
+use super::selection::Selection;
+use super::table::Table;
+use super::topk::{Scored, TopK};
+use super::{Hits, Index, IndexFile, RangeHits, Search, Stats};
+use crate::error::{Error, Result};
+use crate::runtime::{Call, Shared, Writer};
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::{Metric, Query, QueryBatch, RowSource};
+use std::io;
+use std::path::Path;
+
+/// A table and whatever is built on it: what the lock of an index guards.
+pub(crate) trait Tabled: Send + Sync + Sized {
+    fn table(&self) -> &Table;
+    fn table_mut(&mut self) -> &mut Table;
+
+    /// Told which slots have lost their rows.
+    fn freed(&mut self, slots: &[u32]) {
+        let _ = slots;
+    }
+
+    /// Bytes of the rows, ids and all else.
+    fn bytes(&self) -> usize {
+        self.table().bytes()
+    }
+
+    /// Adds the numbers that only this kind of index has.
+    fn describe(&self, stats: &mut Stats) {
+        let _ = stats;
+    }
+
+    /// A state of its own with the same slots.
+    fn try_clone(&self) -> Result<Self>;
+}
+
+/// The state of an index behind its lock, and beside it what never changes.
+pub(crate) struct Body<S> {
+    dim: usize,
+    metric: Metric,
+    max_bytes: Option<u64>,
+    state: Shared<S>,
+}
+
+impl<S: Tabled> Body<S> {
+    pub(crate) fn new(state: S, max_bytes: Option<u64>) -> Body<S> {
+        let (dim, metric) = (state.table().dim(), state.table().metric());
+        Body { dim, metric, max_bytes, state: Shared::new(state) }
+    }
+
+    /// The turn to write, unless nothing can be written.
+    fn writer(&self, call: &Call<'_>) -> Result<Writer<'_, S>> {
+        if self.state.read().table().is_mapped() {
+            return Err(Error::ReadOnly);
+        }
+        self.state.writer(call)
+    }
+
+    /// Refuses rows of another dimension.
+    fn check_dim(&self, rows: &dyn RowSource) -> Result<()> {
+        if rows.dim() == self.dim {
+            return Ok(());
+        }
+        Err(Error::Dimension { expected: self.dim, given: rows.dim() })
+    }
+
+    /// Refuses what would take `state` beyond the limit. By how many bytes it grows is asked only where there is one.
+    pub(crate) fn check_room(&self, state: &S, growth: impl FnOnce() -> usize) -> Result<()> {
+        let Some(max) = self.max_bytes else { return Ok(()) };
+        let needed = state.bytes() as u64 + growth() as u64;
+        if needed <= max {
+            return Ok(());
+        }
+        let limit = format!("and max_bytes is {max}");
+        Err(Error::Capacity { what: "the index with these rows", needed, limit })
+    }
+
+    /// Reads and checks the queries of a search.
+    fn read_queries(&self, queries: &dyn RowSource, call: &Call<'_>) -> Result<QueryBatch> {
+        self.check_dim(queries)?;
+        QueryBatch::read(queries, self.metric, call)
+    }
+}
+
+/// One kind of index on a table: only what sets it apart from the others.
+///
+/// What is given a `writer` has the turn, but no guard, and lets each guard go before it takes the next: a write waits for all
+/// who read, the thread itself among them.
+pub(crate) trait Tabular: Send + Sync + Sized {
+    /// The kind of its files.
+    const KIND: &'static str;
+
+    /// What its lock guards.
+    type State: Tabled;
+
+    fn body(&self) -> &Body<Self::State>;
+
+    /// An index with the settings of this one, and another body.
+    fn with_body(&self, body: Body<Self::State>) -> IndexFile;
+
+    /// Stores rows and makes them visible, all of them or, on an error, none.
+    fn put(
+        &self,
+        intake: &Intake,
+        rows: &dyn RowSource,
+        writer: &Writer<'_, Self::State>,
+        call: &Call<'_>,
+    ) -> Result<()>;
+
+    /// The search with what it leaves to the index filled in, once for all of its queries.
+    fn settle<'a>(&self, search: &Search<'a>) -> Result<Search<'a>> {
+        Ok(*search)
+    }
+
+    /// How many queries are answered under one guard, if no selection ties them all to one state.
+    fn queries_per_guard(&self, search: &Search<'_>, call: &Call<'_>) -> usize;
+
+    /// Answers queries in one state. The search has been settled and checked.
+    fn search_in(
+        &self,
+        state: &Self::State,
+        queries: &[Query<'_>],
+        search: &Search<'_>,
+        call: &Call<'_>,
+    ) -> Result<Vec<TopK>>;
+
+    /// A state of the visible rows alone, built while searches go on in the old one.
+    fn rebuild(&self, writer: &Writer<'_, Self::State>, call: &Call<'_>) -> Result<Self::State>;
+
+    /// Writes the sections of the file.
+    fn write(&self, state: &Self::State, writer: &mut ContainerWriter<'_>) -> io::Result<()>;
+
+    /// The index that [`write`](Tabular::write) wrote.
+    fn read(container: &Container) -> Result<Self>;
+}
+
+impl<T: Tabular> Index for T {
+    fn dim(&self) -> usize {
+        self.body().dim
+    }
+
+    fn metric(&self) -> Metric {
+        self.body().metric
+    }
+
+    fn len(&self) -> usize {
+        self.body().state.read().table().live()
+    }
+
+    fn add(&self, rows: &dyn RowSource, ids: Option<&[i64]>, call: &Call<'_>) -> Result<Vec<i64>> {
+        let writer = self.body().writer(call)?;
+        self.body().check_dim(rows)?;
+        let intake = Intake::add(writer.read().table(), rows.rows(), ids)?;
+        self.put(&intake, rows, &writer, call)?;
+        Ok(intake.ids.into_iter().flatten().collect())
+    }
+
+    fn upsert(&self, ids: &[i64], rows: &dyn RowSource, call: &Call<'_>) -> Result<usize> {
+        let writer = self.body().writer(call)?;
+        self.body().check_dim(rows)?;
+        let intake = Intake::upsert(rows.rows(), ids)?;
+        self.put(&intake, rows, &writer, call)?;
+        Ok(intake.stored())
+    }
+
+    fn delete(&self, ids: &[i64], call: &Call<'_>) -> Result<usize> {
+        let writer = self.body().writer(call)?;
+        let mut state = writer.write();
+        let freed = state.table_mut().remove(ids);
+        state.freed(&freed);
+        Ok(freed.len())
+    }
+
+    fn get(&self, ids: &[i64]) -> Result<Vec<f32>> {
+        get_rows(self.body().state.read().table(), ids)
+    }
+
+    fn contains(&self, id: i64) -> bool {
+        self.body().state.read().table().slot_of(id).is_some()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.body().state.read().table().sorted_ids()
+    }
+
+    fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
+        let search = self.settle(search)?;
+        search.check()?;
+        let batch = self.body().read_queries(queries, call)?;
+        let queries = batch.queries();
+        // A selection belongs to one state, so a search with one sees one state throughout.
+        let per_guard = if search.selection.is_some() { usize::MAX } else { self.queries_per_guard(&search, call) };
+        let mut found = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(per_guard) {
+            let state = self.body().state.read();
+            if let Some(selection) = search.selection {
+                selection.check(state.table().version())?;
+            }
+            let tops = self.search_in(&state, queries, &search, call)?;
+            found.extend(tops.into_iter().map(TopK::into_sorted));
+        }
+        Hits::collect(search.k, found)
+    }
+
+    fn range_search(
+        &self,
+        queries: &dyn RowSource,
+        radius: f64,
+        selection: Option<&Selection>,
+        call: &Call<'_>,
+    ) -> Result<RangeHits> {
+        let queries = self.body().read_queries(queries, call)?;
+        scan_range(self.body().state.read().table(), &queries, radius, selection, call)
+    }
+
+    fn select_ids(&self, ids: &[i64]) -> Selection {
+        self.body().state.read().table().select_ids(ids)
+    }
+
+    fn select_mask(&self, mask: &[bool]) -> Result<Selection> {
+        self.body().state.read().table().select_mask(mask)
+    }
+
+    fn optimize(&self, call: &Call<'_>) -> Result<()> {
+        let writer = self.body().writer(call)?;
+        if writer.read().table().all_live() {
+            return Ok(());
+        }
+        let rebuilt = self.rebuild(&writer, call)?;
+        *writer.write() = rebuilt;
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        let state = self.body().state.read();
+        let table = state.table();
+        let mut stats = Stats {
+            kind: T::KIND,
+            rows: table.live(),
+            dead: table.slots() - table.live(),
+            bytes: state.bytes(),
+            graph_bytes: 0,
+            layers: 0,
+            mapped: table.is_mapped(),
+        };
+        state.describe(&mut stats);
+        stats
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let state = self.body().state.read();
+        ContainerWriter::save(path, T::KIND, |writer| self.write(&state, writer))
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let state = self.body().state.read();
+        let written = ContainerWriter::to_bytes(T::KIND, |writer| self.write(&state, writer));
+        written.map_err(|error| Error::io(Path::new("<bytes>"), error))
+    }
+
+    fn copy(&self) -> Result<IndexFile> {
+        let state = self.body().state.read().try_clone()?;
+        Ok(self.with_body(Body::new(state, self.body().max_bytes)))
+    }
+}
+
+/// The rows with these ids, one after another.
+fn get_rows(table: &Table, ids: &[i64]) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    let wanted = ids.len().saturating_mul(table.dim());
+    values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
+    for &id in ids {
+        let slot = table.slot_of(id).ok_or(Error::MissingId(id))?;
+        values.extend_from_slice(&table.rows().row(slot)[..table.dim()]);
+    }
+    Ok(values)
+}
+
+/// All rows within a radius, by looking at every row.
+fn scan_range(
+    table: &Table,
+    queries: &QueryBatch,
+    radius: f64,
+    selection: Option<&Selection>,
+    call: &Call<'_>,
+) -> Result<RangeHits> {
+    if radius.is_nan() {
+        return Err(Error::InvalidArgument("radius must be a number, got NaN".to_owned()));
+    }
+    if let Some(selection) = selection {
+        selection.check(table.version())?;
+    }
+    // A floor that lets everything within the radius in; the distance itself decides.
+    let floor = match table.metric() {
+        Metric::Cosine => (1.0 - radius) as f32 - 1e-6,
+        Metric::Dot | Metric::L2 => ((-radius) as f32).next_down(),
+    };
+    let scan = Scan { table, selection, k: usize::MAX, floor };
+    let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };
+    for found in scan.run(&queries.queries(), call)? {
+        let near = |row: &&Scored| f64::from(table.metric().distance(row.score)) <= radius;
+        for row in found.into_sorted().iter().filter(near) {
+            hits.ids.push(row.id);
+            hits.scores.push(row.score);
+        }
+        hits.lims.push(hits.ids.len() as i64);
+    }
+    Ok(hits)
+}
