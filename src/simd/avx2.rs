@@ -92,6 +92,70 @@ impl Simd for Avx2 {
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, b)).cast_unsigned() }
     }
 
+    type Codes = [__m256i; 2];
+    /// Sixteen i16 each: two for every row.
+    type Pairs = [__m256i; 2];
+    type Sums = [__m256i; 2];
+    const PAIR_LIMIT: i32 = i16::MAX as i32;
+
+    #[inline(always)]
+    fn no_pairs(self) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> [__m256i; 2] {
+        self.no_pairs()
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(self, from: *const u8) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the caller vouches for 64 readable bytes.
+        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(32).cast())] }
+    }
+
+    #[inline(always)]
+    fn digits<const SHIFT: u32, const MASK: u8>(self, [a, b]: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2. The amount of a shift is a constant here; as a register
+        // it needs no const generic of another type.
+        unsafe {
+            let (mask, shift) = (_mm256_set1_epi8(MASK.cast_signed()), _mm_cvtsi32_si128(SHIFT.cast_signed()));
+            [_mm256_and_si256(_mm256_srl_epi16(a, shift), mask), _mm256_and_si256(_mm256_srl_epi16(b, shift), mask)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, [a, b]: [__m256i; 2], codes: [__m256i; 2], query: *const i8) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the caller vouches for four readable values. The products of two neighbours stay
+        // within i16, since codes are at most 127.
+        unsafe {
+            let query = _mm256_set1_epi32(query.cast::<i32>().read_unaligned());
+            [
+                _mm256_add_epi16(a, _mm256_maddubs_epi16(codes[0], query)),
+                _mm256_add_epi16(b, _mm256_maddubs_epi16(codes[1], query)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, [a, b]: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let one = _mm256_set1_epi16(1);
+            [
+                _mm256_add_epi32(a, _mm256_madd_epi16(pairs[0], one)),
+                _mm256_add_epi32(b, _mm256_madd_epi16(pairs[1], one)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn to_rows(self, sums: [__m256i; 2]) -> [i32; 16] {
+        // SAFETY: both types are sixteen i32.
+        unsafe { std::mem::transmute(sums) }
+    }
+
     #[inline(always)]
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
         #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt")]

@@ -1,9 +1,9 @@
-//! AVX-512: sixteen f32 lanes, and masks instead of tails.
+//! AVX-512: sixteen f32 lanes, masks instead of tails, and four products of bytes added up by one instruction (VNNI).
 
 use super::{Operation, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the processor has AVX-512 F, BW, DQ and VL (Skylake-X, Zen 4 and later), and AVX2 with FMA.
+/// Proof that the processor has AVX-512 F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later), and AVX2 with FMA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512(());
 
@@ -14,7 +14,8 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
         has.then_some(Avx512(()))
     }
 }
@@ -91,9 +92,55 @@ impl Simd for Avx512 {
         unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b)) }
     }
 
+    type Codes = __m512i;
+    type Pairs = __m512i;
+    type Sums = __m512i;
+    const PAIR_LIMIT: i32 = i32::MAX;
+
+    #[inline(always)]
+    fn no_pairs(self) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m512i {
+        self.no_pairs()
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(self, from: *const u8) -> __m512i {
+        // SAFETY: the token proves AVX-512F; the caller vouches for 64 readable bytes.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 F and BW.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<SHIFT>(codes), _mm512_set1_epi8(MASK.cast_signed())) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, pairs: __m512i, codes: __m512i, query: *const i8) -> __m512i {
+        // SAFETY: the token proves AVX-512 F and VNNI; the caller vouches for four readable values.
+        unsafe { _mm512_dpbusd_epi32(pairs, codes, _mm512_set1_epi32(query.cast::<i32>().read_unaligned())) }
+    }
+
+    #[inline(always)]
+    fn widen(self, sums: __m512i, pairs: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_epi32(sums, pairs) }
+    }
+
+    #[inline(always)]
+    fn to_rows(self, sums: __m512i) -> [i32; 16] {
+        // SAFETY: both types are sixteen i32.
+        unsafe { std::mem::transmute(sums) }
+    }
+
     #[inline(always)]
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         fn enter<O: Operation>(simd: Avx512, operation: O) -> O::Output {
             operation.run(simd)
         }

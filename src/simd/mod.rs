@@ -1,7 +1,7 @@
 //! What the processor can do, asked once and then compiled in.
 //!
-//! An algorithm is written once, generic over [`Simd`]: a small set of operations on one vector register. A value of a
-//! type that implements it is a *token*: it can only be had from [`Level::detect`], so whoever holds one knows that the
+//! An algorithm is written once, generic over [`Simd`]: a small set of operations, on one register of f32 values and on blocks of
+//! small unsigned codes. A value of a type that implements it is a *token*: it can only be had from [`Level::detect`], so whoever holds one knows that the
 //! processor has those instructions. [`dispatch`] picks the token at the very top (once for a whole search, never for a
 //! single distance) and enters a `#[target_feature]` function; everything below is `#[inline(always)]`, so the whole
 //! loop is compiled for that instruction set. What is not inlined would silently lose it, which is why closures have no
@@ -59,6 +59,36 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Bit i is set unless `a[i] < b[i]`: a NaN on either side counts as "not below".
     fn not_below(self, a: Self::F32, b: Self::F32) -> u32;
 
+    /// Sixty-four unsigned bytes: four values of each of sixteen rows, those of row r at 4r.
+    type Codes: Copy;
+    /// For each of the sixteen rows, sums of products that may still lie in two halves.
+    type Pairs: Copy;
+    /// For each of the sixteen rows an i32.
+    type Sums: Copy;
+    /// The largest magnitude that a sum in `Pairs` may reach; beyond it, it is wrong.
+    const PAIR_LIMIT: i32;
+
+    /// Sums of nothing.
+    fn no_pairs(self) -> Self::Pairs;
+    /// Sums of nothing.
+    fn no_sums(self) -> Self::Sums;
+    /// Reads sixty-four bytes, at any alignment.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of 64 bytes.
+    unsafe fn load_codes(self, from: *const u8) -> Self::Codes;
+    /// `codes >> SHIFT & MASK` in every byte; `MASK >> (8 - SHIFT)` must be zero.
+    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: Self::Codes) -> Self::Codes;
+    /// Adds each row's inner product with the four signed values at `query`. Codes may be at most 127.
+    ///
+    /// # Safety
+    /// `query` must be valid for reads of four values.
+    unsafe fn multiply(self, pairs: Self::Pairs, codes: Self::Codes, query: *const i8) -> Self::Pairs;
+    /// `sums + pairs`.
+    fn widen(self, sums: Self::Sums, pairs: Self::Pairs) -> Self::Sums;
+    /// The sums, row by row.
+    fn to_rows(self, sums: Self::Sums) -> [i32; 16];
+
     /// Runs `operation` compiled for this instruction set.
     fn vectorize<O: Operation>(self, operation: O) -> O::Output;
 }
@@ -79,7 +109,7 @@ pub(crate) enum Level {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// NEON.

@@ -92,6 +92,85 @@ impl Simd for Neon {
         super::Portable.not_below(left, right)
     }
 
+    type Codes = uint8x16x4_t;
+    type Pairs = int32x4x4_t;
+    type Sums = int32x4x4_t;
+    const PAIR_LIMIT: i32 = i32::MAX;
+
+    #[inline(always)]
+    fn no_pairs(self) -> int32x4x4_t {
+        // SAFETY: the token proves NEON.
+        let zero = unsafe { vdupq_n_s32(0) };
+        int32x4x4_t(zero, zero, zero, zero)
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> int32x4x4_t {
+        self.no_pairs()
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(self, from: *const u8) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON; the caller vouches for 64 readable bytes.
+        unsafe {
+            uint8x16x4_t(vld1q_u8(from), vld1q_u8(from.add(16)), vld1q_u8(from.add(32)), vld1q_u8(from.add(48)))
+        }
+    }
+
+    #[inline(always)]
+    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: uint8x16x4_t) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON. A shift to the left by a negative amount is one to the right.
+        unsafe {
+            let (shift, mask) = (vdupq_n_s8(-(SHIFT as i8)), vdupq_n_u8(MASK));
+            uint8x16x4_t(
+                vandq_u8(vshlq_u8(codes.0, shift), mask),
+                vandq_u8(vshlq_u8(codes.1, shift), mask),
+                vandq_u8(vshlq_u8(codes.2, shift), mask),
+                vandq_u8(vshlq_u8(codes.3, shift), mask),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, pairs: int32x4x4_t, codes: uint8x16x4_t, query: *const i8) -> int32x4x4_t {
+        // SAFETY: the token proves NEON; the caller vouches for four readable values.
+        unsafe {
+            let query = vreinterpretq_s8_s32(vdupq_n_s32(query.cast::<i32>().read_unaligned()));
+            int32x4x4_t(
+                four_rows(pairs.0, codes.0, query),
+                four_rows(pairs.1, codes.1, query),
+                four_rows(pairs.2, codes.2, query),
+                four_rows(pairs.3, codes.3, query),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, sums: int32x4x4_t, pairs: int32x4x4_t) -> int32x4x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            int32x4x4_t(
+                vaddq_s32(sums.0, pairs.0),
+                vaddq_s32(sums.1, pairs.1),
+                vaddq_s32(sums.2, pairs.2),
+                vaddq_s32(sums.3, pairs.3),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn to_rows(self, sums: int32x4x4_t) -> [i32; 16] {
+        let mut rows = [0; 16];
+        // SAFETY: the token proves NEON; `rows` holds sixteen values.
+        unsafe {
+            vst1q_s32(rows.as_mut_ptr(), sums.0);
+            vst1q_s32(rows.as_mut_ptr().add(4), sums.1);
+            vst1q_s32(rows.as_mut_ptr().add(8), sums.2);
+            vst1q_s32(rows.as_mut_ptr().add(12), sums.3);
+        }
+        rows
+    }
+
     #[inline(always)]
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
         #[target_feature(enable = "neon")]
@@ -100,5 +179,20 @@ impl Simd for Neon {
         }
         // SAFETY: the token proves NEON.
         unsafe { enter(self, operation) }
+    }
+}
+
+/// Adds to four rows the inner products of their four codes, at most 127, with the query's four values.
+///
+/// Widening multiplications and two pairwise additions: the dot-product instructions would do it in one, but are not
+/// stable in Rust yet.
+#[inline(always)]
+fn four_rows(sums: int32x4_t, codes: uint8x16_t, query: int8x16_t) -> int32x4_t {
+    // SAFETY: whoever calls holds the token, which proves NEON.
+    unsafe {
+        let codes = vreinterpretq_s8_u8(codes);
+        let low = vpaddlq_s16(vmull_s8(vget_low_s8(codes), vget_low_s8(query)));
+        let high = vpaddlq_s16(vmull_high_s8(codes, query));
+        vaddq_s32(sums, vpaddq_s32(low, high))
     }
 }

@@ -83,6 +83,57 @@ impl Simd for Portable {
         mask
     }
 
+    type Codes = [u8; 64];
+    type Pairs = [i32; 16];
+    type Sums = [i32; 16];
+    const PAIR_LIMIT: i32 = i32::MAX;
+
+    #[inline(always)]
+    fn no_pairs(self) -> [i32; 16] {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> [i32; 16] {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(self, from: *const u8) -> [u8; 64] {
+        // SAFETY: the caller vouches for 64 readable bytes.
+        unsafe { from.cast::<[u8; 64]>().read() }
+    }
+
+    #[inline(always)]
+    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: [u8; 64]) -> [u8; 64] {
+        codes.map(|code| (code >> SHIFT) & MASK)
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, mut pairs: [i32; 16], codes: [u8; 64], query: *const i8) -> [i32; 16] {
+        // SAFETY: the caller vouches for four readable values.
+        let query = unsafe { query.cast::<[i8; 4]>().read() };
+        for row in 0..16 {
+            for i in 0..4 {
+                pairs[row] += i32::from(codes[4 * row + i]) * i32::from(query[i]);
+            }
+        }
+        pairs
+    }
+
+    #[inline(always)]
+    fn widen(self, mut sums: [i32; 16], pairs: [i32; 16]) -> [i32; 16] {
+        for row in 0..16 {
+            sums[row] += pairs[row];
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn to_rows(self, sums: [i32; 16]) -> [i32; 16] {
+        sums
+    }
+
     #[inline(always)]
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
         operation.run(self)

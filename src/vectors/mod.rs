@@ -2,6 +2,8 @@
 
 mod matrix;
 mod metric;
+mod rotation;
+mod seed;
 mod source;
 
 pub(crate) use matrix::{Matrix, aligned_width};
