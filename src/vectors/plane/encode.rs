@@ -1,0 +1,195 @@
+//! Encoding a row.
+
+use super::{Coding, Purpose, pieces};
+use crate::kernel::{canonical_dot, pack_digits};
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::Metric;
+use crate::vectors::codec::Fit;
+
+/// Sixty-four roundings of f32, relative: more than any path from a row or a query to a value has, beside the rotation's.
+pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
+
+/// Rows shorter than this, or longer than its inverse, would leave the range of f32 on the way; nothing is certified of them.
+const SHORTEST: f64 = 1e-30;
+const LONGEST: f64 = 1e18;
+
+impl Coding {
+    /// All roundings between rows and queries as they are and what their bounds are computed from, relative to the product of the lengths.
+    pub(crate) fn roundings(&self) -> f64 {
+        3.0 * self.rotation.error() + SLACK
+    }
+
+    /// Rotates what is left of `values * factor` without the mean (or with it, if not `centred`). Returns `||y||^2`.
+    #[inline(always)]
+    pub(crate) fn rotated(&self, values: &[f32], factor: f64, centred: bool, y: &mut [f32], room: &mut [f32]) -> f64 {
+        let share = if centred { 1.0 } else { 0.0 };
+        for ((out, &value), &mean) in room.iter_mut().zip(values).zip(&self.mean) {
+            *out = (f64::from(value) * factor - f64::from(mean) * share) as f32;
+        }
+        self.rotation.rotate(room, y);
+        canonical_dot(y, y)
+    }
+}
+
+/// Encodes rows, one after another, with memory of its own.
+pub(crate) struct Encoder<'a> {
+    coding: &'a Coding,
+    room: Vec<f32>,
+    y: Vec<f32>,
+    c: Vec<f32>,
+    digits: Vec<u8>,
+    part: Vec<u8>,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(coding: &'a Coding) -> Encoder<'a> {
+        let width = coding.width();
+        Encoder {
+            coding,
+            room: vec![0.0; coding.rotation.dim()],
+            y: vec![0.0; width],
+            c: vec![0.0; width],
+            digits: vec![0; width],
+            part: vec![0; width],
+        }
+    }
+
+    /// Writes the record of each of these rows (values and squared norm) behind the other.
+    pub(crate) fn encode<'r>(&mut self, rows: impl Iterator<Item = (&'r [f32], f64)>, records: &mut [u8]) {
+        simd::dispatch(EncodeAll { encoder: self, rows, records });
+    }
+
+    #[inline(always)]
+    fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
+        let coding = self.coding;
+        let norm = squared_norm.sqrt();
+        let factor = match coding.metric {
+            Metric::Cosine if norm > 0.0 => 1.0 / norm,
+            Metric::Cosine => 0.0,
+            _ => 1.0,
+        };
+        let squared = coding.rotated(values, factor, true, &mut self.y, &mut self.room);
+        coding.code.digits(&self.y, squared.sqrt(), &mut self.digits);
+        let (head, rest) = record.split_at_mut(coding.head_lines() * 4);
+        let (columns, rest) = rest.split_at_mut(coding.columns() * 4);
+        self.pack_heads(head);
+        let numbers = match coding.purpose {
+            Purpose::Certify => self.certain(squared),
+            Purpose::Estimate => self.estimated(squared, norm, rest),
+        };
+        for (column, number) in columns.as_chunks_mut::<4>().0.iter_mut().zip(numbers.into_iter().flatten()) {
+            *column = number.to_le_bytes();
+        }
+    }
+
+    #[inline(always)]
+    fn pack_heads(&mut self, head: &mut [u8]) {
+        let code = &self.coding.code;
+        for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
+            *part = digit >> code.tail();
+        }
+        for (to, word) in head.as_chunks_mut::<4>().0.iter_mut().zip(pack_digits(code.head, &self.part)) {
+            *to = word;
+        }
+    }
+
+    #[inline(always)]
+    fn fit(&mut self, squared: f64, heads: bool) -> Fit {
+        let code = &self.coding.code;
+        if heads {
+            for (c, &part) in self.c.iter_mut().zip(&self.part) {
+                *c = code.head_level(part) as f32;
+            }
+        } else {
+            for (c, &digit) in self.c.iter_mut().zip(&self.digits) {
+                *c = code.level(digit) as f32;
+            }
+        }
+        Fit::of(&self.y, squared, &self.c)
+    }
+
+    /// The columns of a row whose value has bounds: scale, constant (l2), the two lengths that the bounds are made of.
+    #[inline(always)]
+    fn certain(&mut self, squared: f64) -> [Option<u32>; 3] {
+        let fit = self.fit(squared, true);
+        let constant = self.coding.has_constant();
+        let length = squared.sqrt();
+        if length != 0.0 && !(SHORTEST..LONGEST).contains(&length) {
+            // An infinite length: it passes every comparison.
+            return [Some(0), constant.then_some(0), Some(pair(0.0, f32::INFINITY))];
+        }
+        let scale = fit.nearest() as f32;
+        let s = f64::from(scale);
+        let error = (fit.squared - 2.0 * s * fit.inner + s * s * fit.levels).max(0.0).sqrt();
+        let along = (s * fit.levels.sqrt()) as f32;
+        let numbers = pair(along.next_up(), (error as f32).next_up());
+        [Some(scale.to_bits()), constant.then(|| (-squared as f32).to_bits()), Some(numbers)]
+    }
+
+    /// The columns of a row whose value is an estimate: scale, or of its head the scale and how far it may be off; constant (l2).
+    /// Also fills in what lies apart.
+    #[inline(always)]
+    fn estimated(&mut self, squared: f64, norm: f64, rest: &mut [u8]) -> [Option<u32>; 3] {
+        let code = self.coding.code;
+        let constant = self.coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
+        let length = (norm.min(f64::from(f32::MAX)) as f32).to_bits();
+        if self.coding.metric == Metric::Cosine {
+            let at = rest.len() - 2;
+            // A short length is rounded, not made zero: zero says that there is no direction.
+            let rounded = if norm > 0.0 { ((length + 0x8000) >> 16).max(1) } else { 0 };
+            rest[at..].copy_from_slice(&(rounded as u16).to_le_bytes());
+        }
+        let whole = self.fit(squared, false);
+        if code.tail() == 0 {
+            return [Some((whole.unbiased() as f32).to_bits()), constant, None];
+        }
+        let tail_bytes = self.coding.tail_bytes();
+        let (mut tail, numbers) = rest.split_at_mut(tail_bytes);
+        let mut below = code.tail();
+        for bits in pieces(code.tail()) {
+            below -= bits;
+            let (words, more) = tail.split_at_mut(self.coding.width() * bits as usize / 8);
+            let mask = (1u8 << bits) - 1;
+            for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
+                *part = digit >> below & mask;
+            }
+            for (to, word) in words.as_chunks_mut::<4>().0.iter_mut().zip(pack_digits(bits, &self.part)) {
+                *to = word;
+            }
+            tail = more;
+        }
+        numbers[..4].copy_from_slice(&(whole.unbiased() as f32).to_le_bytes());
+        for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
+            *part = digit >> code.tail();
+        }
+        let head = self.fit(squared, true);
+        // A row of zeros under cosine passes every comparison; its score is set aside.
+        let error = if norm == 0.0 { f32::INFINITY } else { head.error() as f32 };
+        let scale = head.unbiased() as f32;
+        [Some(pair(f32::from_bits(scale.to_bits() + 0x8000 & 0xFFFF_0000), error)), constant, None]
+    }
+}
+
+/// Two numbers as bf16, `low` in the lower half, both rounded up.
+fn pair(low: f32, high: f32) -> u32 {
+    let up = |value: f32| value.to_bits().div_ceil(1 << 16);
+    up(high) << 16 | up(low)
+}
+
+struct EncodeAll<'e, 'a, 'o, R> {
+    encoder: &'e mut Encoder<'a>,
+    rows: R,
+    records: &'o mut [u8],
+}
+
+impl<'r, R: Iterator<Item = (&'r [f32], f64)>> Operation for EncodeAll<'_, '_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let size = self.encoder.coding.record_bytes();
+        for ((values, squared_norm), record) in self.rows.zip(self.records.chunks_exact_mut(size)) {
+            self.encoder.encode_one(values, squared_norm, record);
+        }
+    }
+}

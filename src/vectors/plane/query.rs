@@ -1,0 +1,325 @@
+//! What a query needs to meet a plane, and what comes of it.
+
+use super::encode::SLACK;
+use super::{Coding, Plane, Purpose};
+use crate::kernel::{BLOCK_ROWS, Digit, canonical_dot, code_products};
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::{Metric, Query};
+
+/// How far above the estimate of its head, in standard deviations, the estimate of a row may lie.
+pub(crate) const CAP_DEVIATIONS: f64 = 4.0;
+
+/// Far below any difference that an f32 can show, far above what the denormal range can lose.
+const ETA: f64 = 1e-36;
+
+/// A query in whole numbers.
+pub(crate) struct PlaneQuery {
+    /// p: the rotated query in steps, -127 to 127.
+    digits: Vec<i8>,
+    /// The sum of p.
+    sum: i32,
+    /// t, the length of a step.
+    step: f64,
+    /// `||f||`, what the steps leave.
+    rest: f64,
+    /// The length of the rotated query (for l2, of the centred one).
+    norm: f64,
+    /// `||q||`.
+    whole_norm: f64,
+    /// What the centre contributes to every score: `<q, mean>`; for l2 nothing.
+    offset: f64,
+    weights: Weights,
+}
+
+/// What a row's columns are multiplied with, to be added up to its value.
+#[derive(Clone, Copy)]
+struct Weights {
+    scale: f32,
+    constant: f32,
+    error: f32,
+    along: f32,
+}
+
+/// The columns of the rows of a block.
+pub(crate) struct BlockValues {
+    scale: [f32; BLOCK_ROWS],
+    constant: [f32; BLOCK_ROWS],
+    /// `||e||`, or how far a head may be off.
+    error: [f32; BLOCK_ROWS],
+    /// `s ||c||`.
+    along: [f32; BLOCK_ROWS],
+}
+
+impl Coding {
+    /// 2 for l2, whose values are twice an inner product.
+    fn times(&self) -> f64 {
+        if self.metric == Metric::L2 { 2.0 } else { 1.0 }
+    }
+
+    /// The query, rotated and in whole numbers.
+    pub(crate) fn query(&self, query: &Query<'_>) -> PlaneQuery {
+        let mut y = vec![0.0; self.width()];
+        let squared = simd::dispatch(RotateQuery { coding: self, query, y: &mut y });
+        let largest = y.iter().fold(0f32, |most, value| most.max(value.abs()));
+        let step = f64::from(largest) / 127.0;
+        let (mut rest, mut sum) = (0.0, 0);
+        let digits: Vec<i8> = y
+            .iter()
+            .map(|&value| {
+                let digit = if step > 0.0 { (f64::from(value) / step).round() as i8 } else { 0 };
+                rest += (f64::from(value) - step * f64::from(digit)).powi(2);
+                sum += i32::from(digit);
+                digit
+            })
+            .collect();
+        let (norm, rest) = (squared.sqrt(), f64::sqrt(rest));
+        let centre: Vec<f32> = if self.metric == Metric::L2 { Vec::new() } else { self.mean.clone() };
+        let offset = canonical_dot(&query.values[..centre.len()], &centre);
+        let weights = self.weights(step, norm, rest);
+        PlaneQuery { digits, sum, step, rest, norm, whole_norm: query.norm(), offset, weights }
+    }
+
+    fn weights(&self, step: f64, norm: f64, rest: f64) -> Weights {
+        let (times, roundings) = (self.times(), self.roundings());
+        let (error, along) = match self.purpose {
+            Purpose::Certify => (norm * (1.0 + roundings), rest + norm * roundings),
+            Purpose::Estimate => (self.cap(norm) * (1.0 + SLACK), 0.0),
+        };
+        Weights {
+            scale: (times * step) as f32,
+            constant: (1.0 - roundings) as f32,
+            error: ((times * error) as f32).next_up(),
+            along: ((times * along) as f32).next_up(),
+        }
+    }
+
+    /// What the error of a head is multiplied with: standard deviations of the projection of a random direction on the query.
+    fn cap(&self, norm: f64) -> f64 {
+        CAP_DEVIATIONS * norm / (self.width() as f64).sqrt()
+    }
+
+    /// Every row whose score is `score` or better has a value that is not below this.
+    pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
+        let score = f64::from(score);
+        let value = match self.metric {
+            Metric::Cosine => query.whole_norm * (score - SLACK) - query.offset,
+            Metric::Dot => score - score.abs() * SLACK - query.offset - query.offset.abs() * 1e-12,
+            _ => query.norm.powi(2) * (1.0 - self.roundings()) - score.powi(2) * (1.0 + SLACK),
+        };
+        self.loosened(value)
+    }
+
+    /// Every row whose score is at least that of some row with a value of `value` or more has itself a value that is not below this.
+    pub(crate) fn limit_from_value(&self, query: &PlaneQuery, value: f32) -> f32 {
+        let value = f64::from(value);
+        let scored = match self.metric {
+            Metric::Cosine => query.whole_norm,
+            Metric::Dot => (value + query.offset).abs() + query.offset.abs() * 1e-6,
+            _ => query.norm.powi(2) + value.abs(),
+        };
+        self.loosened(value - scored * SLACK)
+    }
+
+    fn loosened(&self, value: f64) -> f32 {
+        let value = value - value.abs() * self.roundings() - ETA;
+        let near = value as f32;
+        if f64::from(near) > value { near.next_down() } else { near }
+    }
+
+    /// The score that belongs to a value.
+    fn score(&self, query: &PlaneQuery, value: f64) -> f32 {
+        let score = match self.metric {
+            Metric::Cosine if query.whole_norm == 0.0 => 0.0,
+            Metric::Cosine => ((value + query.offset) / query.whole_norm).clamp(-1.0, 1.0),
+            Metric::Dot => value + query.offset,
+            _ => -(query.norm.powi(2) - value).max(0.0).sqrt(),
+        };
+        // No negative zeros: only ids decide between equal scores.
+        score as f32 + 0.0
+    }
+}
+
+impl PlaneQuery {
+    /// Whether bounds hold for it: short of what a value in f32 could not tell from zero.
+    pub(crate) fn can_be_certain(&self) -> bool {
+        self.norm == 0.0 || self.norm > 1e-18
+    }
+}
+
+struct RotateQuery<'a> {
+    coding: &'a Coding,
+    query: &'a Query<'a>,
+    y: &'a mut [f32],
+}
+
+impl Operation for RotateQuery<'_> {
+    /// The squared length of what has been rotated.
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> f64 {
+        let mut room = vec![0.0; self.coding.mean.len()];
+        let centred = self.coding.metric == Metric::L2;
+        self.coding.rotated(&self.query.values[..room.len()], 1.0, centred, self.y, &mut room)
+    }
+}
+
+/// The digits of up to `lanes` queries side by side: four of the first, four of the second, and so on.
+pub(crate) fn pack_panel(queries: &[PlaneQuery], lanes: usize, panel: &mut Vec<i8>) {
+    let Some(first) = queries.first() else { return };
+    for group in 0..first.digits.len() / 4 {
+        for lane in 0..lanes {
+            panel.extend(queries.get(lane).map_or(&[0; 4][..], |query| &query.digits[group * 4..][..4]));
+        }
+    }
+}
+
+impl Plane {
+    /// The columns of the rows of a block.
+    #[inline(always)]
+    pub(crate) fn block_values(&self, block: usize) -> BlockValues {
+        let coding = &*self.coding;
+        let block = self.blocks.row(block);
+        let mut columns = block[coding.head_lines() * 64..].as_chunks::<64>().0.iter();
+        let mut next = || -> [u32; BLOCK_ROWS] {
+            let words = columns.next().map_or([[0; 4]; BLOCK_ROWS], |column| bytemuck::cast(*column));
+            words.map(u32::from_le_bytes)
+        };
+        let mut values = BlockValues {
+            scale: [0.0; BLOCK_ROWS],
+            constant: [0.0; BLOCK_ROWS],
+            error: [0.0; BLOCK_ROWS],
+            along: [0.0; BLOCK_ROWS],
+        };
+        let first = next();
+        let heads = coding.code.tail() > 0;
+        if heads {
+            values.scale = first.map(low_of_pair);
+            values.error = first.map(high_of_pair);
+        } else {
+            values.scale = first.map(f32::from_bits);
+        }
+        if coding.metric == Metric::L2 {
+            values.constant = next().map(f32::from_bits);
+        }
+        if coding.purpose == Purpose::Certify {
+            let lengths = next();
+            values.along = lengths.map(low_of_pair);
+            values.error = lengths.map(high_of_pair);
+        }
+        values
+    }
+
+    /// The inner products of the levels in these blocks with the queries of a panel.
+    #[inline(always)]
+    pub(crate) fn products<S: Simd, D: Digit, const R: usize, const Q: usize>(
+        &self,
+        simd: S,
+        blocks: [usize; R],
+        panel: &[i8],
+        queries: &[PlaneQuery],
+    ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
+        let lines = self.coding.head_lines();
+        assert!(D::BITS == self.coding.code.head && panel.len() >= self.coding.width() * Q);
+        let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
+        // SAFETY: every block begins with `lines` lines, and the panel has `width` values for each of Q queries.
+        let sums = unsafe { code_products::<S, D, R, Q>(simd, addresses, panel.as_ptr(), lines) };
+        let most = (1i32 << D::BITS) - 1;
+        let mut products = [[[0; BLOCK_ROWS]; Q]; R];
+        for r in 0..R {
+            for q in 0..Q {
+                // A level is twice a digit less the most that a digit can be.
+                let less = queries.get(q).map_or(0, |query| query.sum.wrapping_mul(most));
+                let rows = simd.to_rows(sums[r][q]);
+                for row in 0..BLOCK_ROWS {
+                    products[r][q][row] = rows[row].wrapping_mul(2).wrapping_sub(less);
+                }
+            }
+        }
+        products
+    }
+
+    /// Upper and lower bound of a row's value, from the inner product of its levels.
+    pub(crate) fn bounds(&self, query: &PlaneQuery, row: usize, product: i32, values: &BlockValues) -> (f32, f32) {
+        let (times, roundings) = (self.coding.times(), self.coding.roundings());
+        let (scale, constant) = (f64::from(values.scale[row]), f64::from(values.constant[row]));
+        let (error, along) = (f64::from(values.error[row]), f64::from(values.along[row]));
+        let inner = query.step * f64::from(product);
+        let centre = times * scale * inner + constant;
+        let low = if along > 0.0 { (inner.abs() * scale / along - query.rest).max(0.0) } else { 0.0 };
+        let across = (query.norm.powi(2) - low.powi(2)).max(0.0).sqrt();
+        let apart = error * across + along * query.rest + roundings * query.norm * (error + along);
+        let apart = times * apart + roundings * constant.abs();
+        if apart.is_nan() {
+            return (f32::INFINITY, f32::NEG_INFINITY);
+        }
+        (((centre + apart) as f32).next_up(), ((centre - apart) as f32).next_down())
+    }
+
+    /// The score of the row in `slot`, from the inner product of its head. `room` is memory for its digits.
+    #[inline(always)]
+    pub(crate) fn estimate(
+        &self,
+        query: &PlaneQuery,
+        slot: usize,
+        product: i32,
+        values: &BlockValues,
+        room: &mut Vec<u8>,
+    ) -> f32 {
+        let coding = &*self.coding;
+        if self.length(slot) == Some(0.0) {
+            return 0.0;
+        }
+        let row = slot % BLOCK_ROWS;
+        let (times, constant) = (coding.times(), f64::from(values.constant[row]));
+        let mut value = f64::from(values.scale[row]) * query.step * f64::from(product);
+        if coding.code.tail() > 0 {
+            let cap = value + f64::from(values.error[row]) * coding.cap(query.norm);
+            room.resize(coding.width(), 0);
+            self.digits(slot, room);
+            value = (self.scale(slot) * query.step * self.whole_product(query, room) as f64).min(cap);
+        }
+        coding.score(query, times * value + constant)
+    }
+
+    /// The inner product of all levels of a row.
+    #[inline(always)]
+    fn whole_product(&self, query: &PlaneQuery, digits: &mut [u8]) -> i64 {
+        let code = &self.coding.code;
+        let most = (1i64 << code.bits) - 1;
+        if let crate::vectors::codec::Grid::Uneven(..) = code.grid {
+            // As signed bytes, which hold every level of an uneven code.
+            let levels: [u8; 16] = std::array::from_fn(|digit| code.level(digit as u8 & most as u8) as u8);
+            for digit in digits.iter_mut() {
+                *digit = levels[usize::from(*digit & 15)];
+            }
+            return digits.iter().zip(&query.digits).map(|(&level, &p)| i32::from(level as i8) * i32::from(p)).sum::<i32>().into();
+        }
+        let sum: i32 = digits.iter().zip(&query.digits).map(|(&digit, &p)| i32::from(digit) * i32::from(p)).sum();
+        2 * i64::from(sum) - most * i64::from(query.sum)
+    }
+}
+
+impl BlockValues {
+    /// The values of the rows for one query, upper ones, from the inner products of their levels.
+    #[inline(always)]
+    pub(crate) fn upper(&self, query: &PlaneQuery, products: &[i32; BLOCK_ROWS]) -> [f32; BLOCK_ROWS] {
+        let weights = query.weights;
+        let mut values = [0.0; BLOCK_ROWS];
+        for row in 0..BLOCK_ROWS {
+            let base = self.constant[row] * weights.constant
+                + self.error[row] * weights.error
+                + self.along[row] * weights.along;
+            values[row] = self.scale[row] * products[row] as f32 * weights.scale + base;
+        }
+        values
+    }
+}
+
+fn low_of_pair(pair: u32) -> f32 {
+    f32::from_bits(pair << 16)
+}
+
+fn high_of_pair(pair: u32) -> f32 {
+    f32::from_bits(pair & 0xFFFF_0000)
+}
