@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
 
-/// Exact search over rows of f32. What it can do is in [`Index`](super::Index).
+/// Exact search over rows in any codec. What it can do is in [`Index`](super::Index).
 pub struct FlatIndex {
     body: Body<State>,
 }
@@ -66,7 +66,7 @@ impl FlatIndex {
     /// An empty index.
     pub fn new(options: IndexOptions) -> Result<FlatIndex> {
         options.check()?;
-        let state = State::new(Table::new(options.dim, options.metric));
+        let state = State::new(Table::new(options.dim, options.metric, options.codec));
         Ok(FlatIndex { body: Body::new(state, options.max_bytes) })
     }
 }

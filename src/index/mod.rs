@@ -12,6 +12,7 @@ mod scan;
 mod selection;
 mod table;
 mod tabular;
+mod tile;
 mod topk;
 
 pub use file::IndexFile;
@@ -21,7 +22,7 @@ pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::runtime::Call;
-use crate::vectors::{Metric, RowSource};
+use crate::vectors::{Codec, Metric, RowSource};
 use std::path::Path;
 use topk::Scored;
 
@@ -32,14 +33,16 @@ pub struct IndexOptions {
     pub dim: usize,
     /// What near means.
     pub metric: Metric,
+    /// How rows are kept.
+    pub codec: Codec,
     /// Refuse to grow beyond this many bytes.
     pub max_bytes: Option<u64>,
 }
 
 impl IndexOptions {
-    /// An index for rows of `dim` values, as large as memory allows.
+    /// An index for rows of `dim` values, kept as they are given, as large as memory allows.
     pub fn new(dim: usize, metric: Metric) -> IndexOptions {
-        IndexOptions { dim, metric, max_bytes: None }
+        IndexOptions { dim, metric, codec: Codec::F32, max_bytes: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -156,6 +159,9 @@ pub trait Index: Send + Sync {
     /// What near means here.
     fn metric(&self) -> Metric;
 
+    /// How rows are kept.
+    fn codec(&self) -> Codec;
+
     /// Rows that can be found.
     fn len(&self) -> usize;
 
@@ -174,7 +180,7 @@ pub trait Index: Send + Sync {
     /// Removes the rows with these ids; unknown ones are passed over. Returns how many there were.
     fn delete(&self, ids: &[i64], call: &Call<'_>) -> Result<usize>;
 
-    /// The rows with these ids, one after another.
+    /// The rows with these ids, one after another, as they are kept.
     fn get(&self, ids: &[i64]) -> Result<Vec<f32>>;
 
     /// Whether there is a row with this id.

@@ -14,7 +14,7 @@ use super::{Hits, Index, IndexFile, RangeHits, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, Query, QueryBatch, RowSource};
+use crate::vectors::{Codec, Metric, Query, QueryBatch, RowSource};
 use std::io;
 use std::path::Path;
 
@@ -46,14 +46,15 @@ pub(crate) trait Tabled: Send + Sync + Sized {
 pub(crate) struct Body<S> {
     dim: usize,
     metric: Metric,
+    codec: Codec,
     max_bytes: Option<u64>,
     state: Shared<S>,
 }
 
 impl<S: Tabled> Body<S> {
     pub(crate) fn new(state: S, max_bytes: Option<u64>) -> Body<S> {
-        let (dim, metric) = (state.table().dim(), state.table().metric());
-        Body { dim, metric, max_bytes, state: Shared::new(state) }
+        let (dim, metric, codec) = (state.table().dim(), state.table().metric(), state.table().codec());
+        Body { dim, metric, codec, max_bytes, state: Shared::new(state) }
     }
 
     /// The turn to write, unless nothing can be written.
@@ -149,6 +150,10 @@ impl<T: Tabular> Index for T {
 
     fn metric(&self) -> Metric {
         self.body().metric
+    }
+
+    fn codec(&self) -> Codec {
+        self.body().codec
     }
 
     fn len(&self) -> usize {
@@ -277,10 +282,10 @@ fn get_rows(table: &Table, ids: &[i64]) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     let wanted = ids.len().saturating_mul(table.dim());
     values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
-    for &id in ids {
-        let slot = table.slot_of(id).ok_or(Error::MissingId(id))?;
-        values.extend_from_slice(&table.rows().row(slot)[..table.dim()]);
-    }
+    let slot = |&id: &i64| table.slot_of(id).map(|slot| slot as u32).ok_or(Error::MissingId(id));
+    let slots = ids.iter().map(slot).collect::<Result<Vec<_>>>()?;
+    values.resize(wanted, 0.0);
+    table.kept().read(&slots, &mut values);
     Ok(values)
 }
 

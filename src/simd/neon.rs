@@ -112,9 +112,7 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn load_codes(self, from: *const u8) -> uint8x16x4_t {
         // SAFETY: the token proves NEON; the caller vouches for 64 readable bytes.
-        unsafe {
-            uint8x16x4_t(vld1q_u8(from), vld1q_u8(from.add(16)), vld1q_u8(from.add(32)), vld1q_u8(from.add(48)))
-        }
+        unsafe { uint8x16x4_t(vld1q_u8(from), vld1q_u8(from.add(16)), vld1q_u8(from.add(32)), vld1q_u8(from.add(48))) }
     }
 
     #[inline(always)]

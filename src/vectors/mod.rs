@@ -1,6 +1,7 @@
 //! Rows of numbers: how they come in, where they lie, and what near means.
 
 mod codec;
+mod kept;
 mod matrix;
 mod metric;
 mod plane;
@@ -8,9 +9,11 @@ mod rotation;
 mod seed;
 mod source;
 
+pub use codec::Codec;
+pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
-pub(crate) use rotation::Rotation;
 pub(crate) use metric::{Query, Space, Task, gamma};
-pub(crate) use source::{QueryBatch, read_checked};
+pub(crate) use rotation::Rotation;
+pub(crate) use source::{Piece, QueryBatch};
 pub use source::{RowSource, Rows};

@@ -20,7 +20,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Query, RowSource};
+use crate::vectors::{Codec, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -112,11 +112,13 @@ struct Schema {
 }
 
 impl HnswIndex {
-    /// An empty index.
+    /// An empty index. The codec must be f32: walks read rows where they lie.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         options.check()?;
         parameters.check()?;
-        let state = State { table: Table::new(options.dim, options.metric), graph: Graph::new(&parameters) };
+        check_codec(options.codec)?;
+        let state =
+            State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
         Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
     }
 
@@ -181,6 +183,16 @@ fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     const DISTANCES_PER_PLACE: usize = 40;
     let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
     eligible(state, search) <= walk
+}
+
+/// Refuses every codec but the one whose rows a walk can read.
+fn check_codec(codec: Codec) -> Result<()> {
+    if codec == Codec::F32 {
+        return Ok(());
+    }
+    let message =
+        format!("HnswIndex keeps rows in codec 'f32' only, got '{}'; FlatIndex takes any codec", codec.name());
+    Err(Error::InvalidArgument(message))
 }
 
 fn check_ef(name: &str, ef: usize) -> Result<()> {
@@ -301,6 +313,7 @@ impl Tabular for HnswIndex {
         let schema: Schema = read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
+        check_codec(schema.table.codec).map_err(invalid)?;
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;

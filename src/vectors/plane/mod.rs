@@ -251,7 +251,8 @@ impl Plane {
         let mut digits = vec![0; coding.width()];
         self.digits(slot, &mut digits);
         let scale = self.scale(slot);
-        let mut row: Vec<f32> = digits.iter().map(|&digit| (scale * f64::from(coding.code.level(digit))) as f32).collect();
+        let mut row: Vec<f32> =
+            digits.iter().map(|&digit| (scale * f64::from(coding.code.level(digit))) as f32).collect();
         coding.rotation.undo(&mut row);
         let length = self.length(slot).unwrap_or(1.0);
         for ((out, y), mean) in out.iter_mut().zip(row).zip(&coding.mean) {

@@ -293,7 +293,12 @@ impl Plane {
             for digit in digits.iter_mut() {
                 *digit = levels[usize::from(*digit & 15)];
             }
-            return digits.iter().zip(&query.digits).map(|(&level, &p)| i32::from(level as i8) * i32::from(p)).sum::<i32>().into();
+            return digits
+                .iter()
+                .zip(&query.digits)
+                .map(|(&level, &p)| i32::from(level as i8) * i32::from(p))
+                .sum::<i32>()
+                .into();
         }
         let sum: i32 = digits.iter().zip(&query.digits).map(|(&digit, &p)| i32::from(digit) * i32::from(p)).sum();
         2 * i64::from(sum) - most * i64::from(query.sum)
