@@ -10,6 +10,7 @@ mod hnsw;
 mod intake;
 mod scan;
 mod selection;
+mod sieve;
 mod table;
 mod tabular;
 mod tile;

@@ -166,3 +166,15 @@ pub(crate) fn append_digits(bits: u32, words: impl Iterator<Item = [u8; 4]>, dig
         }
     }
 }
+
+/// Bit i is set unless `values[i] < limit`.
+#[inline(always)]
+pub(crate) fn rows_not_below<S: Simd>(simd: S, values: &[f32; BLOCK_ROWS], limit: f32) -> u32 {
+    let mut rows = 0;
+    for first in (0..BLOCK_ROWS).step_by(S::LANES) {
+        // SAFETY: LANES divides the sixteen values.
+        let lanes = unsafe { simd.load(values.as_ptr().add(first)) };
+        rows |= simd.not_below(lanes, simd.splat(limit)) << first;
+    }
+    rows
+}

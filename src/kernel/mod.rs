@@ -16,7 +16,7 @@ mod suite;
 
 pub(crate) use canonical::{canonical_dot, canonical_squared_l2};
 pub(crate) use codes::{
-    BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, append_digits, code_products, line_dims, pack_digits,
+    BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, append_digits, code_products, line_dims, pack_digits, rows_not_below,
 };
 pub(crate) use dot::{dot, dot_streams};
 pub(crate) use l2::squared_l2;

@@ -10,6 +10,7 @@ pub(crate) use file::{TableSchema, load_matrix};
 
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
+use crate::simd;
 use crate::vectors::{Codec, KeptRows, Matrix, Metric};
 use hashbrown::HashMap;
 
@@ -118,6 +119,26 @@ impl Table {
     /// The rows by slot, in whatever codec.
     pub(crate) fn kept(&self) -> &KeptRows {
         &self.rows
+    }
+
+    /// The values of the row in `slot`, padded with zeros; decoded to `room`, which is [`width`](Table::width) long, unless they
+    /// are kept as f32.
+    #[inline(always)]
+    pub(crate) fn values<'a>(&'a self, slot: usize, room: &'a mut [f32]) -> &'a [f32] {
+        if self.codec() == Codec::F32 {
+            return self.rows.plain().row(slot);
+        }
+        let dim = self.dim();
+        self.rows.read(&[slot as u32], &mut room[..dim]);
+        room
+    }
+
+    /// Asks the memory system for the row in `slot`.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: usize) {
+        for line in self.rows.row(slot).chunks(64) {
+            simd::prefetch(line.as_ptr());
+        }
     }
 
     pub(crate) fn terms(&self) -> &Matrix<f32> {

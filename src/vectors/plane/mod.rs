@@ -32,7 +32,7 @@ mod query;
 
 pub(crate) use encode::Encoder;
 pub(crate) use file::PlaneSchema;
-pub(crate) use query::{BlockValues, PlaneQuery};
+pub(crate) use query::{BlockValues, PlaneQuery, pack_panel};
 
 use super::codec::Code;
 use super::{Matrix, Metric, Rotation};

@@ -109,17 +109,6 @@ impl Coding {
         self.loosened(value)
     }
 
-    /// Every row whose score is at least that of some row with a value of `value` or more has itself a value that is not below this.
-    pub(crate) fn limit_from_value(&self, query: &PlaneQuery, value: f32) -> f32 {
-        let value = f64::from(value);
-        let scored = match self.metric {
-            Metric::Cosine => query.whole_norm,
-            Metric::Dot => (value + query.offset).abs() + query.offset.abs() * 1e-6,
-            _ => query.norm.powi(2) + value.abs(),
-        };
-        self.loosened(value - scored * SLACK)
-    }
-
     fn loosened(&self, value: f64) -> f32 {
         let value = value - value.abs() * self.roundings() - ETA;
         let near = value as f32;
@@ -239,47 +228,49 @@ impl Plane {
         products
     }
 
-    /// Upper and lower bound of a row's value, from the inner product of its levels.
-    pub(crate) fn bounds(&self, query: &PlaneQuery, row: usize, product: i32, values: &BlockValues) -> (f32, f32) {
+    /// The upper bound of the value of a row of a block, tighter than [`BlockValues::upper`] has it.
+    pub(crate) fn bound(&self, query: &PlaneQuery, row: usize, product: i32, values: &BlockValues) -> f32 {
         let (times, roundings) = (self.coding.times(), self.coding.roundings());
         let (scale, constant) = (f64::from(values.scale[row]), f64::from(values.constant[row]));
         let (error, along) = (f64::from(values.error[row]), f64::from(values.along[row]));
         let inner = query.step * f64::from(product);
-        let centre = times * scale * inner + constant;
         let low = if along > 0.0 { (inner.abs() * scale / along - query.rest).max(0.0) } else { 0.0 };
         let across = (query.norm.powi(2) - low.powi(2)).max(0.0).sqrt();
         let apart = error * across + along * query.rest + roundings * query.norm * (error + along);
-        let apart = times * apart + roundings * constant.abs();
-        if apart.is_nan() {
-            return (f32::INFINITY, f32::NEG_INFINITY);
-        }
-        (((centre + apart) as f32).next_up(), ((centre - apart) as f32).next_down())
+        let upper = times * (scale * inner + apart) + constant * (1.0 - roundings);
+        if upper.is_nan() { f32::INFINITY } else { (upper as f32).next_up() }
     }
 
     /// The score of the row in `slot`, from the inner product of its head. `room` is memory for its digits.
     #[inline(always)]
-    pub(crate) fn estimate(
-        &self,
-        query: &PlaneQuery,
-        slot: usize,
-        product: i32,
-        values: &BlockValues,
-        room: &mut Vec<u8>,
-    ) -> f32 {
+    pub(crate) fn estimate(&self, query: &PlaneQuery, slot: usize, product: i32, room: &mut Vec<u8>) -> f32 {
         let coding = &*self.coding;
         if self.length(slot) == Some(0.0) {
             return 0.0;
         }
-        let row = slot % BLOCK_ROWS;
-        let (times, constant) = (coding.times(), f64::from(values.constant[row]));
-        let mut value = f64::from(values.scale[row]) * query.step * f64::from(product);
-        if coding.code.tail() > 0 {
-            let cap = value + f64::from(values.error[row]) * coding.cap(query.norm);
+        let mut columns = self.lines(slot).skip(coding.head_lines()).map(u32::from_le_bytes);
+        let first = columns.next().unwrap_or_default();
+        let constant = columns.next().filter(|_| coding.has_constant()).map_or(0.0, |bits| f64::from(f32::from_bits(bits)));
+        let value = if coding.code.tail() == 0 {
+            f64::from(f32::from_bits(first)) * query.step * f64::from(product)
+        } else {
+            let head = f64::from(low_of_pair(first)) * query.step * f64::from(product);
+            let cap = head + f64::from(high_of_pair(first)) * coding.cap(query.norm);
             room.resize(coding.width(), 0);
             self.digits(slot, room);
-            value = (self.scale(slot) * query.step * self.whole_product(query, room) as f64).min(cap);
+            (self.scale(slot) * query.step * self.whole_product(query, room) as f64).min(cap)
+        };
+        coding.score(query, coding.times() * value + constant)
+    }
+
+    /// Asks the memory system for what [`estimate`](Plane::estimate) will read.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: usize) {
+        if self.coding.rest_bytes() > 0 {
+            for line in self.rests.row(slot).chunks(64) {
+                simd::prefetch(line.as_ptr());
+            }
         }
-        coding.score(query, times * value + constant)
     }
 
     /// The inner product of all levels of a row.

@@ -1,0 +1,368 @@
+//! Looking through codes for the rows that are worth a closer look.
+//!
+//! A scan over a [`Plane`] gives every row a value that is never too low. Rows whose value reaches the limit of a query (what its
+//! k-th score so far asks for) are set aside; at the end of each chunk they are looked at, best first, until the values fall
+//! below the limit. A closer look is the canonical score of the row, if the plane is there to certify, or the estimate from all of its
+//! code. So no row that belongs among the best k can be passed over, and the order in which chunks are done, or by how
+//! many threads, changes nothing.
+//!
+//! The first chunks are small and find a limit; the later ones let little pass.
+
+use super::selection::Selection;
+use super::table::Table;
+use super::topk::TopK;
+use crate::error::Result;
+use crate::kernel::{BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, rows_not_below};
+use crate::runtime::{Call, for_each};
+use crate::simd::{self, Simd};
+use crate::vectors::{BlockValues, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
+use parking_lot::Mutex;
+use std::ops::Range;
+
+/// The streams of blocks that a lone query reads at once.
+const STREAMS: usize = 4;
+/// The queries of a group.
+const GROUP: usize = 128;
+/// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
+const FIRST_CHUNK: usize = 32;
+const CHUNK_GROWTH: usize = 4;
+/// The most products of a chunk.
+const CHUNK_WORK: usize = 400_000_000;
+/// The most bytes of blocks that a chunk reads.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Rows are looked at in rounds, the first of so many.
+const FIRST_ROUND: usize = 32;
+/// How many rows ahead a look asks for.
+const LOOK_AHEAD: usize = 4;
+
+/// What to look for, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Sieve<'a> {
+    pub(crate) plane: &'a Plane,
+    pub(crate) table: &'a Table,
+    pub(crate) selection: Option<&'a Selection>,
+    pub(crate) k: usize,
+    /// The smallest score that is wanted.
+    pub(crate) floor: f32,
+}
+
+/// What has been found for one query.
+pub(crate) struct Sifted {
+    pub(crate) top: TopK,
+    /// Rows that were looked at.
+    pub(crate) looked: usize,
+    limit: f32,
+    aside: Vec<Aside>,
+}
+
+/// A row that is set aside.
+#[derive(Clone, Copy)]
+struct Aside {
+    upper: f32,
+    slot: u32,
+    product: i32,
+}
+
+impl Sieve<'_> {
+    /// The best rows for each query.
+    pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
+        let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
+        for queries in queries.chunks(GROUP) {
+            call.check()?;
+            groups.push(Group::new(self, queries));
+        }
+        let chunks = self.chunks(queries.len().min(GROUP), call.threads());
+        for_each(call, groups.len() * chunks.len(), |task| {
+            let (group, chunk) = (&groups[task / chunks.len()], &chunks[task % chunks.len()]);
+            self.table.metric().run(Step { sieve: *self, group, blocks: chunk.clone() });
+        })?;
+        Ok(groups.into_iter().flat_map(|group| group.finish(self)).collect())
+    }
+
+    /// How the blocks are cut.
+    fn chunks(&self, queries: usize, threads: usize) -> Vec<Range<usize>> {
+        let coding = self.plane.coding();
+        let by_work = CHUNK_WORK / (coding.width() * BLOCK_ROWS * queries.max(1));
+        let by_threads = self.plane.blocks().div_ceil(if threads > 1 { 8 * threads } else { 1 });
+        let most = by_work.min(CHUNK_BYTES / coding.block_bytes()).min(by_threads).max(FIRST_CHUNK);
+        let (mut chunks, mut start, mut size) = (Vec::new(), 0, FIRST_CHUNK);
+        while start < self.plane.blocks() {
+            let end = (start + size).min(self.plane.blocks());
+            chunks.push(start..end);
+            (start, size) = (end, (size * CHUNK_GROWTH).min(most));
+        }
+        chunks
+    }
+
+    /// The blocks with rows that are visible and selected, and which rows those are.
+    fn candidates(&self, blocks: Range<usize>) -> Vec<(u32, u32)> {
+        let selected = self.selection.map(Selection::bits);
+        let rows = |block: usize| {
+            let word = self.table.live_word(block / 4) & selected.map_or(u64::MAX, |bits| bits.word(block / 4));
+            (word >> (block % 4 * BLOCK_ROWS)) as u32 & 0xFFFF
+        };
+        blocks.map(|block| (block as u32, rows(block))).filter(|&(_, rows)| rows != 0).collect()
+    }
+
+    fn fresh(&self, query: &PlaneQuery) -> Sifted {
+        let limit = self.plane.coding().limit(query, self.floor);
+        Sifted { top: TopK::new(self.k, self.floor), looked: 0, limit, aside: Vec::new() }
+    }
+}
+
+/// Some queries, and what has been found for them so far.
+struct Group<'a> {
+    queries: &'a [Query<'a>],
+    coded: Vec<PlaneQuery>,
+    /// Their digits, panel after panel.
+    panels: Vec<i8>,
+    /// Sets of results. A task takes a set, or makes one, and puts it back.
+    found: Mutex<Vec<Vec<Sifted>>>,
+}
+
+/// The queries of a panel: as many as registers hold sums for.
+const fn panel_queries<S: Simd>() -> usize {
+    if S::LANES == BLOCK_ROWS { 8 } else { 2 }
+}
+
+impl<'a> Group<'a> {
+    fn new(sieve: &Sieve<'_>, queries: &'a [Query<'a>]) -> Group<'a> {
+        let coded: Vec<PlaneQuery> = queries.iter().map(|query| sieve.plane.coding().query(query)).collect();
+        let mut panels = Vec::new();
+        let lanes = if queries.len() == 1 { 1 } else { simd::dispatch(PanelQueries) };
+        for queries in coded.chunks(lanes) {
+            pack_panel(queries, lanes, &mut panels);
+        }
+        Group { queries, coded, panels, found: Mutex::default() }
+    }
+
+    fn take(&self, sieve: &Sieve<'_>) -> Vec<Sifted> {
+        let free = self.found.lock().pop();
+        free.unwrap_or_else(|| self.coded.iter().map(|query| sieve.fresh(query)).collect())
+    }
+
+    fn finish(self, sieve: &Sieve<'_>) -> Vec<Sifted> {
+        let mut results: Vec<Sifted> = self.coded.iter().map(|query| sieve.fresh(query)).collect();
+        for set in self.found.into_inner() {
+            for (result, part) in results.iter_mut().zip(set) {
+                result.top.merge(part.top);
+                result.looked += part.looked;
+            }
+        }
+        results
+    }
+}
+
+struct PanelQueries;
+
+impl simd::Operation for PanelQueries {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> usize {
+        panel_queries::<S>()
+    }
+}
+
+/// One task: a group against a chunk of blocks.
+struct Step<'a> {
+    sieve: Sieve<'a>,
+    group: &'a Group<'a>,
+    blocks: Range<usize>,
+}
+
+impl Task for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, simd: S, space: M) {
+        let mut results = self.group.take(&self.sieve);
+        match self.sieve.plane.coding().code.head {
+            1 => simd.vectorize(Sift::<OneBit> { step: &self, results: &mut results, digit: OneBit }),
+            2 => simd.vectorize(Sift::<TwoBits> { step: &self, results: &mut results, digit: TwoBits }),
+            _ => simd.vectorize(Sift::<FourBits> { step: &self, results: &mut results, digit: FourBits }),
+        }
+        let mut look = Look::new(&self.sieve);
+        for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
+            look.at_what_is_aside(space, query, coded, result);
+        }
+        self.group.found.lock().push(results);
+    }
+}
+
+/// The scan of a chunk, for digits of one size.
+struct Sift<'s, 'a, D> {
+    step: &'s Step<'a>,
+    results: &'s mut [Sifted],
+    digit: D,
+}
+
+impl<D: Digit> simd::Operation for Sift<'_, '_, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let _ = self.digit;
+        let blocks = self.step.sieve.candidates(self.step.blocks.clone());
+        if let [result] = self.results {
+            self.step.one_query::<S, D>(simd, &blocks, result);
+        } else if panel_queries::<S>() == 8 {
+            self.step.panels::<S, D, 8>(simd, &blocks, self.results);
+        } else {
+            self.step.panels::<S, D, 2>(simd, &blocks, self.results);
+        }
+    }
+}
+
+impl Step<'_> {
+    /// One query against blocks from several places at once.
+    #[inline(always)]
+    fn one_query<S: Simd, D: Digit>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
+        let plane = self.sieve.plane;
+        let stride = blocks.len() / STREAMS;
+        for i in 0..stride {
+            let mut some = [(0, 0); STREAMS];
+            for stream in 0..STREAMS {
+                some[stream] = blocks[i + stream * stride];
+            }
+            let numbers = some.map(|(block, _)| block as usize);
+            let products = plane.products::<S, D, STREAMS, 1>(simd, numbers, &self.group.panels, &self.group.coded);
+            for stream in 0..STREAMS {
+                self.meet(simd, some[stream], &products[stream][0], result);
+            }
+        }
+        for &(block, rows) in &blocks[stride * STREAMS..] {
+            let products =
+                plane.products::<S, D, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
+            self.meet(simd, (block, rows), &products[0][0], result);
+        }
+    }
+
+    #[inline(always)]
+    fn meet<S: Simd>(
+        &self,
+        simd: S,
+        (block, rows): (u32, u32),
+        products: &[i32; BLOCK_ROWS],
+        result: &mut Sifted,
+    ) {
+        let query = &self.group.coded[0];
+        let values = self.sieve.plane.block_values(block as usize);
+        let upper = values.upper(query, products);
+        let passing = rows_not_below(simd, &upper, result.limit) & rows;
+        if passing != 0 {
+            self.set_aside(query, (block, passing), (&upper, products), &values, result);
+        }
+    }
+
+    /// Blocks against panels of `Q` queries.
+    #[inline(always)]
+    fn panels<S: Simd, D: Digit, const Q: usize>(&self, simd: S, blocks: &[(u32, u32)], results: &mut [Sifted]) {
+        let (plane, coded) = (self.sieve.plane, &self.group.coded);
+        let panel = plane.coding().width() * Q;
+        for &(block, rows) in blocks {
+            let values = plane.block_values(block as usize);
+            for (i, digits) in self.group.panels.chunks_exact(panel).enumerate() {
+                let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
+                let [products] = plane.products::<S, D, 1, Q>(simd, [block as usize], digits, queries);
+                for q in 0..queries.len() {
+                    let upper = values.upper(&queries[q], &products[q]);
+                    let result = &mut results[i * Q + q];
+                    let passing = rows_not_below(simd, &upper, result.limit) & rows;
+                    if passing != 0 {
+                        self.set_aside(&queries[q], (block, passing), (&upper, &products[q]), &values, result);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets the passing rows of a block aside.
+    #[inline(never)]
+    fn set_aside(
+        &self,
+        query: &PlaneQuery,
+        (block, mut passing): (u32, u32),
+        (uppers, products): (&[f32; BLOCK_ROWS], &[i32; BLOCK_ROWS]),
+        values: &BlockValues,
+        result: &mut Sifted,
+    ) {
+        let plane = self.sieve.plane;
+        // A tighter bound takes longer, and is of use only where there is something to fail.
+        let tighten = plane.coding().purpose == Purpose::Certify && result.limit > f32::NEG_INFINITY;
+        while passing != 0 {
+            let row = passing.trailing_zeros() as usize;
+            passing &= passing - 1;
+            let upper = if tighten { plane.bound(query, row, products[row], values) } else { uppers[row] };
+            if !tighten || upper >= result.limit {
+                result.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
+            }
+        }
+    }
+}
+
+/// A closer look at rows.
+struct Look<'a> {
+    sieve: &'a Sieve<'a>,
+    /// A row decoded, if rows are not kept as f32.
+    room: Vec<f32>,
+    digits: Vec<u8>,
+}
+
+impl<'a> Look<'a> {
+    fn new(sieve: &'a Sieve<'a>) -> Look<'a> {
+        Look { sieve, room: vec![0.0; sieve.table.width()], digits: Vec::new() }
+    }
+
+    /// Looks at the rows that are set aside, best first, as long as they reach the limit.
+    #[inline(always)]
+    fn at_what_is_aside<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+        let coding = self.sieve.plane.coding();
+        let mut aside = std::mem::take(&mut result.aside);
+        let mut round = FIRST_ROUND;
+        while !aside.is_empty() {
+            let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
+            if round < aside.len() {
+                aside.select_nth_unstable_by(round, descending);
+            }
+            let some = round.min(aside.len());
+            aside[..some].sort_unstable_by(descending);
+            for i in 0..some {
+                if let Some(next) = aside[..some].get(i + LOOK_AHEAD) {
+                    self.ask_for(next.slot as usize);
+                }
+                let row = aside[i];
+                if row.upper < result.limit {
+                    break;
+                }
+                result.looked += 1;
+                let score = self.score(space, query, coded, row);
+                if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
+                    result.limit = result.limit.max(coding.limit(coded, result.top.limit()));
+                }
+            }
+            aside.drain(..some);
+            // A NaN stays: it passes every limit.
+            aside.retain(|row| !matches!(row.upper.partial_cmp(&result.limit), Some(std::cmp::Ordering::Less)));
+            round *= 2;
+        }
+        result.aside = aside;
+    }
+
+    #[inline(always)]
+    fn score<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, row: Aside) -> f32 {
+        let slot = row.slot as usize;
+        match self.sieve.plane.coding().purpose {
+            Purpose::Certify => space.score(query, self.sieve.table.values(slot, &mut self.room)),
+            Purpose::Estimate => self.sieve.plane.estimate(coded, slot, row.product, &mut self.digits),
+        }
+    }
+
+    #[inline(always)]
+    fn ask_for(&self, slot: usize) {
+        match self.sieve.plane.coding().purpose {
+            Purpose::Certify => self.sieve.table.prefetch(slot),
+            Purpose::Estimate => self.sieve.plane.prefetch(slot),
+        }
+    }
+}
