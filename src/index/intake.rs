@@ -13,6 +13,16 @@ const PIECE_BYTES: usize = 512 << 10;
 /// The most rows of a piece: of short ones the other columns of the table weigh more than the bytes.
 const MAX_PIECE_ROWS: usize = 8192;
 
+/// A row of a piece on its way into a hidden slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Staged {
+    /// Its place in the piece.
+    pub(crate) at: usize,
+    pub(crate) slot: usize,
+    /// Of the row as it will be kept.
+    pub(crate) squared_norm: f64,
+}
+
 /// Where the rows of one write go: for each row of the source its id, and `None` for rows that a later one replaces.
 pub(crate) struct Intake {
     pub(crate) ids: Vec<Option<i64>>,
@@ -71,10 +81,10 @@ impl Intake {
             (state.table().codec(), state.table().slots())
         };
         let appended = self.stored().saturating_sub(free.len());
-        writer.write().table_mut().try_reserve(appended)?;
+        writer.write().try_reserve(appended)?;
         let result = self.copy_rows(writer, source, (free, before, codec), call, copied);
         if result.is_err() {
-            writer.write().table_mut().truncate(before);
+            writer.write().forget(before);
         }
         result
     }
@@ -101,18 +111,10 @@ impl Intake {
                 if id.is_some()
                     && let Some(&(slot, _)) = places.next()
                 {
-                    staged.push((at, slot, squared_norm));
+                    staged.push(Staged { at, slot: slot as usize, squared_norm });
                 }
             }
-            let mut state = writer.write();
-            for &(at, slot, squared_norm) in &staged {
-                if (slot as usize) < before {
-                    state.table_mut().overwrite_hidden(slot as usize, piece.row(at), squared_norm);
-                } else {
-                    state.table_mut().push_hidden(piece.row(at), squared_norm);
-                }
-            }
-            drop(state);
+            T::store(writer, &piece, &staged, call)?;
             copied(start + ids.len());
         }
         Ok(entries)

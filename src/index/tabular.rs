@@ -5,7 +5,7 @@
 //! state, how the state is built anew and kept in a file. From that every [`Index`] follows, with the order of its checks
 //! and the guards it takes.
 
-use super::intake::Intake;
+use super::intake::{Intake, Staged};
 use super::scan::Scan;
 use super::selection::Selection;
 use super::table::Table;
@@ -14,7 +14,7 @@ use super::{Hits, Index, IndexFile, RangeHits, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Codec, Metric, Query, QueryBatch, RowSource};
+use crate::vectors::{Codec, Metric, Piece, Query, QueryBatch, RowSource};
 use std::io;
 use std::path::Path;
 
@@ -22,6 +22,23 @@ use std::path::Path;
 pub(crate) trait Tabled: Send + Sync + Sized {
     fn table(&self) -> &Table;
     fn table_mut(&mut self) -> &mut Table;
+
+    /// Makes room for `additional` slots.
+    fn try_reserve(&mut self, additional: usize) -> Result<()> {
+        self.table_mut().try_reserve(additional)
+    }
+
+    /// Puts rows of a piece into hidden slots, old or new; of the new ones in order.
+    fn store(writer: &Writer<'_, Self>, piece: &Piece, staged: &[Staged], call: &Call<'_>) -> Result<()> {
+        let _ = call;
+        writer.write().table_mut().store(piece, staged);
+        Ok(())
+    }
+
+    /// Forgets the slots from `slots` on, after a write that failed.
+    fn forget(&mut self, slots: usize) {
+        self.table_mut().truncate(slots);
+    }
 
     /// Told which slots have lost their rows.
     fn freed(&mut self, slots: &[u32]) {

@@ -14,7 +14,7 @@ pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Space, Task, gamma};
-pub(crate) use plane::{BlockValues, CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, PlaneSchema, Purpose, pack_panel};
+pub(crate) use plane::{BlockValues, CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 pub(crate) use rotation::Rotation;
 pub(crate) use codec::{Code, n8, rabitq, turbo, whole_rabitq4};
 pub(crate) use source::{Piece, QueryBatch};

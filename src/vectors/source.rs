@@ -99,6 +99,16 @@ impl Piece {
         }
     }
 
+    /// The values of the row at the place `at`, as it will be kept; decoded to `room` if need be.
+    pub(crate) fn values<'a>(&'a self, at: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+        if self.codec == Codec::F32 {
+            return &self.values[at * self.dim..][..self.dim];
+        }
+        room.resize(self.dim, 0.0);
+        simd::dispatch(Unkeep { codec: self.codec, code: self.row(at), values: room });
+        room
+    }
+
     /// The row at the place `at`, in the bytes in which it will be kept.
     pub(crate) fn row(&self, at: usize) -> &[u8] {
         if self.codec == Codec::F32 {
@@ -106,6 +116,31 @@ impl Piece {
         }
         let bytes = self.codec.row_bytes(self.dim);
         &self.coded[at * bytes..][..bytes]
+    }
+}
+
+/// Decodes a row.
+struct Unkeep<'a> {
+    codec: Codec,
+    code: &'a [u8],
+    values: &'a mut [f32],
+}
+
+impl Operation for Unkeep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        self.codec.run(self);
+    }
+}
+
+impl CodecTask for Unkeep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run_as<C: RowCodec>(self, codec: C) {
+        codec.decode(self.code, self.values);
     }
 }
 

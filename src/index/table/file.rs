@@ -20,6 +20,15 @@ pub(crate) struct TableSchema {
     next_id: i64,
     sequential: bool,
     ascending: bool,
+    /// Whether `rows` and `terms` have anything in them.
+    pub(crate) has_rows: bool,
+}
+
+impl TableSchema {
+    /// Rows in the section of that name.
+    fn rows_kept(&self) -> usize {
+        if self.has_rows { self.rows } else { 0 }
+    }
 }
 
 impl Table {
@@ -34,6 +43,7 @@ impl Table {
             next_id: self.next_id,
             sequential: matches!(self.slots, Slots::Sequential),
             ascending: self.ascending,
+            has_rows: self.has_rows,
         }
     }
 
@@ -61,8 +71,11 @@ impl Table {
         let mut table = Table {
             metric: schema.metric,
             rows: load_rows(container, schema)?,
-            terms: load_matrix(container, "terms", 1, schema.rows)?,
-            ids: load_matrix(container, "ids", 1, schema.rows)?,
+            terms: load_matrix(container, "terms", 1, schema.rows_kept())?,
+            ids: load_matrix(container, "ids", 1, if schema.sequential { 0 } else { schema.rows })?,
+            len: schema.rows,
+            has_rows: schema.has_rows,
+            mapped: container.is_mapped(),
             live: load_bits(container, "live", schema.rows)?,
             live_count: schema.live,
             slots: Slots::Sequential,
@@ -80,6 +93,8 @@ impl Table {
         if !schema.sequential && container.is_mapped() {
             table.slots = Slots::Sorted(load_matrix(container, "order", 1, schema.live)?);
         } else if !schema.sequential {
+            // Ids are those in the section from here on.
+            table.slots = Slots::Hashed(hashbrown::HashMap::new());
             let map = table.hash_ids()?;
             if map.len() != schema.live {
                 return corrupt("ids", "an id is there twice");
@@ -111,7 +126,8 @@ impl Table {
 }
 
 /// The rows, mapped if the container is.
-fn load_rows(container: &Container, &TableSchema { dim, codec, rows, .. }: &TableSchema) -> Result<KeptRows> {
+fn load_rows(container: &Container, schema: &TableSchema) -> Result<KeptRows> {
+    let (dim, codec, rows) = (schema.dim, schema.codec, schema.rows_kept());
     Ok(match codec {
         Codec::F32 => KeptRows::from_plain(dim, load_matrix(container, "rows", aligned_width(dim), rows)?),
         _ => KeptRows::from_coded(dim, codec, load_matrix(container, "rows", coded_width(codec, dim), rows)?),

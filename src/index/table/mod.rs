@@ -8,10 +8,11 @@ mod file;
 
 pub(crate) use file::{TableSchema, load_matrix};
 
+use super::intake::Staged;
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
 use crate::simd;
-use crate::vectors::{Codec, KeptRows, Matrix, Metric};
+use crate::vectors::{Codec, KeptRows, Matrix, Metric, Piece};
 use hashbrown::HashMap;
 
 /// The most rows that one index can hold: slots fit 31 bits.
@@ -32,7 +33,13 @@ pub(crate) struct Table {
     metric: Metric,
     rows: KeptRows,
     terms: Matrix<f32>,
+    /// Empty while slots are sequential.
     ids: Matrix<i64>,
+    /// How many slots there are.
+    len: usize,
+    /// Whether rows and terms are kept here. If not, both are empty, and somebody else has what is kept of the rows.
+    has_rows: bool,
+    mapped: bool,
     live: Bits,
     live_count: usize,
     slots: Slots,
@@ -52,6 +59,9 @@ impl Table {
             rows: KeptRows::new(dim, codec),
             terms: Matrix::new(1),
             ids: Matrix::new(1),
+            len: 0,
+            has_rows: true,
+            mapped: false,
             live: Bits::default(),
             live_count: 0,
             slots: Slots::Sequential,
@@ -82,7 +92,7 @@ impl Table {
     /// How many slots are in use, visible or not.
     #[inline(always)]
     pub(crate) fn slots(&self) -> usize {
-        self.terms.len()
+        self.len
     }
 
     /// How many rows are visible.
@@ -147,7 +157,7 @@ impl Table {
 
     #[inline]
     pub(crate) fn id(&self, slot: usize) -> i64 {
-        self.ids.first(slot)
+        if self.is_sequential() { slot as i64 } else { self.ids.first(slot) }
     }
 
     /// The next id to be given.
@@ -155,9 +165,21 @@ impl Table {
         self.next_id
     }
 
-    /// Whether the rows lie in a mapped file.
+    /// Whether the table lies in a mapped file.
     pub(crate) fn is_mapped(&self) -> bool {
-        self.rows.is_borrowed()
+        self.mapped
+    }
+
+    /// Whether rows are kept here.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.has_rows
+    }
+
+    /// Gives the rows up: from here on there are only ids.
+    pub(crate) fn drop_rows(&mut self) {
+        self.rows = KeptRows::new(self.dim(), self.codec());
+        self.terms = Matrix::new(1);
+        self.has_rows = false;
     }
 
     /// Bytes that the rows take, with all that belongs to them.
@@ -177,7 +199,12 @@ impl Table {
             stored += 1;
             sequential &= i64::from(slot) == id;
         }
-        let row = self.rows.row_bytes() + size_of::<f32>() + size_of::<i64>();
+        let row = if self.has_rows { self.rows.row_bytes() + size_of::<f32>() } else { 0 };
+        let ids = match &self.slots {
+            Slots::Sequential if sequential => 0,
+            Slots::Sequential => self.slots() + stored - reused,
+            _ => stored - reused,
+        };
         let words = (self.slots() + stored - reused).div_ceil(64).saturating_sub(self.live.words().len());
         let map = match &self.slots {
             Slots::Sequential if sequential => 0,
@@ -185,7 +212,7 @@ impl Table {
             // Seven eighths full at most, a power of two, sixteen bytes and a tag each; see `prepare_map`.
             _ => ((self.live_count + stored) * 10 / 7 + 16).next_power_of_two() * 17 + 64,
         };
-        (stored - reused) * row + words * 8 + map
+        (stored - reused) * row + ids * size_of::<i64>() + words * 8 + map
     }
 
     /// The slot of a visible row.
@@ -258,28 +285,45 @@ impl Table {
             let limit = format!("and an index holds at most {MAX_ROWS} rows");
             return Err(Error::Capacity { what: "adding rows", needed: additional as u64, limit });
         }
-        self.rows.try_reserve(additional)?;
-        self.terms.try_reserve(additional)?;
-        self.ids.try_reserve(additional)
+        if self.has_rows {
+            self.rows.try_reserve(additional)?;
+            self.terms.try_reserve(additional)?;
+        }
+        if self.is_sequential() { Ok(()) } else { self.ids.try_reserve(additional) }
     }
 
-    /// Appends a row in a slot of its own, not visible yet: the bytes in which it is kept, and the squared norm of that. Room
-    /// must have been reserved.
-    pub(crate) fn push_hidden(&mut self, row: &[u8], squared_norm: f64) {
-        self.rows.push(row);
-        self.terms.push(&[self.metric.term(squared_norm)]);
-        self.ids.push(&[-1]);
+    fn is_sequential(&self) -> bool {
+        matches!(self.slots, Slots::Sequential)
     }
 
-    /// Writes a row into a slot that is not visible.
-    pub(crate) fn overwrite_hidden(&mut self, slot: usize, row: &[u8], squared_norm: f64) {
-        debug_assert!(!self.live.get(slot));
-        self.rows.overwrite(slot, row);
-        self.terms.row_mut(slot)[0] = self.metric.term(squared_norm);
+    /// Puts rows of a piece into slots that are not visible: old ones, or new ones in order, for which there is room.
+    pub(crate) fn store(&mut self, piece: &Piece, staged: &[Staged]) {
+        for &Staged { at, slot, squared_norm } in staged {
+            debug_assert!(!self.live.get(slot));
+            let is_new = slot == self.len;
+            if is_new {
+                self.push_hidden_id();
+            }
+            if self.has_rows && is_new {
+                self.rows.push(piece.row(at));
+                self.terms.push(&[self.metric.term(squared_norm)]);
+            } else if self.has_rows {
+                self.rows.overwrite(slot, piece.row(at));
+                self.terms.row_mut(slot)[0] = self.metric.term(squared_norm);
+            }
+        }
+    }
+
+    fn push_hidden_id(&mut self) {
+        self.len += 1;
+        if !self.is_sequential() {
+            self.ids.push(&[-1]);
+        }
     }
 
     /// Forgets the slots from `slots` on, none of which may be visible.
     pub(crate) fn truncate(&mut self, slots: usize) {
+        self.len = self.len.min(slots);
         self.rows.truncate(slots);
         self.terms.truncate(slots);
         self.ids.truncate(slots);
@@ -302,13 +346,25 @@ impl Table {
         // A quarter more than needed, so that row after row does not copy the map each time.
         map.try_reserve(wanted + wanted / 4).map_err(|_| Error::out_of_memory("the id map", wanted * 16))?;
         map.extend(self.live.ones().map(|slot| (self.id(slot), slot as u32)));
-        Ok(Some(IdMap(map)))
+        let ids = if self.is_sequential() { Some(self.written_ids()?) } else { None };
+        Ok(Some(IdMap { map, ids }))
+    }
+
+    /// The ids of sequential slots, written out.
+    fn written_ids(&self) -> Result<Matrix<i64>> {
+        let mut ids = Matrix::new(1);
+        ids.try_reserve(self.slots())?;
+        for slot in 0..self.slots() {
+            ids.push(&[if self.live.get(slot) { slot as i64 } else { -1 }]);
+        }
+        Ok(ids)
     }
 
     /// Makes hidden rows visible under these ids, and hides the rows that had them. Returns the slots that are free now.
     pub(crate) fn publish(&mut self, entries: &[(u32, i64)], map: Option<IdMap>) -> Vec<u32> {
-        if let Some(IdMap(map)) = map {
+        if let Some(IdMap { map, ids }) = map {
             self.slots = Slots::Hashed(map);
+            self.ids = ids.unwrap_or(std::mem::replace(&mut self.ids, Matrix::new(1)));
         }
         let mut freed = Vec::new();
         for &(slot, id) in entries {
@@ -318,7 +374,9 @@ impl Table {
             }
             self.ascending &= slot >= self.published && id >= self.next_id;
             self.published = self.published.max(slot + 1);
-            self.ids.row_mut(slot as usize)[0] = id;
+            if !self.is_sequential() {
+                self.ids.row_mut(slot as usize)[0] = id;
+            }
             self.live.set(slot as usize);
             self.live_count += 1;
             self.next_id = self.next_id.max(id.saturating_add(1));
@@ -356,13 +414,16 @@ impl Table {
     /// The visible rows alone, in the order of their ids, in memory of their own.
     pub(crate) fn compacted(&self) -> Result<Table> {
         let mut table = Table::new(self.dim(), self.metric, self.codec());
+        table.has_rows = self.has_rows;
         table.try_reserve(self.live_count)?;
         let mut entries = Vec::with_capacity(self.live_count);
         for (new, slot) in self.slots_by_id().into_iter().enumerate() {
             let slot = slot as usize;
-            table.rows.push(self.rows.row(slot));
-            table.terms.push(self.terms.row(slot));
-            table.ids.push(&[-1]);
+            if self.has_rows {
+                table.rows.push(self.rows.row(slot));
+                table.terms.push(self.terms.row(slot));
+            }
+            table.push_hidden_id();
             entries.push((new as u32, self.id(slot)));
         }
         let map = table.prepare_map(&entries)?;
@@ -378,6 +439,9 @@ impl Table {
             rows: self.rows.try_clone()?,
             terms: self.terms.try_clone()?,
             ids: self.ids.try_clone()?,
+            len: self.len,
+            has_rows: self.has_rows,
+            mapped: false,
             live: self.live.clone(),
             live_count: self.live_count,
             slots: Slots::Sequential,
@@ -386,8 +450,9 @@ impl Table {
             next_id: self.next_id,
             version: Version::next(),
         };
-        if !matches!(self.slots, Slots::Sequential) {
-            table.slots = Slots::Hashed(table.hash_ids()?);
+        if !self.is_sequential() {
+            // From the old one: the copy is still sequential, and so has other ids.
+            table.slots = Slots::Hashed(self.hash_ids()?);
         }
         Ok(table)
     }
@@ -401,5 +466,8 @@ impl Table {
     }
 }
 
-/// An id map made ahead of its use.
-pub(crate) struct IdMap(HashMap<i64, u32>);
+/// An id map made ahead of its use, and the ids by slot, if they have not been written out before.
+pub(crate) struct IdMap {
+    map: HashMap<i64, u32>,
+    ids: Option<Matrix<i64>>,
+}

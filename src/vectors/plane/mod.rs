@@ -27,17 +27,16 @@
 //! order in which rows are seen.
 
 mod encode;
-mod file;
 mod query;
 
 pub(crate) use encode::Encoder;
-pub(crate) use file::PlaneSchema;
 pub(crate) use query::{BlockValues, PlaneQuery, pack_panel};
 
 use super::codec::Code;
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
 use crate::kernel::{BLOCK_ROWS, append_digits};
+use std::sync::Arc;
 
 /// The rows whose mean a plane is centred on: the first so many.
 pub(crate) const CENTRED_ROWS: usize = 1024;
@@ -58,7 +57,6 @@ pub(crate) struct Coding {
     pub(crate) code: Code,
     rotation: Rotation,
     mean: Vec<f32>,
-    seed: u64,
 }
 
 impl Coding {
@@ -66,7 +64,12 @@ impl Coding {
     pub(crate) fn new(metric: Metric, purpose: Purpose, code: Code, mean: Vec<f32>, seed: u64) -> Coding {
         let width = mean.len().next_multiple_of(code.granule());
         let rotation = Rotation::new(mean.len(), width, seed);
-        Coding { metric, purpose, code, rotation, mean, seed }
+        Coding { metric, purpose, code, rotation, mean }
+    }
+
+    /// What rows are centred on.
+    pub(crate) fn mean(&self) -> &[f32] {
+        &self.mean
     }
 
     /// Coordinates of a rotated row.
@@ -114,7 +117,7 @@ impl Coding {
 
 /// The codes of the rows of an index, by slot.
 pub(crate) struct Plane {
-    coding: std::sync::Arc<Coding>,
+    coding: Arc<Coding>,
     rows: usize,
     blocks: Matrix<u8>,
     rests: Matrix<u8>,
@@ -124,10 +127,21 @@ impl Plane {
     /// No rows yet.
     pub(crate) fn new(coding: Coding) -> Plane {
         let (block, rest) = (coding.block_bytes(), coding.rest_bytes().max(1));
-        Plane { coding: std::sync::Arc::new(coding), rows: 0, blocks: Matrix::new(block), rests: Matrix::new(rest) }
+        Plane { coding: Arc::new(coding), rows: 0, blocks: Matrix::new(block), rests: Matrix::new(rest) }
     }
 
-    pub(crate) fn coding(&self) -> &std::sync::Arc<Coding> {
+    /// The `rows` rows in `blocks` and `rests`, which are as wide as `coding` says.
+    pub(crate) fn from_parts(coding: Coding, rows: usize, blocks: Matrix<u8>, rests: Matrix<u8>) -> Plane {
+        assert!(blocks.width() == coding.block_bytes() && rests.width() == coding.rest_bytes().max(1));
+        Plane { coding: Arc::new(coding), rows, blocks, rests }
+    }
+
+    /// The blocks, and what lies apart from them.
+    pub(crate) fn parts(&self) -> (&Matrix<u8>, &Matrix<u8>) {
+        (&self.blocks, &self.rests)
+    }
+
+    pub(crate) fn coding(&self) -> &Arc<Coding> {
         &self.coding
     }
 
@@ -188,7 +202,7 @@ impl Plane {
     pub(crate) fn gathered(&self, slots: &[u32]) -> Result<Plane> {
         let coding = &self.coding;
         let mut plane = Plane {
-            coding: std::sync::Arc::clone(coding),
+            coding: Arc::clone(coding),
             rows: 0,
             blocks: Matrix::new(self.blocks.width()),
             rests: Matrix::new(self.rests.width()),
@@ -205,7 +219,7 @@ impl Plane {
     /// A plane of its own with the same rows.
     pub(crate) fn try_clone(&self) -> Result<Plane> {
         Ok(Plane {
-            coding: std::sync::Arc::clone(&self.coding),
+            coding: Arc::clone(&self.coding),
             rows: self.rows,
             blocks: self.blocks.try_clone()?,
             rests: self.rests.try_clone()?,

@@ -1,0 +1,323 @@
+//! A table and, once there are enough rows, codes of them: what the flat and the quantized index are made of.
+//!
+//! Codes are centred on the mean of the first [`CENTRED_ROWS`] slots. Until there are so many rows, all rows are kept and no codes
+//! are needed; the write that brings the last of them makes the plane. So which codes a row gets depends on the sequence
+//! of rows alone, not on how they are split into calls. Where rows are not kept they are given up in the moment in which
+//! the codes become visible, so that a write that fails has changed nothing.
+
+use super::file::load_matrix_or_nothing;
+use super::intake::{Intake, Staged};
+use super::table::{Table, TableSchema, load_matrix};
+use super::tabular::{Body, Tabled};
+use super::{Search, Stats};
+use crate::error::Result;
+use crate::kernel::BLOCK_ROWS;
+use crate::runtime::{Call, Writer, map};
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Metric, Piece, Plane, Purpose, RowSource};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What codes there are to be of the rows of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct PlaneSpec {
+    pub(crate) purpose: Purpose,
+    pub(crate) code: Code,
+    pub(crate) seed: u64,
+    /// Whether the rows stay beside their codes.
+    pub(crate) keeps_rows: bool,
+}
+
+/// How much was looked at, since the index was made or loaded.
+#[derive(Default)]
+pub(crate) struct Looks {
+    queries: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl Looks {
+    pub(crate) fn count(&self, queries: usize, rows: usize) {
+        self.queries.fetch_add(queries as u64, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Coded {
+    table: Table,
+    /// Slots that are not visible and may be written again.
+    free: Vec<u32>,
+    spec: Option<PlaneSpec>,
+    plane: Option<Plane>,
+    /// The plane that the present write makes.
+    coming: Option<Plane>,
+    looks: Looks,
+}
+
+/// Rows that one task encodes.
+const ROWS_PER_TASK: usize = 64;
+
+impl Coded {
+    pub(crate) fn new(table: Table, spec: Option<PlaneSpec>, plane: Option<Plane>) -> Coded {
+        let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
+        Coded { table, free, spec, plane, coming: None, looks: Looks::default() }
+    }
+
+    /// The codes, if there are enough rows.
+    pub(crate) fn plane(&self) -> Option<&Plane> {
+        self.plane.as_ref()
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
+    }
+
+    /// The codes, if a search can make use of them: unless it wants a great part of the rows anyway.
+    pub(crate) fn useful_plane(&self, search: &Search<'_>) -> Option<&Plane> {
+        self.plane().filter(|_| search.k.saturating_mul(4) <= self.table.live() || !self.table.has_rows())
+    }
+
+    /// Stores rows and makes them visible; the `put` of every index on this.
+    pub(crate) fn put(
+        body: &Body<Coded>,
+        intake: &Intake,
+        rows: &dyn RowSource,
+        writer: &Writer<'_, Coded>,
+        call: &Call<'_>,
+    ) -> Result<()> {
+        let (free, before) = {
+            let state = writer.read();
+            let reused = intake.stored().min(state.free.len());
+            let free = state.free[state.free.len() - reused..].to_vec();
+            body.check_room(&state, || state.growth(intake, &free))?;
+            (free, state.table.slots())
+        };
+        let entries = intake.stage(writer, rows, &free, call, &|done| call.progress(done, rows.rows()))?;
+        let map = writer.read().table.prepare_map(&entries);
+        let mut state = writer.write();
+        let map = match map {
+            Ok(map) => map,
+            Err(error) => {
+                state.forget(before);
+                return Err(error);
+            }
+        };
+        let kept = state.free.len() - free.len();
+        state.free.truncate(kept);
+        if let Some(plane) = state.coming.take() {
+            state.plane = Some(plane);
+        }
+        if state.plane.is_some() && state.spec.is_some_and(|spec| !spec.keeps_rows) && state.table.has_rows() {
+            state.table.drop_rows();
+        }
+        let freed = state.table.publish(&entries, map);
+        state.freed(&freed);
+        Ok(())
+    }
+
+    /// By how many bytes a write makes this grow, at most.
+    fn growth(&self, intake: &Intake, free: &[u32]) -> usize {
+        let stored = intake.stored();
+        let places = intake.places(free, self.table.slots());
+        let codes = |spec: PlaneSpec| {
+            let coding = self.coding(spec, Vec::new());
+            let per_row = coding.block_bytes() / BLOCK_ROWS + coding.rest_bytes();
+            let rows = if self.plane.is_some() { stored - free.len() } else { self.table.slots() + stored };
+            (rows + BLOCK_ROWS) * per_row
+        };
+        self.table.growth(places, free.len()) + self.spec.map_or(0, codes)
+    }
+
+    fn coding(&self, spec: PlaneSpec, mean: Vec<f32>) -> Coding {
+        let mean = if mean.is_empty() { vec![0.0; self.table.dim()] } else { mean };
+        Coding::new(self.table.metric(), spec.purpose, spec.code, mean, spec.seed)
+    }
+
+    /// The visible rows alone, with codes centred anew if rows are kept.
+    pub(crate) fn rebuilt(&self, call: &Call<'_>) -> Result<Coded> {
+        let table = self.table.compacted()?;
+        let mut fresh = Coded::new(table, self.spec, None);
+        match &self.plane {
+            Some(plane) if !self.table.has_rows() => fresh.plane = Some(plane.gathered(&self.table.slots_by_id())?),
+            _ => fresh.plane = fresh.first_plane(call)?,
+        }
+        Ok(fresh)
+    }
+
+    /// A plane over all slots, if there are enough of them.
+    fn first_plane(&self, call: &Call<'_>) -> Result<Option<Plane>> {
+        let Some(spec) = self.spec.filter(|_| self.table.slots() >= CENTRED_ROWS) else { return Ok(None) };
+        let mut plane = Plane::new(self.coding(spec, self.mean()));
+        plane.try_reserve(self.table.slots())?;
+        let coding = std::sync::Arc::clone(plane.coding());
+        let records = encode(&coding, self.table.slots(), call, |slot, room| {
+            room.resize(self.table.width(), 0.0);
+            let squared_norm = self.table.squared_norm(slot, room);
+            (&self.table.values(slot, room)[..self.table.dim()], squared_norm)
+        })?;
+        for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
+            plane.push(record);
+        }
+        Ok(Some(plane))
+    }
+
+    /// The mean of the first rows; under cosine of their directions.
+    fn mean(&self) -> Vec<f32> {
+        let (table, mut room) = (&self.table, vec![0.0; self.table.width()]);
+        let mut mean = vec![0.0; table.dim()];
+        for slot in 0..CENTRED_ROWS {
+            let norm = table.squared_norm(slot, &mut room).sqrt();
+            let factor = match table.metric() {
+                Metric::Cosine if norm > 0.0 => 1.0 / norm,
+                Metric::Cosine => 0.0,
+                _ => 1.0,
+            };
+            for (sum, &value) in mean.iter_mut().zip(table.values(slot, &mut room)) {
+                *sum += f64::from(value) * factor;
+            }
+        }
+        mean.into_iter().map(|sum| (sum / CENTRED_ROWS as f64) as f32).collect()
+    }
+
+    /// Writes the sections of the table and of the codes.
+    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        self.table.save(writer)?;
+        let Some(plane) = &self.plane else { return Ok(()) };
+        let (blocks, rests) = plane.parts();
+        writer.section("mean", |out| out.write_all(bytemuck::cast_slice(plane.coding().mean())))?;
+        writer.section("codes", |out| blocks.write_to(out))?;
+        writer.section("rests", |out| rests.write_to(out))
+    }
+
+    /// What [`save`](Coded::save) writes, described.
+    pub(crate) fn schema(&self) -> CodedSchema {
+        CodedSchema { table: self.table.schema(), codes: self.plane.is_some() }
+    }
+
+    /// What [`save`](Coded::save) wrote.
+    pub(crate) fn load(container: &Container, schema: &CodedSchema, spec: Option<PlaneSpec>) -> Result<Coded> {
+        let table = Table::load(container, &schema.table)?;
+        let (Some(spec), true) = (spec, schema.codes) else {
+            if schema.codes || !schema.table.has_rows {
+                return Err(container.corrupt("schema", "rows and codes do not go together"));
+            }
+            return Ok(Coded::new(table, spec, None));
+        };
+        if !schema.table.has_rows && spec.keeps_rows {
+            return Err(container.corrupt("schema", "the rows are missing"));
+        }
+        let state = Coded::new(table, Some(spec), None);
+        container.verify("mean")?;
+        let mean = container.read("mean")?;
+        if mean.len() != state.table.dim() * size_of::<f32>() {
+            return Err(container.corrupt("mean", "it should hold a value for each dimension"));
+        }
+        let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        let coding = state.coding(spec, mean);
+        let rows = state.table.slots();
+        let blocks = load_matrix(container, "codes", coding.block_bytes(), rows.div_ceil(BLOCK_ROWS))?;
+        let rest_rows = if coding.rest_bytes() > 0 { rows } else { 0 };
+        let rests = load_matrix(container, "rests", coding.rest_bytes().max(1), rest_rows)?;
+        Ok(Coded { plane: Some(Plane::from_parts(coding, rows, blocks, rests)), ..state })
+    }
+}
+
+/// What the sections of a table and its codes need to be understood.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CodedSchema {
+    #[serde(rename = "rows")]
+    pub(crate) table: TableSchema,
+    /// Whether there are codes.
+    codes: bool,
+}
+
+impl Tabled for Coded {
+    fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    fn try_reserve(&mut self, additional: usize) -> Result<()> {
+        self.table.try_reserve(additional)?;
+        self.plane.as_mut().map_or(Ok(()), |plane| plane.try_reserve(additional))
+    }
+
+    fn store(writer: &Writer<'_, Coded>, piece: &Piece, staged: &[Staged], call: &Call<'_>) -> Result<()> {
+        let coding = {
+            let state = writer.read();
+            state.coming.as_ref().or(state.plane.as_ref()).map(|plane| std::sync::Arc::clone(plane.coding()))
+        };
+        let Some(coding) = coding else {
+            writer.write().table.store(piece, staged);
+            let coming = writer.read().first_plane(call)?;
+            writer.write().coming = coming;
+            return Ok(());
+        };
+        let records = encode(&coding, staged.len(), call, |i, room| {
+            (piece.values(staged[i].at, room), staged[i].squared_norm)
+        })?;
+        let mut state = writer.write();
+        let Coded { table, plane, coming, spec, .. } = &mut *state;
+        let is_coming = coming.is_some();
+        let Some(plane) = coming.as_mut().or(plane.as_mut()) else { return Ok(()) };
+        if is_coming {
+            plane.try_reserve(staged.len())?;
+        }
+        let _ = spec;
+        table.store(piece, staged);
+        let records = records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes()));
+        for (&Staged { slot, .. }, record) in staged.iter().zip(records) {
+            if slot < plane.rows() { plane.overwrite(slot, record) } else { plane.push(record) }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, slots: usize) {
+        self.table.truncate(slots);
+        self.coming = None;
+        if let Some(plane) = &mut self.plane {
+            plane.truncate(slots);
+        }
+    }
+
+    fn freed(&mut self, slots: &[u32]) {
+        self.free.extend(slots);
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.bytes() + self.plane.as_ref().map_or(0, Plane::bytes)
+    }
+
+    fn describe(&self, stats: &mut Stats) {
+        stats.code_bytes = self.plane.as_ref().map_or(0, Plane::bytes);
+        stats.queries = self.looks.queries.load(Ordering::Relaxed);
+        stats.reranked = self.looks.rows.load(Ordering::Relaxed);
+    }
+
+    fn try_clone(&self) -> Result<Coded> {
+        let plane = self.plane.as_ref().map(Plane::try_clone).transpose()?;
+        Ok(Coded::new(self.table.try_clone()?, self.spec, plane))
+    }
+}
+
+/// The records of `count` rows, some at a time.
+fn encode<'r>(
+    coding: &Coding,
+    count: usize,
+    call: &Call<'_>,
+    row: impl for<'a> Fn(usize, &'a mut Vec<f32>) -> (&'a [f32], f64) + Sync + 'r,
+) -> Result<Vec<Vec<u8>>> {
+    map(call, count.div_ceil(ROWS_PER_TASK), |task| {
+        let rows = task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK);
+        let mut records = vec![0; rows.len() * coding.record_bytes()];
+        let (mut encoder, mut room) = (Encoder::new(coding), Vec::new());
+        for (i, record) in rows.zip(records.chunks_exact_mut(coding.record_bytes())) {
+            let (values, squared_norm) = row(i, &mut room);
+            encoder.encode(values, squared_norm, record);
+        }
+        records
+    })
+}
