@@ -62,6 +62,10 @@ REGISTRY = {
     "faiss-rabitq": "engines.faiss_:FaissRabitq",
     "usearch": "engines.usearch_:Usearch",
     "usearch-flat": "engines.usearch_:UsearchFlat",
+    "scann-flat": "engines.scann_:ScannFlat",
+    "scann-ah": "engines.scann_:ScannAh",
+    "turbovec": "engines.turbovec_:Turbovec",
+    "sqlite-vec": "engines.sqlite_vec_:SqliteVec",
     "numpy-flat": "engines.numpy_:NumpyFlat",
 }
 
