@@ -1,7 +1,8 @@
 """Reading the recall/speed curve: what an engine does *at* a recall, which its sweep only brackets.
 
 Two engines can be compared at equal recall only. Between two adjacent sweep values the logarithm of the speed
-is taken as linear in the recall.
+is taken as linear in the recall. An engine without a knob has one point instead of a curve; only another that
+finds about as much compares with it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from engines import RECALLS
 from measure import Mode
 from race import Contender, Point
 
-RECALLS = (0.90, 0.95, 0.99)
+#: Engines without a knob compare with those whose recall is at most this much lower.
+CLOSE = 0.01
 
 
 def points_of(contender: Contender, mode: Mode) -> list[Point]:
@@ -51,3 +54,15 @@ def interpolated(curve: Sequence[tuple[float, float]], wanted: float) -> float |
 def first_reaching(contender: Contender, mode: Mode, wanted: float) -> Point | None:
     """The smallest sweep value whose (median) recall is at least `wanted`."""
     return next((point for point in points_of(contender, mode) if median(point.recall) >= wanted), None)
+
+
+def recall_found(contender: Contender) -> float:
+    """The recall of an engine without a knob, or the best of a sweep."""
+    return max((median(point.recall) for point in contender.points if point.recall), default=0.0)
+
+
+def rivals(contender: Contender, others: Sequence[Contender]) -> list[Contender]:
+    """Whom a contender is compared with: its kind, and without a knob those of it that find about as much."""
+    kind = contender.engine.kind
+    least = 0.0 if RECALLS[kind] else recall_found(contender) - CLOSE
+    return [other for other in others if other.engine.kind == kind and recall_found(other) >= least]

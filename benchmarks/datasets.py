@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Metric, Vectors
+from engines import Mask, Metric, Vectors
 
 FOLDER_FILES = {"base": "base*.npy", "queries": "queries*.npy", "truth": "gt*.npy"}
 HDF5_NAMES = {"base": "train", "queries": "test", "truth": "neighbors"}
 HDF5_METRICS: dict[str, Metric] = {"angular": "cosine", "euclidean": "l2"}
+
+#: Queries whose scores against all rows are held at once, in float64.
+CHUNK = 32
+#: More than a matrix product in float64 rounds, relative to what it gives.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,20 @@ class Dataset:
     def queries(self) -> Vectors:
         return _read(self.path, "queries", self.max_queries).astype(np.float32, order="C")
 
-    def truth(self, k: int) -> NDArray[np.int64]:
-        """Row numbers (nq, k) of the nearest rows: stored for the whole data, computed for a part."""
-        if self.max_rows is None:
+    def truth(self, k: int, share: float | None = None) -> NDArray[np.int64]:
+        """Row numbers (nq, k) of the nearest rows: stored for the whole data, computed for a part.
+
+        With a `share`, of the nearest among the rows that `random_mask` allows.
+        """
+        if self.max_rows is None and share is None:
             return _read(self.path, "truth", self.max_queries)[:, :k].astype(np.int64)
-        return exact_neighbors(self.base(), self.queries(), k, self.metric())
+        base = self.base()
+        if share is None:
+            return exact_neighbors(base, self.queries(), k, self.metric())
+        allowed = np.flatnonzero(random_mask(len(base), share))
+        if len(allowed) < k:
+            raise SystemExit(f"{self.name}: a share of {share} of {len(base)} rows allows fewer than k={k}")
+        return allowed[exact_neighbors(base[allowed], self.queries(), k, self.metric())]
 
 
 def find(names: list[str], max_rows: int | None, max_queries: int | None) -> list[Dataset]:
@@ -74,6 +88,11 @@ def find(names: list[str], max_rows: int | None, max_queries: int | None) -> lis
     return [Dataset(str(path.resolve()), max_rows, max_queries) for path in paths]
 
 
+def random_mask(rows: int, share: float) -> Mask:
+    """Which rows a filter allows: about this share of them, the same ones in every process."""
+    return np.random.default_rng(0).random(rows) < share
+
+
 def normalized(vectors: Vectors) -> Vectors:
     """Rows at length 1, so that the inner product is the cosine. Zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -81,14 +100,21 @@ def normalized(vectors: Vectors) -> Vectors:
 
 
 def exact_neighbors(base: Vectors, queries: Vectors, k: int, metric: Metric) -> NDArray[np.int64]:
-    """The true answers in float64, ties to the lower row number. Plain rather than fast: for few rows."""
+    """The true answers in float64, ties to the lower row number."""
     if metric == "cosine":
         base, queries = normalized(base), normalized(queries)
-    rows = base.astype(np.float64)
-    answers = np.empty((len(queries), k), dtype=np.int64)
-    for i, query in enumerate(queries.astype(np.float64)):
-        distances = ((rows - query) ** 2).sum(axis=1) if metric == "l2" else -(rows @ query)
-        answers[i] = np.argsort(distances, kind="stable")[:k]
+    rows, sought = base.astype(np.float64), queries.astype(np.float64)
+    # |b - q|^2 = |b|^2 - 2 b.q + |q|^2, where |q|^2 changes no order.
+    offset = np.einsum("nd,nd->n", rows, rows) / 2 if metric == "l2" else np.zeros(len(rows))
+    answers = np.empty((len(sought), k), dtype=np.int64)
+    for start in range(0, len(sought), CHUNK):
+        rough = offset - sought[start : start + CHUNK] @ rows.T
+        for i, distances in enumerate(rough, start):
+            last = np.partition(distances, k - 1)[k - 1]
+            # A matrix product may round equal rows differently, so ties are settled one row at a time.
+            near = np.flatnonzero(distances <= last + ROUNDING * max(1.0, abs(last)))
+            settled = offset[near] - (rows[near] * sought[i]).sum(axis=1)
+            answers[i] = near[np.argsort(settled, kind="stable")][:k]
     return answers
 
 

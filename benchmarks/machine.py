@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FLAGS = ("avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "asimd", "sve")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one thread can do at most, whatever the library."""
+
+    memory_gb_s: float  # reading 1 GiB, which no cache holds
+    cache_gb_s: float  # reading 8 MiB again and again
+    gflop_s: float  # multiply-adds of float32, each counted as two
+
+    def with_best_of(self, other: Limits) -> Limits:
+        return Limits(
+            max(self.memory_gb_s, other.memory_gb_s),
+            max(self.cache_gb_s, other.cache_gb_s),
+            max(self.gflop_s, other.gflop_s),
+        )
+
+
+def measure_limits() -> Limits | None:
+    """What `limits.rs` finds out, in a few seconds; the first time it is compiled. None without cargo."""
+    manifest = Path(__file__).parents[1] / "Cargo.toml"
+    told = _output("cargo", "bench", "--quiet", "--bench", "limits", "--manifest-path", str(manifest))
+    return Limits(**json.loads(told)) if told else None
 
 
 def describe_machine() -> dict[str, Any]:

@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from engines import Engine, Vectors
 
-Mode = Literal["single", "batch"]
+#: How queries are handed over: "single" is one a call, "batch" all in one call, "batch 32" is 32 a call.
+Mode = str
 
-#: Single queries of a slow exact scan stop here: it answers fewer of them, rather than taking minutes.
+#: A slow exact scan stops here: it answers fewer of the queries, rather than taking minutes.
 MAX_SECONDS = 4.0
 #: An idle engine has lost the caches to whoever ran before it; this much is searched before the clock starts.
 WARM_UP_SECONDS = 0.05
@@ -29,15 +29,28 @@ class Sample:
 
     ids: list[list[int]]  # answers of the first `len(ids)` queries, padded with -1
     qps: float
-    p50_us: float  # latency of a call; NaN for batches, where one call has all the queries
+    p50_us: float  # latency of a call; NaN for batches
     p99_us: float
     cpus: float  # processor seconds per second: above `threads`, an engine took more than it was allowed
 
 
 def sample(engine: Engine, queries: Vectors, k: int, mode: Mode, min_seconds: float) -> Sample:
     """Time one engine as it is now set, over whole passes through the queries and at least `min_seconds`."""
-    take = _sample_single if mode == "single" else _sample_batch
-    return take(engine, queries, k, min_seconds)
+    if mode == "single":
+        return _sample_single(engine, queries, k, min_seconds)
+    size = batch_size(mode) or len(queries)
+    starts = range(0, len(queries) - size + 1, size)  # whole batches only
+    return _sample_batches(engine, [queries[start : start + size] for start in starts], k, min_seconds)
+
+
+def batch_mode(size: int) -> Mode:
+    return f"batch {size}"
+
+
+def batch_size(mode: Mode) -> int | None:
+    """Queries a call; None for all that there are."""
+    size = mode.partition(" ")[2]
+    return int(size) if size else None
 
 
 def _sample_single(engine: Engine, queries: Vectors, k: int, min_seconds: float) -> Sample:
@@ -62,18 +75,24 @@ def _sample_single(engine: Engine, queries: Vectors, k: int, min_seconds: float)
     return Sample(ids, len(latencies) / sum(latencies) * 1e9, float(p50), float(p99), cpus)
 
 
-def _sample_batch(engine: Engine, queries: Vectors, k: int, min_seconds: float) -> Sample:
+def _sample_batches(engine: Engine, batches: list[Vectors], k: int, min_seconds: float) -> Sample:
     search, clock = engine.search_batch, time.perf_counter_ns
-    _warm_up(lambda: search(queries[:32], k))
-    ids, calls = None, 0
+    _warm_up(lambda: search(batches[0][:32], k))
+    found, answered = [], 0
     busy, start = time.process_time_ns(), clock()
-    while calls == 0 or clock() - start < min_seconds * 1e9:
-        ids = search(queries, k)
-        calls += 1
+    while not answered or clock() - start < min_seconds * 1e9:
+        first = not answered
+        for batch in batches:
+            ids = search(batch, k)
+            answered += len(batch)
+            if first:
+                found.append(ids)
+            if clock() - start > MAX_SECONDS * 1e9:
+                break
     elapsed = clock() - start
     cpus = (time.process_time_ns() - busy) / elapsed
-    answers = [_padded(answer, k) for answer in np.asarray(ids)]
-    return Sample(answers, calls * len(queries) / elapsed * 1e9, float("nan"), float("nan"), cpus)
+    answers = [_padded(answer, k) for ids in found for answer in np.asarray(ids)]
+    return Sample(answers, answered / elapsed * 1e9, float("nan"), float("nan"), cpus)
 
 
 def _warm_up(search: Callable[[], object]) -> None:

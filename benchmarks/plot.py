@@ -14,15 +14,20 @@ from matplotlib import pyplot
 
 from curve import points_of
 from datasets import Dataset
+from engines import RECALLS
 from race import Contender, Settings
 
 
 def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Settings, path: Path) -> None:
     """One panel a mode; ours in thick lines; bars from the slowest to the fastest round."""
+    columns = min(len(settings.modes), 3)
+    lines = -(-len(settings.modes) // columns)
     figure, panels = pyplot.subplots(
-        1, len(settings.modes), figsize=(7 * len(settings.modes), 5.5), sharey=True, squeeze=False
+        lines, columns, figsize=(7 * columns, 5.5 * lines), sharey=True, squeeze=False
     )
-    for mode, panel in zip(settings.modes, panels[0], strict=True):
+    for panel in panels.ravel()[len(settings.modes) :]:
+        panel.set_axis_off()
+    for mode, panel in zip(settings.modes, panels.ravel(), strict=False):
         for contender in contenders:
             points = points_of(contender, mode)
             if not points:
@@ -36,15 +41,16 @@ def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Set
                 speed,
                 yerr=[below, above],
                 label=contender.label,
-                marker="o" if contender.engine.kind == "graph" else "*",
-                markersize=4 if contender.engine.kind == "graph" else 12,
+                marker="o" if RECALLS[contender.engine.kind] else "*",
+                markersize=4 if RECALLS[contender.engine.kind] else 12,
                 linewidth=2.5 if contender.engine.ours else 1,
                 capsize=2,
             )
         panel.set(title=f"{dataset.name}: {mode}", xlabel=f"recall@{settings.k}", yscale="log")
         panel.grid(True, which="both", alpha=0.3)
         panel.legend()
-    panels[0][0].set_ylabel(f"queries per second, {settings.threads} thread(s)")
+    for first in panels[:, 0]:
+        first.set_ylabel(f"queries per second, {settings.threads} thread(s)")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

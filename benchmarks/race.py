@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import Dataset
-from engines import Engine, Params
+from engines import RECALLS, Engine, Kind, Params
 from measure import Mode
 
-#: A sweep ends with the first value past this recall. The report asks for 0.99 at most, and the slow values
+#: A sweep ends with the first value that is this far past the highest recall asked for. The slow values
 #: beyond it would take most of the time.
-RECALL_ENOUGH = 0.992
+RECALL_BEYOND = 0.001
 #: Every library that has a pool of its own reads one of these as it loads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -45,7 +45,8 @@ class Settings:
     build_threads: int
     min_seconds: float
     modes: tuple[Mode, ...]
-    sweep: tuple[int, ...]  # overrides what the engines with a sweep declare; empty: it does not
+    sweeps: dict[Kind, tuple[float, ...]]  # override what engines of a kind declare; empty: they do not
+    filter_share: float | None  # of the rows that a filter allows; None: no filter
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Point:
     """One sweep value in one mode; each list has one figure a round."""
 
     mode: Mode
-    value: int | None
+    value: float | None
     recall: list[float] = field(default_factory=list)
     qps: list[float] = field(default_factory=list)
     p50_us: list[float] = field(default_factory=list)
@@ -117,7 +118,7 @@ class Race:
 
     def __init__(self, dataset: Dataset, contenders: Sequence[Contender], settings: Settings) -> None:
         self.dataset, self.contenders, self.settings = dataset, contenders, settings
-        self.truth = dataset.truth(settings.k)
+        self.truth = dataset.truth(settings.k, settings.filter_share)
         self.workers: dict[str, Worker] = {}
 
     def run(self) -> None:
@@ -150,6 +151,8 @@ class Race:
 
     def _start(self, contender: Contender) -> None:
         settings = self.settings
+        if settings.filter_share is not None and not contender.engine.filters:
+            raise WorkerFailed("takes no filter")
         worker = self.workers[contender.label] = Worker(settings.threads)
         facts = worker.ask(
             "start",
@@ -160,11 +163,13 @@ class Race:
             threads=settings.threads,
             build_threads=settings.build_threads,
             min_seconds=settings.min_seconds,
+            filter_share=settings.filter_share,
         )
         contender.version, contender.dim = facts["version"], facts["dim"]
-        values: Sequence[int | None] = contender.engine.sweep(settings.k) or [None]
-        if settings.sweep and values != [None]:
-            values = settings.sweep
+        declared = contender.engine.sweep(settings.k)
+        values: Sequence[float | None] = declared or [None]
+        if declared:
+            values = settings.sweeps.get(contender.engine.kind) or declared
         contender.points = [Point(mode, value) for mode in settings.modes for value in values]
 
     def _build(self, contender: Contender) -> None:
@@ -178,6 +183,7 @@ class Race:
 
     def _measure(self, contender: Contender) -> None:
         enough: set[Mode] = set()
+        wanted = max(RECALLS[contender.engine.kind], default=1.0)
         for point in list(contender.points):
             if point.mode in enough:
                 contender.points.remove(point)
@@ -186,7 +192,7 @@ class Race:
             point.recall.append(recall(sample["ids"], self.truth))
             for figure in ("qps", "p50_us", "p99_us", "cpus"):
                 getattr(point, figure).append(sample[figure])
-            if len(point.qps) == 1 and point.recall[0] > RECALL_ENOUGH:
+            if len(point.qps) == 1 and point.recall[0] > wanted + RECALL_BEYOND:
                 enough.add(point.mode)
 
     def _progress(self, text: str) -> None:

@@ -9,10 +9,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from curve import RECALLS, first_reaching, points_of, qps_at
+from curve import first_reaching, points_of, qps_at
 from datasets import Dataset
+from engines import RECALLS
+from machine import Limits
 from race import Contender, Settings
 from tables import dataset_sections, overdrawn
+
+
+@dataclass(frozen=True)
+class Heat:
+    """What was raced over one data set, and what the machine gave at that time."""
+
+    dataset: Dataset
+    contenders: Sequence[Contender]
+    limits: Limits | None
 
 
 @dataclass
@@ -25,7 +36,7 @@ class Report:
     commit: str | None
     machine: dict[str, Any]
     settings: Settings
-    heats: list[tuple[Dataset, Sequence[Contender]]] = field(default_factory=list)
+    heats: list[Heat] = field(default_factory=list)
 
     def markdown(self) -> str:
         settings, machine = self.settings, self.machine
@@ -40,14 +51,20 @@ class Report:
             "",
             f"    {' '.join(self.command)}",
         ]
-        for dataset, contenders in self.heats:
-            lines += ["", *self.section(dataset, contenders)]
+        for heat in self.heats:
+            lines += ["", *self.section(heat)]
         return "\n".join(lines) + "\n"
 
-    def section(self, dataset: Dataset, contenders: Sequence[Contender]) -> list[str]:
+    def section(self, heat: Heat) -> list[str]:
+        dataset, contenders, limits = heat.dataset, heat.contenders, heat.limits
         rows, dim = next(((c.rows, c.dim) for c in contenders if c.rows), (0, 0))
         lines = [f"## {dataset.name} ({rows:,} x {dim}, {dataset.metric()})"]
-        for heading, table in dataset_sections(contenders, self.settings.modes):
+        if self.settings.filter_share is not None:
+            lines += ["", f"Only a share of {self.settings.filter_share} of the rows may be answered."]
+        if limits:
+            lines += ["", f"One thread reads {limits.memory_gb_s} GB/s from memory and {limits.cache_gb_s}"]
+            lines[-1] += f" within 8 MiB, and does {limits.gflop_s} GFLOP/s."
+        for heading, table in dataset_sections(contenders, self.settings.modes, limits):
             lines += ["", f"### {heading}", "", table]
         notes = [f"SKIPPED {c.label}: {c.failure}" for c in contenders if c.failure]
         notes += [f"WARNING {text}" for text in overdrawn(contenders, self.settings.threads)]
@@ -57,7 +74,7 @@ class Report:
 
     def record(self) -> dict[str, Any]:
         return {
-            "schema": 1,
+            "schema": 2,
             "name": self.name,
             "started": self.started,
             "command": self.command,
@@ -66,11 +83,12 @@ class Report:
             "settings": asdict(self.settings),
             "datasets": [
                 {
-                    "name": dataset.name,
-                    "metric": dataset.metric(),
-                    "contenders": [contender_record(c, self.settings) for c in contenders],
+                    "name": heat.dataset.name,
+                    "metric": heat.dataset.metric(),
+                    "limits": heat.limits and asdict(heat.limits),
+                    "contenders": [contender_record(c, self.settings) for c in heat.contenders],
                 }
-                for dataset, contenders in self.heats
+                for heat in self.heats
             ],
         }
 
@@ -84,8 +102,8 @@ class Report:
         except ImportError as error:
             print(f"no plots: {error}; pip install matplotlib")
             return
-        for dataset, contenders in self.heats:
-            draw_curves(dataset, contenders, self.settings, folder / f"{dataset.name}.png")
+        for heat in self.heats:
+            draw_curves(heat.dataset, heat.contenders, self.settings, folder / f"{heat.dataset.name}.png")
 
 
 def contender_record(contender: Contender, settings: Settings) -> dict[str, Any]:
@@ -96,6 +114,7 @@ def contender_record(contender: Contender, settings: Settings) -> dict[str, Any]
         "kind": contender.engine.kind,
         "ours": contender.engine.ours,
         "params": contender.params,
+        "scanned_bits_per_dimension": contender.engine.bits(contender.params),
         "version": contender.version,
         "skipped": contender.failure,
         "rows": contender.rows,
@@ -114,7 +133,7 @@ def contender_record(contender: Contender, settings: Settings) -> dict[str, Any]
                 "smallest_value": point.value if (point := first_reaching(contender, mode, wanted)) else None,
             }
             for mode in settings.modes
-            for wanted in RECALLS
+            for wanted in RECALLS[contender.engine.kind]
             if (figures := qps_at(contender, mode, wanted))
         ],
     }

@@ -8,8 +8,10 @@ from statistics import median
 
 from tabulate import tabulate
 
-from curve import RECALLS, first_reaching, points_of, qps_at
-from measure import Mode
+from curve import first_reaching, points_of, qps_at, recall_found, rivals
+from engines import RECALLS
+from machine import Limits
+from measure import Mode, batch_size
 from race import Contender
 
 #: Latency is told at the recall people ask for most; a latency without a recall means nothing.
@@ -51,9 +53,10 @@ def number(figure: float) -> str:
 
 
 def speed_columns(contenders: Sequence[Contender], mode: Mode) -> list[Column]:
+    """Speed at each recall of the kind, and the latency of single calls."""
     columns = [
-        Column(f"QPS at {recall:.2f}", {c.label: qps_at(c, mode, recall) for c in contenders})
-        for recall in RECALLS
+        Column(f"QPS at {recall:.3g}", {c.label: qps_at(c, mode, recall) for c in contenders})
+        for recall in RECALLS[contenders[0].engine.kind]
     ]
     if mode == "single":
         reaching = {c.label: first_reaching(c, mode, LATENCY_RECALL) for c in contenders}
@@ -63,11 +66,27 @@ def speed_columns(contenders: Sequence[Contender], mode: Mode) -> list[Column]:
     return columns
 
 
+def scan_columns(contenders: Sequence[Contender], modes: Sequence[Mode]) -> list[Column]:
+    """The same for engines without a knob: one speed for each way of asking."""
+    columns = []
+    for mode in modes:
+        points = {c.label: next(iter(points_of(c, mode)), None) for c in contenders}
+        wanted = [("qps", f"QPS {mode}", True)]
+        if mode == "single":
+            wanted += [("p50_us", "p50 us", False), ("p99_us", "p99 us", False)]
+        for figure, title, higher_is_better in wanted:
+            figures = {label: getattr(point, figure) if point else [] for label, point in points.items()}
+            columns.append(Column(title, figures, higher_is_better))
+    return columns
+
+
 def cost_columns(contenders: Sequence[Contender]) -> list[Column]:
-    memory = {c.label: [] if c.bytes_per_vector is None else [c.bytes_per_vector] for c in contenders}
+    grown = {c.label: _if_known(c.bytes_per_vector) for c in contenders}
+    declared = {c.label: _if_known(c.declared_bytes_per_vector) for c in contenders}
     return [
         Column("build s", {c.label: c.build_seconds for c in contenders}, higher_is_better=False),
-        Column("bytes/vector", memory, higher_is_better=False),
+        Column("bytes/vector", grown, higher_is_better=False),
+        Column("as it says", declared, higher_is_better=False),
     ]
 
 
@@ -83,21 +102,53 @@ def speed_table(contenders: Sequence[Contender], mode: Mode) -> str:
     return _table(headers, rows)
 
 
+def scan_table(contenders: Sequence[Contender], modes: Sequence[Mode]) -> str:
+    columns = scan_columns(contenders, modes)
+    recalls = {c.label: f"{recall_found(c):.4f}" for c in contenders}
+    rows = [[label, recalls[label], *cells] for label, *cells in _rows(contenders, columns)]
+    return _table(["engine", "recall", *(column.title for column in columns)], rows)
+
+
 def cost_table(contenders: Sequence[Contender]) -> str:
     columns = cost_columns(contenders)
     return _table(["engine", *(column.title for column in columns)], list(_rows(contenders, columns)))
 
 
-def dataset_sections(contenders: Sequence[Contender], modes: Sequence[Mode]) -> Iterator[tuple[str, str]]:
+def roofline_table(contenders: Sequence[Contender], limits: Limits) -> str:
+    """Lone queries against what the memory gives, batches against what the arithmetic gives.
+
+    Both are nominal: as if each query went once through all rows or codes, and made one multiply-add of each
+    dimension. Whoever gets by with less, or answers from the caches, may be above the limit.
+    """
+    headers = ["engine", "GB/s, one query", "of memory", "GFLOP/s, batch", "of peak", "best batch"]
+    rows = []
+    for contender in contenders:
+        dimensions = contender.rows * contender.dim
+        speeds = {p.mode: median(p.qps) for p in contender.points if p.qps}
+        alone = speeds.pop("single", 0.0) * dimensions * contender.engine.bits(contender.params) / 8 / 1e9
+        best = max(speeds, key=speeds.__getitem__, default="-")
+        together = 2 * speeds.get(best, 0.0) * dimensions / 1e9
+        shares = (f"{share:.0%}" for share in (alone / limits.memory_gb_s, together / limits.gflop_s))
+        rows.append([contender.label, number(alone), next(shares), number(together), next(shares), best])
+    return _table(headers, rows)
+
+
+def dataset_sections(
+    contenders: Sequence[Contender], modes: Sequence[Mode], limits: Limits | None
+) -> Iterator[tuple[str, str]]:
     """(heading, table) for one data set: rivals meet within their kind."""
-    for kind in ("graph", "flat"):
-        rivals = [c for c in contenders if c.engine.kind == kind and c.failure is None]
-        if not rivals:
+    for kind, recalls in RECALLS.items():
+        same = [c for c in contenders if c.engine.kind == kind and c.failure is None]
+        if not same:
             continue
-        for mode in modes:
-            calls = "one query a call" if mode == "single" else "all queries in one call"
-            yield f"{kind}, {calls}", speed_table(rivals, mode)
-        yield f"{kind}, cost", cost_table(rivals)
+        if recalls:
+            for mode in modes:
+                yield f"{kind}, {_calls(mode)}", speed_table(same, mode)
+        else:
+            yield f"{kind}, speed", scan_table(same, modes)
+            if limits:
+                yield f"{kind}, against the machine", roofline_table(same, limits)
+        yield f"{kind}, cost", cost_table(same)
 
 
 def overdrawn(contenders: Sequence[Contender], threads: int) -> list[str]:
@@ -110,14 +161,25 @@ def overdrawn(contenders: Sequence[Contender], threads: int) -> list[str]:
 
 
 def _rows(contenders: Sequence[Contender], columns: Sequence[Column]) -> Iterator[list[str]]:
-    peers = [c.label for c in contenders if not c.engine.ours]
     for contender in contenders:
+        peers = [c.label for c in rivals(contender, contenders) if not c.engine.ours]
         yield [contender.label, *(column.cell(contender.label, peers) for column in columns)]
 
 
 def _values_reaching(contender: Contender, mode: Mode) -> str:
-    points = [first_reaching(contender, mode, recall) for recall in RECALLS]
+    points = [first_reaching(contender, mode, recall) for recall in RECALLS[contender.engine.kind]]
     return " / ".join("-" if point is None or point.value is None else str(point.value) for point in points)
+
+
+def _calls(mode: Mode) -> str:
+    size = batch_size(mode)
+    if size is not None:
+        return f"batches of {size}"
+    return "one query a call" if mode == "single" else "all queries in one call"
+
+
+def _if_known(figure: float | None) -> list[float]:
+    return [] if figure is None else [figure]
 
 
 def _table(headers: list[str], rows: list[list[str]]) -> str:

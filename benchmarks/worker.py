@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 import measure
-from datasets import Dataset, normalized
+from datasets import Dataset, normalized, random_mask
 from engines import Engine, Metric, Params, Vectors, engine_class
 
 #: The rehearsal before memory is weighed: enough rows for any library to go through all its code once.
@@ -36,10 +36,12 @@ class Session:
         threads: int,
         build_threads: int,
         min_seconds: float,
+        filter_share: float | None,
     ) -> None:
         self.type = engine_class(engine)
         self.params, self.k, self.min_seconds = params, k, min_seconds
         self.threads, self.build_threads = threads, build_threads
+        self.filter_share = filter_share
         self.dataset = Dataset(**dataset)
         metric = self.dataset.metric()
         # Engines without a cosine get normalised rows and the inner product; normalising is not timed.
@@ -48,7 +50,9 @@ class Session:
         if self.metric not in self.type.metrics:
             raise ValueError(f"{engine} cannot do the metric {metric}")
         self.queries = self._prepared(self.dataset.queries())
-        self.index = self._built(self._prepared(self.dataset.base(REHEARSAL_ROWS)))
+        rehearsal = self._prepared(self.dataset.base(REHEARSAL_ROWS))
+        self.index = self._built(rehearsal)
+        self._restrict(len(rehearsal))
         self.index.search_one(self.queries[0], k)
         self.index.search_batch(self.queries[:10], k)
 
@@ -64,6 +68,7 @@ class Session:
         rows, start = len(base), time.perf_counter()
         self.index = self._built(base)
         seconds = time.perf_counter() - start
+        self._restrict(rows)
         del base  # what the engine does not hold itself is not its memory
         gc.collect()
         self.index.search_batch(self.queries, self.k)
@@ -77,7 +82,7 @@ class Session:
             "declared_bytes_per_vector": declared,
         }
 
-    def measure(self, mode: measure.Mode, value: int | None) -> dict[str, Any]:
+    def measure(self, mode: measure.Mode, value: float | None) -> dict[str, Any]:
         if value is not None:
             self.index.set(value)
         return asdict(measure.sample(self.index, self.queries, self.k, mode, self.min_seconds))
@@ -86,6 +91,10 @@ class Session:
         engine = self.type(self.params, self.threads)
         engine.build(base, self.metric, self.build_threads)
         return engine
+
+    def _restrict(self, rows: int) -> None:
+        if self.filter_share is not None:
+            self.index.filter(random_mask(rows, self.filter_share))
 
     def _prepared(self, vectors: Vectors) -> Vectors:
         return normalized(vectors) if self.normalize else vectors

@@ -19,23 +19,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 Metric = Literal["cosine", "dot", "l2"]
+Kind = Literal["flat", "codes", "rerank", "graph"]
 Params = dict[str, Any]
 Vectors = NDArray[np.float32]
 Ids = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+#: The kinds, and the recalls at which rivals of a kind are compared. An exact scan (flat) and a scan of codes
+#: alone (codes) have no knob, so there are none: their recall and their speed are told as they are. A scan of
+#: codes whose best candidates are scored again from full rows (rerank) is bought for its recall.
+RECALLS: dict[Kind, tuple[float, ...]] = {
+    "flat": (),
+    "codes": (),
+    "rerank": (0.95, 0.99, 0.995),
+    "graph": (0.90, 0.95, 0.99),
+}
 
 #: Beam widths for graphs: dense where recall climbs steeply, because figures are interpolated between
 #: neighbours.
 EF_VALUES = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 640, 800)
+
+#: Candidates scored again for each neighbour asked for.
+RERANK_FACTORS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+
+#: Parameters that tell no variants apart.
+SAME_FOR_ALL = ("ef_construction",)
 
 #: Name on the command line -> where the class is. Strings, so that an adapter is imported only when it is
 #: wanted.
 REGISTRY = {
     "nearfield-hnsw": "engines.ours:NearfieldHnsw",
     "nearfield-flat": "engines.ours:NearfieldFlat",
-    "hnswlib": "engines.hnswlib_:Hnswlib",
+    "nearfield-codes": "engines.ours:NearfieldCodes",
+    "nearfield-rerank": "engines.ours:NearfieldRerank",
+    "hnswlib": "engines.hnswlib_:HnswlibGraph",
+    "hnswlib-flat": "engines.hnswlib_:HnswlibFlat",
     "faiss-hnsw": "engines.faiss_:FaissHnsw",
     "faiss-flat": "engines.faiss_:FaissFlat",
+    "faiss-sq8": "engines.faiss_:FaissSq8",
+    "faiss-pq-codes": "engines.faiss_:FaissPqCodes",
+    "faiss-pq": "engines.faiss_:FaissPq",
+    "faiss-rabitq": "engines.faiss_:FaissRabitq",
     "usearch": "engines.usearch_:Usearch",
+    "usearch-flat": "engines.usearch_:UsearchFlat",
+    "scann-flat": "engines.scann_:ScannFlat",
+    "scann-ah": "engines.scann_:ScannAh",
+    "turbovec": "engines.turbovec_:Turbovec",
+    "sqlite-vec": "engines.sqlite_vec_:SqliteVec",
     "numpy-flat": "engines.numpy_:NumpyFlat",
 }
 
@@ -43,10 +73,11 @@ REGISTRY = {
 class Engine(ABC):
     """One index over one data set, built once and searched many times."""
 
-    kind: ClassVar[Literal["graph", "flat"]]  # rivals are compared within a kind only
+    kind: ClassVar[Kind]  # rivals are compared within a kind only
     metrics: ClassVar[frozenset[Metric]]  # without "cosine": gets normalised vectors, and "dot"
     distribution: ClassVar[str]  # what pip calls it
     ours: ClassVar[bool] = False  # everything else is a peer, and ratios are against the best peer
+    filters: ClassVar[bool] = False  # whether `filter` is there
 
     def __init__(self, params: Params, threads: int) -> None:
         """`params` is one of `variants()`; `threads` is how many a search may use."""
@@ -61,9 +92,16 @@ class Engine(ABC):
         return [{}]
 
     @classmethod
-    def sweep(cls, k: int) -> list[int]:
+    def sweep(cls, k: int) -> list[float]:
         """The values `set` is called with, from fast to accurate. Empty: there is nothing to set."""
-        return [ef for ef in EF_VALUES if ef >= k] if cls.kind == "graph" else []
+        if cls.kind == "graph":
+            return [ef for ef in EF_VALUES if ef >= k]
+        return list(RERANK_FACTORS) if cls.kind == "rerank" else []
+
+    @classmethod
+    def bits(cls, params: Params) -> float:
+        """Bits a dimension that a scan goes through, without what a row has once (a norm, a factor)."""
+        return 32
 
     @classmethod
     def version(cls) -> str:
@@ -81,8 +119,12 @@ class Engine(ABC):
     def search_batch(self, queries: Vectors, k: int) -> Ids:
         """Ids (nq, k) for `queries` (nq, d), in one call of the library."""
 
-    def set(self, value: int) -> None:
-        """Set the search-time knob (ef, probes, rerank factor) to one value of the sweep."""
+    def filter(self, mask: Mask) -> None:
+        """From now on, answer only rows where `mask` (n,) is true. Compiled once, for many searches."""
+        raise NotImplementedError(f"{type(self).__name__} has no filter")
+
+    def set(self, value: float) -> None:
+        """Set the search-time knob (ef, rerank factor) to one value of the sweep. An ef is a whole number."""
         raise NotImplementedError(f"{type(self).__name__} declares a sweep but no way to set it")
 
     def bytes_per_vector(self) -> float | None:
@@ -99,5 +141,10 @@ def engine_class(name: str) -> type[Engine]:
 
 def label(name: str, params: Params) -> str:
     """What a contender is called in tables: the engine and what tells its variant apart."""
-    told = {key: value for key, value in params.items() if key != "ef_construction"}  # the same for all
-    return " ".join([name, *(f"M{value}" if key == "m" else str(value) for key, value in told.items())])
+    return " ".join([name, *(_told(key, value) for key, value in params.items() if key not in SAME_FOR_ALL)])
+
+
+def _told(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return key if value else f"not-{key}"
+    return {"m": f"M{value}", "bits": f"{value}bit"}.get(key, str(value))
