@@ -5,8 +5,8 @@
 //! of rows alone, not on how they are split into calls. Where rows are not kept they are given up in the moment in which
 //! the codes become visible, so that a write that fails has changed nothing.
 
-use super::file::load_matrix_or_nothing;
 use super::intake::{Intake, Staged};
+use super::sieve::Sifted;
 use super::table::{Table, TableSchema, load_matrix};
 use super::tabular::{Body, Tabled};
 use super::{Search, Stats};
@@ -37,8 +37,9 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    pub(crate) fn count(&self, queries: usize, rows: usize) {
-        self.queries.fetch_add(queries as u64, Ordering::Relaxed);
+    pub(crate) fn count(&self, sifted: &[Sifted]) {
+        let rows: usize = sifted.iter().map(|sifted| sifted.looked).sum();
+        self.queries.fetch_add(sifted.len() as u64, Ordering::Relaxed);
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 }
@@ -150,11 +151,7 @@ impl Coded {
         let mut plane = Plane::new(self.coding(spec, self.mean()));
         plane.try_reserve(self.table.slots())?;
         let coding = std::sync::Arc::clone(plane.coding());
-        let records = encode(&coding, self.table.slots(), call, |slot, room| {
-            room.resize(self.table.width(), 0.0);
-            let squared_norm = self.table.squared_norm(slot, room);
-            (&self.table.values(slot, room)[..self.table.dim()], squared_norm)
-        })?;
+        let records = encode(&coding, self.table.slots(), call, |slot, values| self.table.read(slot, values))?;
         for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
             plane.push(record);
         }
@@ -163,16 +160,16 @@ impl Coded {
 
     /// The mean of the first rows; under cosine of their directions.
     fn mean(&self) -> Vec<f32> {
-        let (table, mut room) = (&self.table, vec![0.0; self.table.width()]);
+        let (table, mut row) = (&self.table, vec![0.0; self.table.dim()]);
         let mut mean = vec![0.0; table.dim()];
         for slot in 0..CENTRED_ROWS {
-            let norm = table.squared_norm(slot, &mut room).sqrt();
+            let norm = table.read(slot, &mut row).sqrt();
             let factor = match table.metric() {
                 Metric::Cosine if norm > 0.0 => 1.0 / norm,
                 Metric::Cosine => 0.0,
                 _ => 1.0,
             };
-            for (sum, &value) in mean.iter_mut().zip(table.values(slot, &mut room)) {
+            for (sum, &value) in mean.iter_mut().zip(&row) {
                 *sum += f64::from(value) * factor;
             }
         }
@@ -225,7 +222,6 @@ impl Coded {
 /// What the sections of a table and its codes need to be understood.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct CodedSchema {
-    #[serde(rename = "rows")]
     pub(crate) table: TableSchema,
     /// Whether there are codes.
     codes: bool,
@@ -256,17 +252,17 @@ impl Tabled for Coded {
             writer.write().coming = coming;
             return Ok(());
         };
-        let records = encode(&coding, staged.len(), call, |i, room| {
-            (piece.values(staged[i].at, room), staged[i].squared_norm)
+        let records = encode(&coding, staged.len(), call, |i, values| {
+            piece.values(staged[i].at, values);
+            staged[i].squared_norm
         })?;
         let mut state = writer.write();
-        let Coded { table, plane, coming, spec, .. } = &mut *state;
+        let Coded { table, plane, coming, .. } = &mut *state;
         let is_coming = coming.is_some();
         let Some(plane) = coming.as_mut().or(plane.as_mut()) else { return Ok(()) };
         if is_coming {
             plane.try_reserve(staged.len())?;
         }
-        let _ = spec;
         table.store(piece, staged);
         let records = records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes()));
         for (&Staged { slot, .. }, record) in staged.iter().zip(records) {
@@ -303,20 +299,20 @@ impl Tabled for Coded {
     }
 }
 
-/// The records of `count` rows, some at a time.
-fn encode<'r>(
+/// The records of `count` rows, some at a time. `read` writes the values of a row and returns its squared norm.
+fn encode(
     coding: &Coding,
     count: usize,
     call: &Call<'_>,
-    row: impl for<'a> Fn(usize, &'a mut Vec<f32>) -> (&'a [f32], f64) + Sync + 'r,
+    read: impl Fn(usize, &mut [f32]) -> f64 + Sync,
 ) -> Result<Vec<Vec<u8>>> {
     map(call, count.div_ceil(ROWS_PER_TASK), |task| {
         let rows = task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK);
         let mut records = vec![0; rows.len() * coding.record_bytes()];
-        let (mut encoder, mut room) = (Encoder::new(coding), Vec::new());
+        let (mut encoder, mut values) = (Encoder::new(coding), vec![0.0; coding.mean().len()]);
         for (i, record) in rows.zip(records.chunks_exact_mut(coding.record_bytes())) {
-            let (values, squared_norm) = row(i, &mut room);
-            encoder.encode(values, squared_norm, record);
+            let squared_norm = read(i, &mut values);
+            encoder.encode(&values, squared_norm, record);
         }
         records
     })

@@ -1,106 +1,90 @@
 //! The flat index: every row is looked at, and the answer is exact.
 //!
-//! Slots of deleted rows are used again; [`optimize`](super::Index::optimize) gives their memory back.
+//! Beside the rows lies a plane of four bits a value, unless it is not wanted. Its bounds rule nearly all rows out (see
+//! [`Plane`](crate::vectors::Plane)), and the canonical scores of the others decide: the answer is that of a scan of all rows, at an
+//! eighth of the bytes. Slots of deleted rows are used again; [`optimize`](super::Index::optimize) gives their memory back.
 
+use super::coded::{Coded, CodedSchema, PlaneSpec};
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
 use super::scan::Scan;
-use super::table::{Table, TableSchema};
+use super::sieve::Sieve;
+use super::table::Table;
 use super::tabular::{Body, Tabled, Tabular};
 use super::topk::TopK;
 use super::{IndexFile, IndexOptions, Search};
 use crate::error::Result;
 use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Query, RowSource};
+use crate::vectors::{Metric, Purpose, Query, RowSource, whole_rabitq4};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
 
 /// Exact search over rows in any codec. What it can do is in [`Index`](super::Index).
 pub struct FlatIndex {
-    body: Body<State>,
-}
-
-pub(crate) struct State {
-    table: Table,
-    /// Slots that are not visible and may be written again.
-    free: Vec<u32>,
-}
-
-impl State {
-    fn new(table: Table) -> State {
-        let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
-        State { table, free }
-    }
-}
-
-impl Tabled for State {
-    fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn table_mut(&mut self) -> &mut Table {
-        &mut self.table
-    }
-
-    fn freed(&mut self, slots: &[u32]) {
-        self.free.extend(slots);
-    }
-
-    fn try_clone(&self) -> Result<State> {
-        Ok(State::new(self.table.try_clone()?))
-    }
+    body: Body<Coded>,
+    accelerate: bool,
 }
 
 /// The `schema` section of the file.
 #[derive(Serialize, Deserialize)]
 struct Schema {
-    table: TableSchema,
+    #[serde(flatten)]
+    coded: CodedSchema,
+    accelerate: bool,
 }
 
 /// How many queries are answered under one guard: enough that reading the rows costs little beside them.
 const QUERIES_PER_GUARD: usize = 256;
 
+/// The codes that rule rows out.
+fn spec(metric: Metric, accelerate: bool) -> Option<PlaneSpec> {
+    let served = matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2);
+    let spec = PlaneSpec { purpose: Purpose::Certify, code: whole_rabitq4(), seed: 0, keeps_rows: true };
+    (accelerate && served).then_some(spec)
+}
+
 impl FlatIndex {
-    /// An empty index.
+    /// An empty index that keeps codes of four bits a value beside the rows: they make searches several times as fast, and
+    /// change no answer.
     pub fn new(options: IndexOptions) -> Result<FlatIndex> {
+        FlatIndex::with_codes(options, true)
+    }
+
+    /// An empty index that keeps nothing but the rows.
+    pub fn without_codes(options: IndexOptions) -> Result<FlatIndex> {
+        FlatIndex::with_codes(options, false)
+    }
+
+    fn with_codes(options: IndexOptions, accelerate: bool) -> Result<FlatIndex> {
         options.check()?;
-        let state = State::new(Table::new(options.dim, options.metric, options.codec));
-        Ok(FlatIndex { body: Body::new(state, options.max_bytes) })
+        let table = Table::new(options.dim, options.metric, options.codec);
+        let state = Coded::new(table, spec(options.metric, accelerate), None);
+        Ok(FlatIndex { body: Body::new(state, options.max_bytes), accelerate })
+    }
+
+    /// Whether there are, or once there are enough rows will be, codes beside them.
+    pub fn accelerates(&self) -> bool {
+        self.accelerate
     }
 }
 
 impl Tabular for FlatIndex {
     const KIND: &'static str = "flat";
 
-    type State = State;
+    type State = Coded;
 
-    fn body(&self) -> &Body<State> {
+    fn body(&self) -> &Body<Coded> {
         &self.body
     }
 
-    fn with_body(&self, body: Body<State>) -> IndexFile {
-        IndexFile::Flat(Arc::new(FlatIndex { body }))
+    fn with_body(&self, body: Body<Coded>) -> IndexFile {
+        IndexFile::Flat(Arc::new(FlatIndex { body, accelerate: self.accelerate }))
     }
 
-    fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
-        let free = {
-            let state = writer.read();
-            let reused = intake.stored().min(state.free.len());
-            let free = state.free[state.free.len() - reused..].to_vec();
-            let places = intake.places(&free, state.table.slots());
-            self.body.check_room(&state, || state.table.growth(places, reused))?;
-            free
-        };
-        let entries = intake.stage(writer, rows, &free, call, &|done| call.progress(done, rows.rows()))?;
-        let map = writer.read().table.prepare_map(&entries)?;
-        let mut state = writer.write();
-        let kept = state.free.len() - free.len();
-        state.free.truncate(kept);
-        let freed = state.table.publish(&entries, map);
-        state.freed(&freed);
-        Ok(())
+    fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<()> {
+        Coded::put(&self.body, intake, rows, writer, call)
     }
 
     fn queries_per_guard(&self, _search: &Search<'_>, _call: &Call<'_>) -> usize {
@@ -109,26 +93,36 @@ impl Tabular for FlatIndex {
 
     fn search_in(
         &self,
-        state: &State,
+        state: &Coded,
         queries: &[Query<'_>],
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
-        Scan::new(&state.table, search).run(queries, call)
+        let certain = |query: &Query<'_>| query.squared_norm == 0.0 || query.norm() > SHORTEST_QUERY;
+        let Some(plane) = state.useful_plane(search).filter(|_| queries.iter().all(certain)) else {
+            return Scan::new(state.table(), search).run(queries, call);
+        };
+        let sifted = Sieve::new(plane, state.table(), search).run(queries, call)?;
+        state.looks().count(&sifted);
+        Ok(sifted.into_iter().map(|sifted| sifted.top).collect())
     }
 
-    fn rebuild(&self, writer: &Writer<'_, State>, _call: &Call<'_>) -> Result<State> {
-        Ok(State::new(writer.read().table.compacted()?))
+    fn rebuild(&self, writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<Coded> {
+        writer.read().rebuilt(call)
     }
 
-    fn write(&self, state: &State, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
-        write_schema(writer, &Schema { table: state.table.schema() })?;
-        state.table.save(writer)
+    fn write(&self, state: &Coded, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        write_schema(writer, &Schema { coded: state.schema(), accelerate: self.accelerate })?;
+        state.save(writer)
     }
 
     fn read(container: &Container) -> Result<FlatIndex> {
         let schema: Schema = read_schema(container)?;
-        let state = State::new(Table::load(container, &schema.table)?);
-        Ok(FlatIndex { body: Body::new(state, None) })
+        let spec = spec(schema.coded.table.metric, schema.accelerate);
+        let state = Coded::load(container, &schema.coded, spec)?;
+        Ok(FlatIndex { body: Body::new(state, None), accelerate: schema.accelerate })
     }
 }
+
+/// Queries shorter than this, but for those that are zero, have products in the denormal range, and no certain bounds.
+const SHORTEST_QUERY: f64 = 1e-18;

@@ -4,6 +4,7 @@
 //! index can do; [`tabular`] is how they do it, as far as they do it alike. A call reads its input first, whole; then it changes
 //! the index in short steps, invisibly, and makes the change visible in the last one.
 
+mod coded;
 mod file;
 mod flat;
 mod hnsw;
@@ -145,6 +146,13 @@ pub struct Stats {
     pub bytes: usize,
     /// Bytes of the graph among them.
     pub graph_bytes: usize,
+    /// Bytes of the codes beside or instead of the rows.
+    pub code_bytes: usize,
+    /// Queries that were answered through codes, and the rows that were looked at closely for them, since the index was made or
+    /// loaded.
+    pub queries: u64,
+    /// See [`queries`](Stats::queries).
+    pub reranked: u64,
     /// Layers of the graph.
     pub layers: usize,
     /// Whether the rows lie in a mapped file.

@@ -1,13 +1,15 @@
 //! Looking through codes for the rows that are worth a closer look.
 //!
 //! A scan over a [`Plane`] gives every row a value that is never too low. Rows whose value reaches the limit of a query (what its
-//! k-th score so far asks for) are set aside; at the end of each chunk they are looked at, best first, until the values fall
-//! below the limit. A closer look is the canonical score of the row, if the plane is there to certify, or the estimate from all of its
+//! k-th score so far asks for) are set aside. After each chunk the best of them are looked at, which raises the limit, and those
+//! that fall below it are dropped; in the end all that are left are looked at, best first, until the values fall below the
+//! limit. A closer look is the canonical score of the row, if the plane is there to certify, or the estimate from all of its
 //! code. So no row that belongs among the best k can be passed over, and the order in which chunks are done, or by how
 //! many threads, changes nothing.
 //!
 //! The first chunks are small and find a limit; the later ones let little pass.
 
+use super::Search;
 use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
@@ -15,9 +17,11 @@ use crate::error::Result;
 use crate::kernel::{BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
-use crate::vectors::{BlockValues, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
+use crate::vectors::{BlockValues, Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
 use parking_lot::Mutex;
+use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::atomic::{self, AtomicUsize};
 
 /// The streams of blocks that a lone query reads at once.
 const STREAMS: usize = 4;
@@ -30,8 +34,10 @@ const CHUNK_GROWTH: usize = 4;
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Rows are looked at in rounds, the first of so many.
-const FIRST_ROUND: usize = 32;
+/// Rows are looked at in rounds, the first of so many, or k, if that is more.
+const FIRST_ROUND: usize = 16;
+/// More rows than this are not left aside for the end.
+const MOST_ASIDE: usize = 1 << 16;
 /// How many rows ahead a look asks for.
 const LOOK_AHEAD: usize = 4;
 
@@ -63,20 +69,26 @@ struct Aside {
     product: i32,
 }
 
-impl Sieve<'_> {
+impl<'a> Sieve<'a> {
+    /// What `search` looks for, in these codes of this table.
+    pub(crate) fn new(plane: &'a Plane, table: &'a Table, search: &Search<'a>) -> Sieve<'a> {
+        Sieve { plane, table, selection: search.selection, k: search.k, floor: search.floor() }
+    }
+
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
-        for queries in queries.chunks(GROUP) {
+        let size = queries.len().div_ceil(call.threads()).clamp(1, GROUP);
+        let chunks = self.chunks(size, call.threads());
+        for queries in queries.chunks(size) {
             call.check()?;
-            groups.push(Group::new(self, queries));
+            groups.push(Group::new(self, queries, chunks.len()));
         }
-        let chunks = self.chunks(queries.len().min(GROUP), call.threads());
         for_each(call, groups.len() * chunks.len(), |task| {
             let (group, chunk) = (&groups[task / chunks.len()], &chunks[task % chunks.len()]);
             self.table.metric().run(Step { sieve: *self, group, blocks: chunk.clone() });
         })?;
-        Ok(groups.into_iter().flat_map(|group| group.finish(self)).collect())
+        Ok(groups.into_iter().flat_map(|group| group.merged(self)).collect())
     }
 
     /// How the blocks are cut.
@@ -118,6 +130,8 @@ struct Group<'a> {
     panels: Vec<i8>,
     /// Sets of results. A task takes a set, or makes one, and puts it back.
     found: Mutex<Vec<Vec<Sifted>>>,
+    /// The tasks that are not done.
+    left: AtomicUsize,
 }
 
 /// The queries of a panel: as many as registers hold sums for.
@@ -126,14 +140,14 @@ const fn panel_queries<S: Simd>() -> usize {
 }
 
 impl<'a> Group<'a> {
-    fn new(sieve: &Sieve<'_>, queries: &'a [Query<'a>]) -> Group<'a> {
+    fn new(sieve: &Sieve<'_>, queries: &'a [Query<'a>], tasks: usize) -> Group<'a> {
         let coded: Vec<PlaneQuery> = queries.iter().map(|query| sieve.plane.coding().query(query)).collect();
         let mut panels = Vec::new();
         let lanes = if queries.len() == 1 { 1 } else { simd::dispatch(PanelQueries) };
         for queries in coded.chunks(lanes) {
             pack_panel(queries, lanes, &mut panels);
         }
-        Group { queries, coded, panels, found: Mutex::default() }
+        Group { queries, coded, panels, found: Mutex::default(), left: AtomicUsize::new(tasks) }
     }
 
     fn take(&self, sieve: &Sieve<'_>) -> Vec<Sifted> {
@@ -141,15 +155,32 @@ impl<'a> Group<'a> {
         free.unwrap_or_else(|| self.coded.iter().map(|query| sieve.fresh(query)).collect())
     }
 
-    fn finish(self, sieve: &Sieve<'_>) -> Vec<Sifted> {
-        let mut results: Vec<Sifted> = self.coded.iter().map(|query| sieve.fresh(query)).collect();
-        for set in self.found.into_inner() {
-            for (result, part) in results.iter_mut().zip(set) {
+    /// What all sets have together.
+    fn merged(&self, sieve: &Sieve<'_>) -> Vec<Sifted> {
+        let mut sets = std::mem::take(&mut *self.found.lock()).into_iter();
+        let mut results = sets.next().unwrap_or_else(|| self.take(sieve));
+        for set in sets {
+            for ((result, part), query) in results.iter_mut().zip(set).zip(&self.coded) {
                 result.top.merge(part.top);
                 result.looked += part.looked;
+                result.aside.extend(part.aside);
+                result.raise_limit(sieve.plane.coding(), query);
             }
         }
         results
+    }
+}
+
+impl Sifted {
+    fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
+        self.limit = self.limit.max(coding.limit(query, self.top.limit()));
+    }
+
+    /// Drops what is below the limit.
+    fn drop_hopeless(&mut self) {
+        let limit = self.limit;
+        // A NaN stays: it passes every limit.
+        self.aside.retain(|row| !matches!(row.upper.partial_cmp(&limit), Some(Ordering::Less)));
     }
 }
 
@@ -184,7 +215,18 @@ impl Task for Step<'_> {
         }
         let mut look = Look::new(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_what_is_aside(space, query, coded, result);
+            look.at_the_best(space, query, coded, result);
+            if result.aside.len() > MOST_ASIDE {
+                look.at_all(space, query, coded, result);
+            }
+        }
+        self.group.found.lock().push(results);
+        if self.group.left.fetch_sub(1, atomic::Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut results = self.group.merged(&self.sieve);
+        for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
+            look.at_all(space, query, coded, result);
         }
         self.group.found.lock().push(results);
     }
@@ -232,20 +274,13 @@ impl Step<'_> {
             }
         }
         for &(block, rows) in &blocks[stride * STREAMS..] {
-            let products =
-                plane.products::<S, D, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
+            let products = plane.products::<S, D, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
             self.meet(simd, (block, rows), &products[0][0], result);
         }
     }
 
     #[inline(always)]
-    fn meet<S: Simd>(
-        &self,
-        simd: S,
-        (block, rows): (u32, u32),
-        products: &[i32; BLOCK_ROWS],
-        result: &mut Sifted,
-    ) {
+    fn meet<S: Simd>(&self, simd: S, (block, rows): (u32, u32), products: &[i32; BLOCK_ROWS], result: &mut Sifted) {
         let query = &self.group.coded[0];
         let values = self.sieve.plane.block_values(block as usize);
         let upper = values.upper(query, products);
@@ -295,7 +330,11 @@ impl Step<'_> {
             passing &= passing - 1;
             let upper = if tighten { plane.bound(query, row, products[row], values) } else { uppers[row] };
             if !tighten || upper >= result.limit {
-                result.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
+                result.aside.push(Aside {
+                    upper,
+                    slot: block * BLOCK_ROWS as u32 + row as u32,
+                    product: products[row],
+                });
             }
         }
     }
@@ -314,39 +353,57 @@ impl<'a> Look<'a> {
         Look { sieve, room: vec![0.0; sieve.table.width()], digits: Vec::new() }
     }
 
-    /// Looks at the rows that are set aside, best first, as long as they reach the limit.
+    /// Looks at all rows that are set aside, best first, as long as they reach the limit.
     #[inline(always)]
-    fn at_what_is_aside<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
-        let coding = self.sieve.plane.coding();
-        let mut aside = std::mem::take(&mut result.aside);
-        let mut round = FIRST_ROUND;
-        while !aside.is_empty() {
-            let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
-            if round < aside.len() {
-                aside.select_nth_unstable_by(round, descending);
-            }
-            let some = round.min(aside.len());
-            aside[..some].sort_unstable_by(descending);
-            for i in 0..some {
-                if let Some(next) = aside[..some].get(i + LOOK_AHEAD) {
-                    self.ask_for(next.slot as usize);
-                }
-                let row = aside[i];
-                if row.upper < result.limit {
-                    break;
-                }
-                result.looked += 1;
-                let score = self.score(space, query, coded, row);
-                if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
-                    result.limit = result.limit.max(coding.limit(coded, result.top.limit()));
-                }
-            }
-            aside.drain(..some);
-            // A NaN stays: it passes every limit.
-            aside.retain(|row| !matches!(row.upper.partial_cmp(&result.limit), Some(std::cmp::Ordering::Less)));
-            round *= 2;
+    fn at_all<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+        result.drop_hopeless();
+        let mut round = FIRST_ROUND.max(self.sieve.k);
+        while !result.aside.is_empty() {
+            self.at_some(space, query, coded, result, round);
+            round = round.saturating_mul(2);
         }
+    }
+
+    /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
+    #[inline(always)]
+    fn at_the_best<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+        self.at_some(space, query, coded, result, FIRST_ROUND.max(self.sieve.k));
+    }
+
+    /// Looks at the `count` best rows that are set aside, as long as they reach the limit.
+    #[inline(always)]
+    fn at_some<M: Space>(
+        &mut self,
+        space: M,
+        query: &Query<'_>,
+        coded: &PlaneQuery,
+        result: &mut Sifted,
+        count: usize,
+    ) {
+        let mut aside = std::mem::take(&mut result.aside);
+        let count = count.min(aside.len());
+        let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
+        if 0 < count && count < aside.len() {
+            aside.select_nth_unstable_by(count, descending);
+        }
+        aside[..count].sort_unstable_by(descending);
+        for i in 0..count {
+            if let Some(next) = aside[..count].get(i + LOOK_AHEAD) {
+                self.ask_for(next.slot as usize);
+            }
+            let row = aside[i];
+            if row.upper < result.limit {
+                break;
+            }
+            result.looked += 1;
+            let score = self.score(space, query, coded, row);
+            if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
+                result.raise_limit(self.sieve.plane.coding(), coded);
+            }
+        }
+        aside.drain(..count);
         result.aside = aside;
+        result.drop_hopeless();
     }
 
     #[inline(always)]

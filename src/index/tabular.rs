@@ -270,6 +270,9 @@ impl<T: Tabular> Index for T {
             dead: table.slots() - table.live(),
             bytes: state.bytes(),
             graph_bytes: 0,
+            code_bytes: 0,
+            queries: 0,
+            reranked: 0,
             layers: 0,
             mapped: table.is_mapped(),
         };

@@ -14,7 +14,7 @@ mod reference;
 #[cfg(test)]
 mod suite;
 
-pub(crate) use canonical::{canonical_dot, canonical_squared_l2};
+pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_squared_l2};
 pub(crate) use codes::{
     BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, append_digits, code_products, line_dims, pack_digits, rows_not_below,
 };

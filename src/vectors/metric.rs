@@ -8,7 +8,7 @@
 //!
 //! Beside its values a row carries one f32, its *term*: 1/||x|| for cosine, ||x|| for dot, ||x||^2 for l2.
 
-use crate::kernel::{canonical_dot, canonical_squared_l2, dot, squared_l2};
+use crate::kernel::{canonical_dot, canonical_dot_and_square, canonical_squared_l2, dot, squared_l2};
 use crate::simd::{self, Operation, Simd};
 use serde::{Deserialize, Serialize};
 
@@ -197,11 +197,12 @@ impl Space for Cosine {
 
     #[inline(always)]
     fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        let length = query.norm() * canonical_dot(row, row).sqrt();
+        let (product, square) = canonical_dot_and_square(query.values, row);
+        let length = query.norm() * square.sqrt();
         if length == 0.0 {
             return 0.0;
         }
-        without_sign_of_zero((canonical_dot(query.values, row) / length).clamp(-1.0, 1.0) as f32)
+        without_sign_of_zero((product / length).clamp(-1.0, 1.0) as f32)
     }
 
     #[inline(always)]

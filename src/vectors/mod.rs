@@ -10,12 +10,12 @@ mod seed;
 mod source;
 
 pub use codec::Codec;
+pub(crate) use codec::{Code, n8, rabitq, turbo, whole_rabitq4};
 pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Space, Task, gamma};
 pub(crate) use plane::{BlockValues, CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 pub(crate) use rotation::Rotation;
-pub(crate) use codec::{Code, n8, rabitq, turbo, whole_rabitq4};
 pub(crate) use source::{Piece, QueryBatch};
 pub use source::{RowSource, Rows};

@@ -99,14 +99,13 @@ impl Piece {
         }
     }
 
-    /// The values of the row at the place `at`, as it will be kept; decoded to `room` if need be.
-    pub(crate) fn values<'a>(&'a self, at: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+    /// Copies the values of the row at the place `at`, as it will be kept.
+    pub(crate) fn values(&self, at: usize, out: &mut [f32]) {
         if self.codec == Codec::F32 {
-            return &self.values[at * self.dim..][..self.dim];
+            out.copy_from_slice(&self.values[at * self.dim..][..self.dim]);
+        } else {
+            simd::dispatch(Unkeep { codec: self.codec, code: self.row(at), values: out });
         }
-        room.resize(self.dim, 0.0);
-        simd::dispatch(Unkeep { codec: self.codec, code: self.row(at), values: room });
-        room
     }
 
     /// The row at the place `at`, in the bytes in which it will be kept.

@@ -314,6 +314,9 @@ impl Tabular for HnswIndex {
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
         check_codec(schema.table.codec).map_err(invalid)?;
+        if !schema.table.has_rows {
+            return Err(container.corrupt("schema", "the rows are missing"));
+        }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;

@@ -11,6 +11,7 @@ pub(crate) use file::{TableSchema, load_matrix};
 use super::intake::Staged;
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
+use crate::kernel::canonical_dot;
 use crate::simd;
 use crate::vectors::{Codec, KeptRows, Matrix, Metric, Piece};
 use hashbrown::HashMap;
@@ -141,6 +142,12 @@ impl Table {
         let dim = self.dim();
         self.rows.read(&[slot as u32], &mut room[..dim]);
         room
+    }
+
+    /// Copies the values of the row in `slot`; returns their squared norm.
+    pub(crate) fn read(&self, slot: usize, out: &mut [f32]) -> f64 {
+        self.rows.read(&[slot as u32], out);
+        canonical_dot(out, out)
     }
 
     /// Asks the memory system for the row in `slot`.

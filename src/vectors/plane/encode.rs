@@ -54,9 +54,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes the record of each of these rows (values and squared norm) behind the other.
-    pub(crate) fn encode<'r>(&mut self, rows: impl Iterator<Item = (&'r [f32], f64)>, records: &mut [u8]) {
-        simd::dispatch(EncodeAll { encoder: self, rows, records });
+    /// Writes the record of a row.
+    pub(crate) fn encode(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
+        simd::dispatch(Encode { encoder: self, values, squared_norm, record });
     }
 
     #[inline(always)]
@@ -176,20 +176,19 @@ fn pair(low: f32, high: f32) -> u32 {
     up(high) << 16 | up(low)
 }
 
-struct EncodeAll<'e, 'a, 'o, R> {
+/// A row to be encoded, compiled for the processor.
+struct Encode<'e, 'a, 'r> {
     encoder: &'e mut Encoder<'a>,
-    rows: R,
-    records: &'o mut [u8],
+    values: &'r [f32],
+    squared_norm: f64,
+    record: &'r mut [u8],
 }
 
-impl<'r, R: Iterator<Item = (&'r [f32], f64)>> Operation for EncodeAll<'_, '_, '_, R> {
+impl Operation for Encode<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        let size = self.encoder.coding.record_bytes();
-        for ((values, squared_norm), record) in self.rows.zip(self.records.chunks_exact_mut(size)) {
-            self.encoder.encode_one(values, squared_norm, record);
-        }
+        self.encoder.encode_one(self.values, self.squared_norm, self.record);
     }
 }

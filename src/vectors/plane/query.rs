@@ -128,13 +128,6 @@ impl Coding {
     }
 }
 
-impl PlaneQuery {
-    /// Whether bounds hold for it: short of what a value in f32 could not tell from zero.
-    pub(crate) fn can_be_certain(&self) -> bool {
-        self.norm == 0.0 || self.norm > 1e-18
-    }
-}
-
 struct RotateQuery<'a> {
     coding: &'a Coding,
     query: &'a Query<'a>,
@@ -250,7 +243,8 @@ impl Plane {
         }
         let mut columns = self.lines(slot).skip(coding.head_lines()).map(u32::from_le_bytes);
         let first = columns.next().unwrap_or_default();
-        let constant = columns.next().filter(|_| coding.has_constant()).map_or(0.0, |bits| f64::from(f32::from_bits(bits)));
+        let constant =
+            columns.next().filter(|_| coding.has_constant()).map_or(0.0, |bits| f64::from(f32::from_bits(bits)));
         let value = if coding.code.tail() == 0 {
             f64::from(f32::from_bits(first)) * query.step * f64::from(product)
         } else {
