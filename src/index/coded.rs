@@ -75,7 +75,8 @@ impl Coded {
 
     /// The codes, if a search can make use of them: unless it wants a great part of the rows anyway.
     pub(crate) fn useful_plane(&self, search: &Search<'_>) -> Option<&Plane> {
-        self.plane().filter(|_| search.k.saturating_mul(4) <= self.table.live() || !self.table.has_rows())
+        let few = search.min_score.is_some() || search.k.saturating_mul(4) <= self.table.live();
+        self.plane().filter(|_| few || !self.table.has_rows())
     }
 
     /// Stores rows and makes them visible; the `put` of every index on this.
@@ -281,6 +282,17 @@ impl Tabled for Coded {
 
     fn freed(&mut self, slots: &[u32]) {
         self.free.extend(slots);
+    }
+
+    fn read_rows(&self, slots: &[u32], out: &mut [f32]) {
+        match &self.plane {
+            Some(plane) if !self.table.has_rows() => {
+                for (&slot, row) in slots.iter().zip(out.chunks_exact_mut(self.table.dim())) {
+                    plane.decode(slot as usize, row);
+                }
+            }
+            _ => self.table.kept().read(slots, out),
+        }
     }
 
     fn bytes(&self) -> usize {

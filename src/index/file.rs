@@ -1,7 +1,7 @@
 //! Opening an index file, whatever kind of index it holds.
 
 use super::tabular::Tabular;
-use super::{FlatIndex, HnswIndex, Index};
+use super::{FlatIndex, HnswIndex, Index, QuantizedIndex};
 use crate::error::{Error, Result};
 use crate::storage::{Container, ContainerWriter};
 use serde::Serialize;
@@ -16,6 +16,8 @@ pub enum IndexFile {
     Flat(Arc<FlatIndex>),
     /// An [`HnswIndex`].
     Hnsw(Arc<HnswIndex>),
+    /// A [`QuantizedIndex`].
+    Quantized(Arc<QuantizedIndex>),
 }
 
 impl IndexFile {
@@ -34,6 +36,7 @@ impl IndexFile {
         match container.kind().as_str() {
             FlatIndex::KIND => Ok(IndexFile::Flat(Arc::new(FlatIndex::read(container)?))),
             HnswIndex::KIND => Ok(IndexFile::Hnsw(Arc::new(HnswIndex::read(container)?))),
+            QuantizedIndex::KIND => Ok(IndexFile::Quantized(Arc::new(QuantizedIndex::read(container)?))),
             other => {
                 Err(container.corrupt("header", format!("{other:?} is not a kind of index that this version knows")))
             }
@@ -45,6 +48,7 @@ impl IndexFile {
         match self {
             IndexFile::Flat(index) => Arc::<FlatIndex>::clone(index),
             IndexFile::Hnsw(index) => Arc::<HnswIndex>::clone(index),
+            IndexFile::Quantized(index) => Arc::<QuantizedIndex>::clone(index),
         }
     }
 }

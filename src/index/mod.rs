@@ -9,6 +9,8 @@ mod file;
 mod flat;
 mod hnsw;
 mod intake;
+mod quantized;
+mod rerank;
 mod scan;
 mod selection;
 mod sieve;
@@ -20,6 +22,7 @@ mod topk;
 pub use file::IndexFile;
 pub use flat::FlatIndex;
 pub use hnsw::{HnswIndex, HnswParameters};
+pub use quantized::{QuantizedIndex, QuantizedParameters};
 pub use selection::Selection;
 
 use crate::error::{Error, Result};

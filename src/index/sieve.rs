@@ -77,6 +77,10 @@ impl<'a> Sieve<'a> {
 
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
+        if self.k == 0 {
+            let none = |_| Sifted { top: TopK::new(0, self.floor), looked: 0, limit: 0.0, aside: Vec::new() };
+            return Ok(queries.iter().map(none).collect());
+        }
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
         let size = queries.len().div_ceil(call.threads()).clamp(1, GROUP);
         let chunks = self.chunks(size, call.threads());

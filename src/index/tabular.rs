@@ -6,7 +6,6 @@
 //! and the guards it takes.
 
 use super::intake::{Intake, Staged};
-use super::scan::Scan;
 use super::selection::Selection;
 use super::table::Table;
 use super::topk::{Scored, TopK};
@@ -43,6 +42,11 @@ pub(crate) trait Tabled: Send + Sync + Sized {
     /// Told which slots have lost their rows.
     fn freed(&mut self, slots: &[u32]) {
         let _ = slots;
+    }
+
+    /// The values of the rows in `slots`, as they are kept, one after another.
+    fn read_rows(&self, slots: &[u32], out: &mut [f32]) {
+        self.table().kept().read(slots, out);
     }
 
     /// Bytes of the rows, ids and all else.
@@ -202,7 +206,7 @@ impl<T: Tabular> Index for T {
     }
 
     fn get(&self, ids: &[i64]) -> Result<Vec<f32>> {
-        get_rows(self.body().state.read().table(), ids)
+        get_rows(&*self.body().state.read(), ids)
     }
 
     fn contains(&self, id: i64) -> bool {
@@ -239,8 +243,27 @@ impl<T: Tabular> Index for T {
         selection: Option<&Selection>,
         call: &Call<'_>,
     ) -> Result<RangeHits> {
-        let queries = self.body().read_queries(queries, call)?;
-        scan_range(self.body().state.read().table(), &queries, radius, selection, call)
+        let batch = self.body().read_queries(queries, call)?;
+        if radius.is_nan() {
+            return Err(Error::InvalidArgument("radius must be a number, got NaN".to_owned()));
+        }
+        let state = self.body().state.read();
+        if let Some(selection) = selection {
+            selection.check(state.table().version())?;
+        }
+        let metric = self.body().metric;
+        let min_score = Some(floor_of(metric, radius));
+        let search = Search { selection, min_score, exact: true, ..Search::top(usize::MAX) };
+        let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };
+        for found in self.search_in(&state, &batch.queries(), &self.settle(&search)?, call)? {
+            let near = |row: &&Scored| f64::from(metric.distance(row.score)) <= radius;
+            for row in found.into_sorted().iter().filter(near) {
+                hits.ids.push(row.id);
+                hits.scores.push(row.score);
+            }
+            hits.lims.push(hits.ids.len() as i64);
+        }
+        Ok(hits)
     }
 
     fn select_ids(&self, ids: &[i64]) -> Selection {
@@ -298,45 +321,21 @@ impl<T: Tabular> Index for T {
 }
 
 /// The rows with these ids, one after another.
-fn get_rows(table: &Table, ids: &[i64]) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
+fn get_rows(state: &impl Tabled, ids: &[i64]) -> Result<Vec<f32>> {
+    let (table, mut values) = (state.table(), Vec::new());
     let wanted = ids.len().saturating_mul(table.dim());
     values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
     let slot = |&id: &i64| table.slot_of(id).map(|slot| slot as u32).ok_or(Error::MissingId(id));
     let slots = ids.iter().map(slot).collect::<Result<Vec<_>>>()?;
     values.resize(wanted, 0.0);
-    table.kept().read(&slots, &mut values);
+    state.read_rows(&slots, &mut values);
     Ok(values)
 }
 
-/// All rows within a radius, by looking at every row.
-fn scan_range(
-    table: &Table,
-    queries: &QueryBatch,
-    radius: f64,
-    selection: Option<&Selection>,
-    call: &Call<'_>,
-) -> Result<RangeHits> {
-    if radius.is_nan() {
-        return Err(Error::InvalidArgument("radius must be a number, got NaN".to_owned()));
-    }
-    if let Some(selection) = selection {
-        selection.check(table.version())?;
-    }
-    // A floor that lets everything within the radius in; the distance itself decides.
-    let floor = match table.metric() {
+/// The smallest score of a search for all rows within a radius: the distance itself decides, so a little less than it has to be.
+fn floor_of(metric: Metric, radius: f64) -> f32 {
+    match metric {
         Metric::Cosine => (1.0 - radius) as f32 - 1e-6,
-        Metric::Dot | Metric::L2 => ((-radius) as f32).next_down(),
-    };
-    let scan = Scan { table, selection, k: usize::MAX, floor };
-    let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };
-    for found in scan.run(&queries.queries(), call)? {
-        let near = |row: &&Scored| f64::from(table.metric().distance(row.score)) <= radius;
-        for row in found.into_sorted().iter().filter(near) {
-            hits.ids.push(row.id);
-            hits.scores.push(row.score);
-        }
-        hits.lims.push(hits.ids.len() as i64);
+        _ => ((-radius) as f32).next_down(),
     }
-    Ok(hits)
 }
