@@ -10,7 +10,7 @@ mod seed;
 mod source;
 
 pub use codec::Codec;
-pub(crate) use codec::{Code, n8, rabitq, turbo, whole_rabitq4};
+pub(crate) use codec::{Code, n8, rabitq, turbo};
 pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;

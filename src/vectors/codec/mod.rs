@@ -22,7 +22,7 @@ mod u8;
 
 pub(crate) use code::{Code, Fit, Grid};
 pub(crate) use n8::n8;
-pub(crate) use rabitq::{rabitq, whole_rabitq4};
+pub(crate) use rabitq::rabitq;
 pub(crate) use row::{CodecTask, RowCodec, Unfit};
 pub(crate) use turbo::turbo;
 
