@@ -29,7 +29,7 @@ const STREAMS: usize = 4;
 const GROUP: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
 const FIRST_CHUNK: usize = 64;
-const CHUNK_GROWTH: usize = 8;
+const CHUNK_GROWTH: usize = 4;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
@@ -314,33 +314,13 @@ impl Step<'_> {
     ) {
         let columns = self.sieve.plane.columns(block as usize);
         let weights = self.group.coded[query].weights;
-        let passing = rows_not_below(simd, products, columns, weights, result.limit) & rows;
-        if passing != 0 {
-            self.set_aside((block, passing), products, query, result);
-        }
-    }
-
-    #[inline(never)]
-    fn set_aside(
-        &self,
-        (block, mut passing): (u32, u32),
-        products: &[i32; BLOCK_ROWS],
-        query: usize,
-        result: &mut Sifted,
-    ) {
-        let (plane, query) = (self.sieve.plane, &self.group.coded[query]);
-        let columns = plane.columns(block as usize);
+        let (values, passing) = rows_not_below(simd, products, columns, weights, result.limit);
+        let mut passing = passing & rows;
         while passing != 0 {
             let row = passing.trailing_zeros() as usize;
             passing &= passing - 1;
-            let upper = plane.bound(query, columns, row, products[row]);
-            if upper >= result.limit {
-                result.aside.push(Aside {
-                    upper,
-                    slot: block * BLOCK_ROWS as u32 + row as u32,
-                    product: products[row],
-                });
-            }
+            let slot = block * BLOCK_ROWS as u32 + row as u32;
+            result.aside.push(Aside { upper: values[row], slot, product: products[row] });
         }
     }
 }
@@ -415,6 +395,10 @@ impl<'a> Look<'a> {
             let row = aside[i];
             if row.upper < result.limit {
                 break;
+            }
+            // A tighter bound takes longer; it is for rows that would have to be looked at.
+            if self.sieve.plane.bound(coded, row.slot as usize, row.product) < result.limit {
+                continue;
             }
             result.looked += 1;
             let score = self.score(simd, space, query, coded, row);

@@ -28,8 +28,8 @@ pub(crate) struct Weights {
     pub(crate) along: f32,
 }
 
-/// The values of a block's rows, from the inner products of their codes: `products * scale * weight + ...`. Gives bits: bit i is set
-/// unless the value of row i is below the limit.
+/// The values of a block's rows, from the inner products of their codes: `products * scale * weight + ...`. Beside them bits: bit i is
+/// set unless the value of row i is below the limit.
 #[inline(always)]
 pub(crate) fn rows_not_below<S: Simd>(
     simd: S,
@@ -37,14 +37,16 @@ pub(crate) fn rows_not_below<S: Simd>(
     columns: Columns<'_>,
     weights: Weights,
     limit: f32,
-) -> u32 {
-    let mut passing = 0;
+) -> ([f32; BLOCK_ROWS], u32) {
+    let (mut all, mut passing) = ([0.0; BLOCK_ROWS], 0);
     for first in (0..BLOCK_ROWS).step_by(S::LANES) {
         // SAFETY: LANES divides the sixteen values.
         let values = unsafe { row_values(simd, products, columns, weights, first) };
         passing |= simd.not_below(values, simd.splat(limit)) << first;
+        // SAFETY: as above.
+        unsafe { simd.store(values, all.as_mut_ptr().add(first)) };
     }
-    passing
+    (all, passing)
 }
 
 /// The values of LANES rows.

@@ -72,7 +72,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(from.cast()))) }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m256, to: *mut f32) {
         // SAFETY: the token proves AVX2; the caller vouches for eight writable values.

@@ -71,7 +71,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(from.cast()))) }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m512, to: *mut f32) {
         // SAFETY: the token proves AVX-512F; the caller vouches for sixteen writable values.

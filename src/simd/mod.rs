@@ -61,7 +61,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// `to` must be valid for writes of `LANES` values.
-    #[cfg(test)]
     unsafe fn store(self, value: Self::F32, to: *mut f32);
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;

@@ -70,7 +70,6 @@ impl Simd for Neon {
         }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {
         // SAFETY: the token proves NEON; the caller vouches for eight writable values.

@@ -55,7 +55,6 @@ impl Simd for Portable {
         unsafe { from.cast::<[u32; 8]>().read_unaligned() }.map(|word| f32::from_bits(word << 16))
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {
         // SAFETY: the caller vouches for eight writable values.

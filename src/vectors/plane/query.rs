@@ -221,27 +221,24 @@ impl Plane {
         unsafe { nibble_products::<S, R, Q>(simd, addresses, panel.as_ptr().cast(), sums, lines) }
     }
 
-    /// An upper bound of the value of row `row` of a block, from the inner product of its levels; as tight as it can be had.
-    pub(crate) fn bound(&self, query: &PlaneQuery, columns: Columns<'_>, row: usize, product: i32) -> f32 {
+    /// An upper bound of the value of the row in `slot`, from the inner product of its levels; as tight as it can be had. Of an estimate
+    /// nothing more is known.
+    #[inline(always)]
+    pub(crate) fn bound(&self, query: &PlaneQuery, slot: usize, product: i32) -> f32 {
         let coding = &*self.coding;
+        if coding.purpose == Purpose::Estimate {
+            return f32::INFINITY;
+        }
         let (times, roundings) = (coding.times(), coding.roundings());
-        let number = |column: Option<&[u32; BLOCK_ROWS]>| column.map_or(0, |column| column[row]);
-        let first = number(Some(columns.scale));
-        let constant = f64::from(f32::from_bits(number(columns.constant)));
-        let step = if columns.scale_with_error { query.coarse_step } else { query.step };
-        let inner = step * f64::from(product);
-        let (scale, apart) = match coding.purpose {
-            Purpose::Estimate => (low_of_pair(first), f64::from(high_of_pair(first)) * coding.cap(query.norm)),
-            Purpose::Certify => {
-                let lengths = number(columns.lengths);
-                let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
-                let scale = f32::from_bits(first);
-                let low = if along > 0.0 { inner.abs() * f64::from(scale) / along - query.rest } else { 0.0 };
-                let across = (query.norm.powi(2) - low.max(0.0).powi(2)).max(0.0).sqrt();
-                (scale, error * across + along * query.rest + roundings * query.norm * (error + along))
-            }
-        };
-        let upper = times * (f64::from(scale) * inner + apart * (1.0 + roundings)) + constant * (1.0 - roundings);
+        let scale = f64::from(f32::from_bits(self.number(slot, 0)));
+        let constant = if coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 };
+        let lengths = self.number(slot, coding.columns() - 1);
+        let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
+        let inner = query.step * f64::from(product);
+        let low = if along > 0.0 { inner.abs() * scale / along - query.rest } else { 0.0 };
+        let across = (query.norm.powi(2) - low.max(0.0).powi(2)).max(0.0).sqrt();
+        let apart = error * across + along * query.rest + roundings * query.norm * (error + along);
+        let upper = times * (scale * inner + apart) + constant * (1.0 - roundings);
         if upper.is_nan() { f32::INFINITY } else { (upper as f32).next_up() }
     }
 
