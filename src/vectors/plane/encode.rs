@@ -166,7 +166,7 @@ impl<'a> Encoder<'a> {
         // A row of zeros under cosine passes every comparison; its score is set aside.
         let error = if norm == 0.0 { f32::INFINITY } else { head.error() as f32 };
         let scale = head.unbiased() as f32;
-        [Some(pair(f32::from_bits(scale.to_bits() + 0x8000 & 0xFFFF_0000), error)), constant, None]
+        [Some(pair(f32::from_bits((scale.to_bits() + 0x8000) & 0xFFFF_0000), error)), constant, None]
     }
 }
 
