@@ -13,6 +13,8 @@ mod panel;
 mod reference;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod suite_codes;
 
 pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_squared_l2};
 pub(crate) use codes::{
