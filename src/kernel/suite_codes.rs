@@ -3,7 +3,8 @@
 use super::codes::line_dims;
 use super::suite::Numbers;
 use super::{
-    BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, append_digits, code_products, pack_digits, reference, rows_not_below,
+    BLOCK_ROWS, Columns, Digit, FourBits, OneBit, TwoBits, Weights, append_digits, code_products, pack_digits,
+    reference, rows_not_below,
 };
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use std::cmp::Ordering;
@@ -51,12 +52,12 @@ fn packed(bits: u32, lines: usize, rows: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The inner products of `R` blocks with `Q` queries: block by block, query by query, row by row.
-struct Products<'a, D, const R: usize, const Q: usize> {
+struct Products<'a, D, const R: usize, const Q: usize, const IN_PLACE: bool> {
     codes: &'a Codes,
     digit: PhantomData<D>,
 }
 
-impl<D: Digit, const R: usize, const Q: usize> Operation for Products<'_, D, R, Q> {
+impl<D: Digit, const R: usize, const Q: usize, const IN_PLACE: bool> Operation for Products<'_, D, R, Q, IN_PLACE> {
     type Output = Vec<i32>;
 
     #[inline(always)]
@@ -65,14 +66,16 @@ impl<D: Digit, const R: usize, const Q: usize> Operation for Products<'_, D, R, 
         let lines = self.codes.dims / line_dims(D::BITS);
         let blocks = std::array::from_fn(|block| self.codes.blocks[block][1..].as_ptr());
         // SAFETY: every block has `lines` lines after its first byte, and the panel four values for each group and query.
-        let sums = unsafe { code_products::<S, D, R, Q>(simd, blocks, panel.as_ptr(), lines) };
-        sums.into_iter().flatten().flat_map(|sums| simd.to_rows(sums)).collect()
+        let products = unsafe { code_products::<S, D, R, Q, IN_PLACE>(simd, blocks, panel.as_ptr(), lines) };
+        products.into_iter().flatten().flatten().collect()
     }
 }
 
 fn check<D: Digit, const R: usize, const Q: usize>(codes: &Codes, truth: &[Vec<i64>], what: &str) {
     for level in Level::available() {
-        let found = dispatch_at(level, Products::<D, R, Q> { codes, digit: PhantomData });
+        let found = dispatch_at(level, Products::<D, R, Q, false> { codes, digit: PhantomData });
+        let in_place = dispatch_at(level, Products::<D, R, Q, true> { codes, digit: PhantomData });
+        assert_eq!(found, in_place, "{what}, {R} x {Q}, {}: digits left where they lie", level.name());
         let mut found = found.into_iter().map(i64::from);
         for block in 0..R {
             for (query, truth) in truth[..Q].iter().enumerate() {
@@ -169,29 +172,119 @@ fn pieces_of_digits_add_up_to_whole_ones() {
     }
 }
 
-struct NotBelow<'a>(&'a [f32; BLOCK_ROWS], f32);
+/// What a scan has of the rows of a block.
+struct Block {
+    products: [i32; BLOCK_ROWS],
+    /// Scale, constant, lengths.
+    columns: [[u32; BLOCK_ROWS]; 3],
+    with_error: bool,
+    with_constant: bool,
+    with_lengths: bool,
+}
+
+impl Block {
+    fn columns(&self) -> Columns<'_> {
+        let [scale, constant, lengths] = &self.columns;
+        Columns {
+            scale,
+            scale_with_error: self.with_error,
+            constant: self.with_constant.then_some(constant),
+            lengths: self.with_lengths.then_some(lengths),
+        }
+    }
+
+    /// The terms that the value of a row is the sum of.
+    fn terms(&self, row: usize, weights: Weights) -> [f64; 4] {
+        let [scale, constant, lengths] = self.columns.map(|column| column[row]);
+        let (low, high) = (|word: u32| f32::from_bits(word << 16), |word: u32| f32::from_bits(word & 0xffff_0000));
+        let (scale, error, along) = match (self.with_error, self.with_lengths) {
+            (true, _) => (low(scale), high(scale), 0.0),
+            (_, true) => (f32::from_bits(scale), high(lengths), low(lengths)),
+            _ => (f32::from_bits(scale), 0.0, 0.0),
+        };
+        let constant = if self.with_constant { f32::from_bits(constant) } else { 0.0 };
+        [
+            f64::from(self.products[row]) * f64::from(scale) * f64::from(weights.scale),
+            f64::from(constant) * f64::from(weights.constant),
+            f64::from(error) * f64::from(weights.error),
+            f64::from(along) * f64::from(weights.along),
+        ]
+    }
+}
+
+struct NotBelow<'a>(&'a Block, Weights, f32);
 
 impl Operation for NotBelow<'_> {
     type Output = u32;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> u32 {
-        rows_not_below(simd, self.0, self.1)
+        rows_not_below(simd, &self.0.products, self.0.columns(), self.1, self.2)
+    }
+}
+
+/// The shapes that columns come in: with the error beside the scale, with a constant, with two lengths.
+const SHAPES: [(bool, bool, bool); 6] = [
+    (false, false, false),
+    (false, true, false),
+    (true, false, false),
+    (true, true, false),
+    (false, false, true),
+    (false, true, true),
+];
+
+fn block(numbers: &mut Numbers, (with_error, with_constant, with_lengths): (bool, bool, bool)) -> Block {
+    let products = std::array::from_fn(|_| numbers.bits() as i32 >> (numbers.bits() % 32));
+    let column = |_| std::array::from_fn(|_| (f64::from(numbers.unit()) * 1e3) as f32).map(f32::to_bits);
+    Block { products, columns: [0, 1, 2].map(column), with_error, with_constant, with_lengths }
+}
+
+#[test]
+fn a_row_passes_if_its_value_is_not_below_the_limit() {
+    let mut numbers = Numbers(41);
+    for shape in SHAPES.into_iter().cycle().take(600) {
+        let block = block(&mut numbers, shape);
+        let [scale, constant, error, along] = [1e-3, 1.0, 2.0, 0.5].map(|most| numbers.unit() * most);
+        let weights = Weights { scale, constant, error, along };
+        for row in 0..BLOCK_ROWS {
+            let terms = block.terms(row, weights);
+            let value: f64 = terms.iter().sum();
+            // A lower half may have the bits of NaN or of infinity.
+            let slack = 8.0 / 16_777_216.0 * terms.iter().map(|term| term.abs()).sum::<f64>() + 1e-30;
+            for (limit, passes) in [(value - slack, true), (value + slack, false)] {
+                let Some(limit) = Some(limit as f32).filter(|limit| limit.is_finite()) else { continue };
+                for level in Level::available() {
+                    let found = dispatch_at(level, NotBelow(&block, weights, limit)) >> row & 1 == 1;
+                    assert_eq!(found, passes, "{value} against {limit}, {shape:?}, row {row}, {}", level.name());
+                }
+            }
+        }
     }
 }
 
 #[test]
-fn a_row_passes_unless_its_value_is_below_the_limit() {
+fn a_row_whose_value_or_limit_is_no_number_passes() {
+    let mut numbers = Numbers(43);
+    let weights = Weights { scale: 1.0, constant: 1.0, error: 1e-45, along: 1e-45 };
     let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1.0, 1.0f32.next_down(), -1e-45];
-    let mut numbers = Numbers(41);
-    for _ in 0..500 {
-        let values = std::array::from_fn(|_| special[numbers.bits() as usize % special.len()]);
+    for shape in SHAPES.into_iter().cycle().take(300) {
+        let mut block = block(&mut numbers, shape);
+        for row in 0..BLOCK_ROWS {
+            // A single term that is not zero, which no sum rounds.
+            let value = special[numbers.bits() as usize % special.len()].to_bits();
+            block.products[row] = i32::from(!shape.1);
+            let scale = if shape.0 { value >> 16 } else { value };
+            block.columns.iter_mut().zip([if shape.1 { 0 } else { scale }, value, 0]).for_each(|(c, v)| c[row] = v);
+        }
         for limit in special {
-            let below = |value: &f32| matches!(value.partial_cmp(&limit), Some(Ordering::Less));
-            let expected = (0..BLOCK_ROWS).filter(|&row| !below(&values[row])).fold(0, |rows, row| rows | 1 << row);
+            let below = |row: usize| {
+                let value: f64 = block.terms(row, weights).iter().sum();
+                matches!(value.partial_cmp(&f64::from(limit)), Some(Ordering::Less))
+            };
+            let expected = (0..BLOCK_ROWS).filter(|&row| !below(row)).fold(0, |rows, row| rows | 1 << row);
             for level in Level::available() {
-                let found = dispatch_at(level, NotBelow(&values, limit));
-                assert_eq!(found, expected, "{values:?} against {limit} at {}", level.name());
+                let found = dispatch_at(level, NotBelow(&block, weights, limit));
+                assert_eq!(found, expected, "{shape:?} against {limit} at {}", level.name());
             }
         }
     }

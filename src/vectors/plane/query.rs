@@ -12,6 +12,9 @@ pub(crate) const CAP_DEVIATIONS: f64 = 4.0;
 /// Far below any difference that an f32 can show, far above what the denormal range can lose.
 const ETA: f64 = 1e-36;
 
+/// The most that two canonical inner products are off together, relative to the lengths: each adds up at most 8,195 times in f64.
+const SUMMING: f64 = 4e-12;
+
 /// A query in whole numbers.
 pub(crate) struct PlaneQuery {
     /// p: the rotated query in steps, -127 to 127.
@@ -28,6 +31,8 @@ pub(crate) struct PlaneQuery {
     whole_norm: f64,
     /// What the centre contributes to every score: `<q, mean>`; for l2 nothing.
     offset: f64,
+    /// How far the offset and a score may be off, together, where they nearly cancel.
+    summing: f64,
     /// What the columns of a row are multiplied with.
     pub(crate) weights: Weights,
 }
@@ -57,8 +62,9 @@ impl Coding {
         let (norm, rest) = (squared.sqrt(), f64::sqrt(rest));
         let centre: Vec<f32> = if self.metric == Metric::L2 { Vec::new() } else { self.mean.clone() };
         let offset = canonical_dot(&query.values[..centre.len()], &centre);
+        let summing = query.norm() * canonical_dot(&centre, &centre).sqrt() * SUMMING;
         let weights = self.weights(step, norm, rest);
-        PlaneQuery { digits, sum, step, rest, norm, whole_norm: query.norm(), offset, weights }
+        PlaneQuery { digits, sum, step, rest, norm, whole_norm: query.norm(), offset, summing, weights }
     }
 
     fn weights(&self, step: f64, norm: f64, rest: f64) -> Weights {
@@ -85,7 +91,7 @@ impl Coding {
         let score = f64::from(score);
         let value = match self.metric {
             Metric::Cosine => query.whole_norm * (score - SLACK) - query.offset,
-            Metric::Dot => score - score.abs() * SLACK - query.offset - query.offset.abs() * 1e-12,
+            Metric::Dot => score - score.abs() * SLACK - query.offset - query.summing,
             _ => query.norm.powi(2) * (1.0 - self.roundings()) - score.powi(2) * (1.0 + SLACK),
         };
         self.loosened(value)
