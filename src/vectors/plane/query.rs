@@ -90,6 +90,8 @@ impl Coding {
     pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
         let score = f64::from(score);
         let value = match self.metric {
+            // An estimate that is lower yet has this score too.
+            Metric::Cosine if score <= -1.0 => f64::NEG_INFINITY,
             Metric::Cosine => query.whole_norm * (score - SLACK) - query.offset,
             Metric::Dot => score - score.abs() * SLACK - query.offset - query.summing,
             _ => query.norm.powi(2) * (1.0 - self.roundings()) - score.powi(2) * (1.0 + SLACK),
