@@ -141,7 +141,10 @@ impl<'a> Encoder<'a> {
         }
         let whole = self.fit(squared, false);
         if code.tail() == 0 {
-            return [Some((whole.unbiased() as f32).to_bits()), constant, None];
+            // A row of zeros under cosine passes every comparison, as no number does; its score is set aside.
+            let zero = self.coding.metric == Metric::Cosine && norm == 0.0;
+            let scale = if zero { f32::NAN } else { whole.unbiased() as f32 };
+            return [Some(scale.to_bits()), constant, None];
         }
         let tail_bytes = self.coding.tail_bytes();
         let (mut tail, numbers) = rest.split_at_mut(tail_bytes);
@@ -163,7 +166,7 @@ impl<'a> Encoder<'a> {
             *part = digit >> code.tail();
         }
         let head = self.fit(squared, true);
-        // A row of zeros under cosine passes every comparison; its score is set aside.
+        // Here it is the error that lets a row of zeros pass.
         let error = if norm == 0.0 { f32::INFINITY } else { head.error() as f32 };
         let scale = head.unbiased() as f32;
         [Some(pair(f32::from_bits((scale.to_bits() + 0x8000) & 0xFFFF_0000), error)), constant, None]
