@@ -10,7 +10,7 @@ use crate::vectors::codec::Fit;
 pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
 
 /// Rows shorter than this, or longer than its inverse, would leave the range of f32 on the way; nothing is certified of them.
-const SHORTEST: f64 = 1e-30;
+pub(crate) const SHORTEST: f64 = 1e-30;
 const LONGEST: f64 = 1e18;
 
 impl Coding {

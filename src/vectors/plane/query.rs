@@ -1,6 +1,6 @@
 //! What a query needs to meet a plane, and what comes of it.
 
-use super::encode::SLACK;
+use super::encode::{SHORTEST, SLACK};
 use super::{Coding, Plane, Purpose};
 use crate::kernel::{BLOCK_ROWS, Columns, Digit, Weights, canonical_dot, code_products};
 use crate::simd::{self, Operation, Simd};
@@ -88,6 +88,10 @@ impl Coding {
 
     /// Every row whose score is `score` or better has a value that is not below this.
     pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
+        if 0.0 < query.norm && query.norm < SHORTEST {
+            // Its steps are in the denormal range: what comes of them says nothing.
+            return f32::NEG_INFINITY;
+        }
         let score = f64::from(score);
         let value = match self.metric {
             // An estimate that is lower yet has this score too.
