@@ -60,7 +60,7 @@ impl<'a> Encoder<'a> {
     }
 
     #[inline(always)]
-    fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
+    pub(super) fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
         let coding = self.coding;
         let norm = squared_norm.sqrt();
         let factor = match coding.metric {

@@ -28,6 +28,8 @@
 
 mod encode;
 mod query;
+#[cfg(test)]
+mod suite;
 
 pub(crate) use encode::Encoder;
 pub(crate) use query::{PlaneQuery, pack_panel};
