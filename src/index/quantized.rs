@@ -130,13 +130,13 @@ fn check_rerank(rerank: f64) -> Result<()> {
 }
 
 fn check_metric(metric: Metric) -> Result<()> {
-    match metric {
-        Metric::Cosine | Metric::Dot | Metric::L2 => Ok(()),
-        other => Err(Error::InvalidArgument(format!(
-            "QuantizedIndex serves the metrics 'cosine', 'dot' and 'l2', got '{}'; FlatIndex serves all",
-            other.name()
-        ))),
+    if matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2) {
+        return Ok(());
     }
+    Err(Error::InvalidArgument(format!(
+        "QuantizedIndex serves the metrics 'cosine', 'dot' and 'l2', got '{}'; FlatIndex serves all",
+        metric.name()
+    )))
 }
 
 impl Tabular for QuantizedIndex {

@@ -2,7 +2,8 @@
 //! kernel's documentation gives.
 
 use super::{
-    PANEL_ROWS, canonical_dot, canonical_squared_l2, dot, dot_streams, pack_queries, panel, reference, squared_l2,
+    PANEL_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, dot, dot_streams, pack_queries, panel,
+    reference, squared_l2,
 };
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 
@@ -18,10 +19,10 @@ fn gamma(n: usize) -> f64 {
 }
 
 /// SplitMix64, so that every run and every machine sees the same numbers.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -29,7 +30,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    fn unit(&mut self) -> f32 {
+    pub(super) fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / 8_388_608.0 - 1.0
     }
 
@@ -54,13 +55,16 @@ const CASES: [Case; 7] = [
 struct Both<'a>(&'a [f32], &'a [f32]);
 
 impl Operation for Both<'_> {
-    type Output = [f64; 4];
+    type Output = [f64; 6];
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> [f64; 4] {
+    fn run<S: Simd>(self, simd: S) -> [f64; 6] {
+        let (product, square) = canonical_dot_and_square(self.0, self.1);
         [
             f64::from(dot(simd, self.0, self.1)),
             f64::from(squared_l2(simd, self.0, self.1)),
+            product,
+            square,
             canonical_dot(self.0, self.1),
             canonical_squared_l2(self.0, self.1),
         ]
@@ -107,6 +111,9 @@ fn canonical_sums_have_the_same_bits_at_every_level() {
         let [.., here_dot, here_l2] = dispatch_at(level, Both(a, b));
         let [.., portable_dot, portable_l2] = dispatch_at(Level::Portable, Both(a, b));
         assert_eq!(here_dot.to_bits(), portable_dot.to_bits(), "dot, {label}");
+        let [_, _, product, square, ..] = dispatch_at(level, Both(a, b));
+        assert_eq!(product.to_bits(), portable_dot.to_bits(), "the product beside the square, {label}");
+        assert_eq!(square.to_bits(), canonical_dot(b, b).to_bits(), "the square beside the product, {label}");
         assert_eq!(here_l2.to_bits(), portable_l2.to_bits(), "squared_l2, {label}");
         let bound = 1e-12 * reference::norm(a) * reference::norm(b);
         assert!((here_dot - reference::dot(a, b)).abs() <= bound, "dot, {label}");

@@ -79,11 +79,6 @@ impl KeptRows {
         self.len() * self.row_bytes()
     }
 
-    /// Whether the rows lie in a mapped file.
-    pub(crate) fn is_borrowed(&self) -> bool {
-        self.plain.is_borrowed() || self.coded.is_borrowed()
-    }
-
     /// Makes room for `additional` rows; after this, as many pushes cannot fail.
     pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<()> {
         if self.is_plain() { self.plain.try_reserve(additional) } else { self.coded.try_reserve(additional) }

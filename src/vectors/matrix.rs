@@ -283,6 +283,7 @@ impl<T: Pod> Matrix<T> {
     }
 
     /// Whether the rows belong to somebody else.
+    #[cfg(test)]
     pub(crate) fn is_borrowed(&self) -> bool {
         matches!(self.memory, Memory::Borrowed(_))
     }

@@ -1,6 +1,7 @@
 //! A table in a file: its sections, and what is checked of them.
 
-use super::{MAX_ROWS, Slots, Table, Version};
+use super::ids::Slots;
+use super::{MAX_ROWS, Table, Version};
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};

@@ -10,7 +10,7 @@ use crate::vectors::codec::Fit;
 pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
 
 /// Rows shorter than this, or longer than its inverse, would leave the range of f32 on the way; nothing is certified of them.
-const SHORTEST: f64 = 1e-30;
+pub(crate) const SHORTEST: f64 = 1e-30;
 const LONGEST: f64 = 1e18;
 
 impl Coding {
@@ -58,7 +58,7 @@ impl<'a> Encoder<'a> {
     }
 
     #[inline(always)]
-    fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
+    pub(super) fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
         let coding = self.coding;
         let norm = squared_norm.sqrt();
         let factor = match coding.metric {

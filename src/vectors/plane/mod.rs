@@ -29,6 +29,8 @@
 
 mod encode;
 mod query;
+#[cfg(test)]
+mod suite;
 
 pub(crate) use encode::Encoder;
 pub(crate) use query::{PlaneQuery, pack_panel};
@@ -284,6 +286,9 @@ impl Plane {
     /// The row in `slot` as its estimate has it, `dim` values.
     pub(crate) fn decode(&self, slot: usize, out: &mut [f32]) {
         let (coding, stride) = (&*self.coding, self.coding.plane_bytes());
+        if self.length(slot) == Some(0.0) {
+            return out.fill(0.0);
+        }
         let (mut planes, mut digits) = (vec![0; stride * coding.code.bits as usize], vec![0; coding.width()]);
         self.gather_planes(slot, stride, &mut planes);
         unpack_planes(coding.code.bits, &planes, stride, &mut digits);

@@ -1,6 +1,6 @@
 //! What a query needs to meet a plane, and what comes of it.
 
-use super::encode::SLACK;
+use super::encode::{SHORTEST, SLACK};
 use super::{Coding, Plane, Purpose};
 use crate::kernel::{
     BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, Weights, canonical_dot, level_product, nibble_products,
@@ -17,6 +17,9 @@ const COARSE_REACH: f64 = 2.4;
 
 /// Far below any difference that an f32 can show, far above what the denormal range can lose.
 const ETA: f64 = 1e-36;
+
+/// The most that two canonical inner products are off together, relative to the lengths: each adds up at most 8,195 times in f64.
+const SUMMING: f64 = 4e-12;
 
 /// A query in whole numbers.
 pub(crate) struct PlaneQuery {
@@ -37,6 +40,8 @@ pub(crate) struct PlaneQuery {
     whole_norm: f64,
     /// What the centre contributes to every score: `<q, mean>`; for l2 nothing.
     offset: f64,
+    /// How far the offset and a score may be off, together, where they nearly cancel.
+    summing: f64,
     /// What the columns of a row are multiplied with.
     pub(crate) weights: Weights,
 }
@@ -68,6 +73,7 @@ impl Coding {
             norm,
             whole_norm: query.norm(),
             offset,
+            summing: query.norm() * canonical_dot(&centre, &centre).sqrt() * SUMMING,
             weights: self.weights(step, norm, rest),
             digits,
         };
@@ -102,10 +108,16 @@ impl Coding {
 
     /// Every row whose score is `score` or better has a value that is not below this.
     pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
+        if 0.0 < query.norm && query.norm < SHORTEST {
+            // Its steps are in the denormal range: what comes of them says nothing.
+            return f32::NEG_INFINITY;
+        }
         let score = f64::from(score);
         let value = match self.metric {
+            // An estimate that is lower yet has this score too.
+            Metric::Cosine if score <= -1.0 => f64::NEG_INFINITY,
             Metric::Cosine => query.whole_norm * (score - SLACK) - query.offset,
-            Metric::Dot => score - score.abs() * SLACK - query.offset - query.offset.abs() * 1e-12,
+            Metric::Dot => score - score.abs() * SLACK - query.offset - query.summing,
             _ => query.norm.powi(2) * (1.0 - self.roundings()) - score.powi(2) * (1.0 + SLACK),
         };
         self.loosened(value)
