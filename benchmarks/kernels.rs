@@ -10,7 +10,7 @@
 //!
 //! Run it twice with different `NEARFIELD_SIMD` to compare instruction sets; the level in use is printed first. `flat_one_query`
 //! reads every row once, so its GB/s are to be held against what the memory gives; `flat_batch` reads them once for many
-//! queries, so it shows the arithmetic. Everything runs on one thread, on the same rows each time.
+//! queries, so it shows the arithmetic: of an inner product, or with `_l1` of absolute differences. Everything runs on one thread, on the same rows each time.
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -50,8 +50,8 @@ fn fill(index: &dyn Index, count: usize) {
     index.add(&rows(&values(1, count, dim), dim), None, &call).expect("good rows");
 }
 
-fn flat(dim: usize) -> FlatIndex {
-    let index = FlatIndex::new(IndexOptions::new(dim, Metric::Cosine)).expect("a good dim");
+fn flat(dim: usize, metric: Metric) -> FlatIndex {
+    let index = FlatIndex::new(IndexOptions::new(dim, metric)).expect("a good dim");
     fill(&index, ROWS);
     index
 }
@@ -67,20 +67,38 @@ static GRAPH: LazyLock<HnswIndex> = LazyLock::new(|| {
     index
 });
 
-#[divan::bench(args = DIMS)]
-fn flat_one_query(bencher: Bencher<'_, '_>, dim: usize) {
-    let (index, query) = (flat(dim), values(2, 1, dim));
+fn one_query(bencher: Bencher<'_, '_>, dim: usize, metric: Metric) {
+    let (index, query) = (flat(dim, metric), values(2, 1, dim));
     bencher.counter(BytesCount::of_many::<f32>(ROWS * dim)).bench_local(|| {
         index.search(&rows(&query, dim), &Search::top(10), &Call::single_threaded()).expect("a good query")
     });
 }
 
-#[divan::bench(args = DIMS)]
-fn flat_batch(bencher: Bencher<'_, '_>, dim: usize) {
-    let (index, queries) = (flat(dim), values(2, BATCH, dim));
+fn batch(bencher: Bencher<'_, '_>, dim: usize, metric: Metric) {
+    let (index, queries) = (flat(dim, metric), values(2, BATCH, dim));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         index.search(&rows(&queries, dim), &Search::top(10), &Call::single_threaded()).expect("good queries")
     });
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_one_query(bencher: Bencher<'_, '_>, dim: usize) {
+    one_query(bencher, dim, Metric::Cosine);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_one_query_l1(bencher: Bencher<'_, '_>, dim: usize) {
+    one_query(bencher, dim, Metric::L1);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_batch(bencher: Bencher<'_, '_>, dim: usize) {
+    batch(bencher, dim, Metric::Cosine);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_batch_l1(bencher: Bencher<'_, '_>, dim: usize) {
+    batch(bencher, dim, Metric::L1);
 }
 
 #[divan::bench(args = [16, 64, 256])]

@@ -63,7 +63,7 @@ def exact_neighbors(
         The queries.
     k : int, default 10
         How many neighbours for each query.
-    metric : {"cosine", "dot", "l2"}, default "cosine"
+    metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
         How vectors are compared.
     threads : int, optional
         How many threads to use; all cores if not given.

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["Codec", "Metric", "Progress", "VectorLike"]
 
-Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1"]
 """How two vectors are compared."""
 
 Codec: TypeAlias = Literal["auto", "f32"]

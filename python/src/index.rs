@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 /// The metric of this name.
 pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
     Metric::from_name(name)
-        .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot' or 'l2', got {name:?}")))
+        .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot', 'l2' or 'l1', got {name:?}")))
 }
 
 fn parse_codec(name: &str, known: &[&str]) -> PyResult<()> {
@@ -124,8 +124,8 @@ impl Filter {
 
 /// What all indexes share: rows of float32 under int64 ids.
 ///
-/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean distance). Results are ordered by
-/// score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
+/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean or Manhattan distance). Results are
+/// ordered by score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
 #[pyclass(subclass, frozen, module = "nearfield._core")]
 pub(crate) struct Index {
     inner: Arc<dyn nearfield::Index>,
@@ -241,7 +241,7 @@ impl Index {
         self.inner.dim()
     }
 
-    /// "cosine", "dot" or "l2".
+    /// "cosine", "dot", "l2" or "l1".
     #[getter]
     fn metric(&self) -> &'static str {
         self.inner.metric().name()
@@ -420,7 +420,7 @@ impl Index {
     /// ----------
     /// queries : array_like, shape (d,) or (nq, d)
     /// radius : float
-    ///     In units of distance (1 - cosine, -dot, Euclidean), inclusive.
+    ///     In units of distance (1 - cosine, -dot, Euclidean, Manhattan), inclusive.
     /// filter : array_like of int, array_like of bool, or Filter, optional
     /// threads : int, optional
     ///
@@ -578,7 +578,7 @@ impl Index {
 /// ----------
 /// dim : int
 ///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"f32"}, default "f32"
 ///     How rows are kept.
 /// max_bytes : int, optional
@@ -613,7 +613,7 @@ impl FlatIndex {
 /// ----------
 /// dim : int
 ///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
 ///     How rows are kept.
 /// m : int, optional

@@ -255,7 +255,7 @@ fn scan_range(
     // A floor that lets everything within the radius in; the distance itself decides.
     let floor = match table.metric() {
         Metric::Cosine => (1.0 - radius) as f32 - 1e-6,
-        Metric::Dot | Metric::L2 => ((-radius) as f32).next_down(),
+        Metric::Dot | Metric::L2 | Metric::L1 => ((-radius) as f32).next_down(),
     };
     let scan = Scan { table, selection, k: usize::MAX, floor };
     let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };

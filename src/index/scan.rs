@@ -11,7 +11,7 @@ use super::selection::{Bits, Selection};
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{PANEL_ROWS, dot, dot_streams, pack_queries, panel};
+use crate::kernel::{PANEL_ROWS, pack_queries, pair_sum, panel, stream_sums};
 use crate::runtime::{Call, for_each};
 use crate::simd::{Operation, Simd};
 use crate::vectors::{Query, Space, Task};
@@ -204,24 +204,24 @@ impl Step<'_> {
                 *address = unsafe { rows.address_unchecked(slots[i + stream * stride] as usize) };
             }
             // SAFETY: rows are as wide as the query, a multiple of sixteen.
-            let products = unsafe { dot_streams(simd, query.values, addresses) };
-            for (stream, product) in products.into_iter().enumerate() {
-                self.look(simd, space, slots[i + stream * stride] as usize, product, &mut lone);
+            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, query.values, addresses) };
+            for (stream, sum) in sums.into_iter().enumerate() {
+                self.look(simd, space, slots[i + stream * stride] as usize, sum, &mut lone);
             }
         }
         for &slot in &slots[stride * STREAMS..] {
-            let product = dot(simd, query.values, rows.row(slot as usize));
-            self.look(simd, space, slot as usize, product, &mut lone);
+            let sum = pair_sum::<S, M::Pairing>(simd, query.values, rows.row(slot as usize));
+            self.look(simd, space, slot as usize, sum, &mut lone);
         }
     }
 
-    /// Scores a row if its scan value, given its inner product with the query, reaches the limit.
+    /// Scores a row if its scan value, given what the kernel made of it and the query, reaches the limit.
     #[inline(always)]
-    fn look<S: Simd, M: Space>(&self, simd: S, space: M, slot: usize, product: f32, lone: &mut Lone<'_, '_>) {
+    fn look<S: Simd, M: Space>(&self, simd: S, space: M, slot: usize, sum: f32, lone: &mut Lone<'_, '_>) {
         // SAFETY: candidates are slots of the table.
         let term = unsafe { *self.scan.table.terms().address_unchecked(slot) };
         let (scale, offset) = space.scan_row(term, self.group.gamma);
-        let below = product * scale + offset * lone.weight < lone.limit;
+        let below = sum * scale + offset * lone.weight < lone.limit;
         // A NaN is not below, and passes.
         if !below {
             simd.vectorize(AdmitLone { step: self, space, slot, lone });
@@ -274,13 +274,13 @@ impl Step<'_> {
             // SAFETY: candidates are slots of the table.
             let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { table.rows().address_unchecked(slot(i)) });
             // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
-            let products = unsafe { panel::<S, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
-            for (i, products) in products.iter().enumerate().take(rows.len()) {
+            let sums = unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
+            for (i, sums) in sums.iter().enumerate().take(rows.len()) {
                 // SAFETY: candidates are slots of the table.
                 let term = unsafe { *table.terms().address_unchecked(slot(i)) };
                 let (scale, offset) = space.scan_row(term, gamma);
                 let (scale, offset) = (simd.splat(scale), simd.splat(offset));
-                for (w, &product) in products.iter().enumerate() {
+                for (w, &sum) in sums.iter().enumerate() {
                     // SAFETY: weights and limits hold W * LANES values.
                     let (weight, limit) = unsafe {
                         (
@@ -288,7 +288,7 @@ impl Step<'_> {
                             simd.load(lanes.limits.as_ptr().add(w * S::LANES)),
                         )
                     };
-                    let value = simd.mul_add(product, scale, simd.mul_add(offset, weight, simd.zero()));
+                    let value = simd.mul_add(sum, scale, simd.mul_add(offset, weight, simd.zero()));
                     let passing = simd.not_below(value, limit);
                     if passing != 0 {
                         let first = w * S::LANES;

@@ -14,3 +14,8 @@ pub(crate) fn squared_l2(a: &[f32], b: &[f32]) -> f64 {
 pub(crate) fn norm(a: &[f32]) -> f64 {
     dot(a, a).sqrt()
 }
+
+/// `sum(|a[i] - b[i]|)`.
+pub(crate) fn l1(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).abs()).sum()
+}

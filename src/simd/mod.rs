@@ -52,6 +52,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `|a|`.
+    fn abs(self, a: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The sum of all lanes.

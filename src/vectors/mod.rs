@@ -3,9 +3,11 @@
 mod matrix;
 mod metric;
 mod source;
+mod space;
 
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
-pub(crate) use metric::{Query, Space, Task, gamma};
+pub(crate) use metric::{Query, Task};
 pub(crate) use source::{QueryBatch, read_checked};
 pub use source::{RowSource, Rows};
+pub(crate) use space::{Space, gamma};

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-METRICS = ("cosine", "dot", "l2")
+METRICS = ("cosine", "dot", "l2", "l1")
 LANES = 8
 
 
@@ -37,6 +37,8 @@ def canonical_scores(query: np.ndarray, rows: np.ndarray, metric: str) -> np.nda
         return lanes_sum(q * x).astype(np.float32)
     if metric == "l2":
         return (-np.sqrt(lanes_sum((q - x) ** 2))).astype(np.float32)
+    if metric == "l1":
+        return (-lanes_sum(np.abs(q - x))).astype(np.float32)
     if metric == "cosine":
         norms = np.sqrt(lanes_sum(q * q)) * np.sqrt(lanes_sum(x * x))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -46,7 +48,7 @@ def canonical_scores(query: np.ndarray, rows: np.ndarray, metric: str) -> np.nda
 
 
 def natural_distances(scores: np.ndarray, metric: str) -> np.ndarray:
-    """Scores as distances: 1 - cosine, -dot, Euclidean."""
+    """Scores as distances: 1 - cosine, -dot, Euclidean, Manhattan."""
     return np.float32(1) - scores if metric == "cosine" else -scores
 
 
