@@ -42,6 +42,20 @@ pub enum Error {
         /// The squared norm.
         norm: f64,
     },
+    /// A value that the codec of the index cannot keep.
+    #[error("row {row}, column {column} is {value}, which codec '{codec}' cannot keep: {rule}")]
+    Unfit {
+        /// Row in the caller's array.
+        row: usize,
+        /// Column in that row.
+        column: usize,
+        /// The value, after conversion to f32.
+        value: f32,
+        /// The name of the codec.
+        codec: &'static str,
+        /// What it can keep, and what to do.
+        rule: &'static str,
+    },
     /// An id that is there already, or twice in one call.
     #[error("id {0} is already in the index or given twice; use upsert to replace rows")]
     DuplicateId(i64),

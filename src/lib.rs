@@ -1,6 +1,6 @@
 //! Vector search inside the process.
 //!
-//! [`FlatIndex`] answers exactly, [`HnswIndex`] through a graph; both keep rows of f32 under int64 ids, may change while they
+//! [`FlatIndex`] answers exactly, [`HnswIndex`] through a graph; both keep rows under int64 ids, may change while they
 //! are searched, and are saved to one checksummed file that can be mapped. The same calls in the same order give the same
 //! answers, whatever the number of threads. ARCHITECTURE.md tells how the parts fit together.
 
@@ -20,7 +20,7 @@ pub use index::{
     FlatIndex, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, RangeHits, Search, Selection, Stats,
 };
 pub use runtime::{Call, Caller};
-pub use vectors::{Metric, RowSource, Rows};
+pub use vectors::{Codec, Metric, RowSource, Rows};
 
 /// The largest dimension that an index can have.
 pub const MAX_DIM: usize = 65_535;

@@ -10,8 +10,8 @@ __all__ = ["Codec", "Metric", "Progress", "VectorLike"]
 Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1"]
 """How two vectors are compared."""
 
-Codec: TypeAlias = Literal["auto", "f32"]
-"""How rows are kept."""
+Codec: TypeAlias = Literal["auto", "f32", "f16", "bf16", "u8", "i8"]
+"""How rows are kept; "auto" leaves it to the index."""
 
 VectorLike: TypeAlias = Any
 """Anything NumPy can show as a 1-D or 2-D array of numbers: see `nearfield.arrays.as_array`."""

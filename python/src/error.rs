@@ -39,7 +39,8 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
             Some(code) => PyOSError::new_err((code, source.to_string(), path)),
             None => PyOSError::new_err(message),
         },
-        Error::IdRange { .. }
+        Error::Unfit { .. }
+        | Error::IdRange { .. }
         | Error::IdCount { .. }
         | Error::MaskLength { .. }
         | Error::StaleSelection

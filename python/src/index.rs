@@ -4,7 +4,7 @@
 use crate::array::{Vectors, Wanted, wanted};
 use crate::call;
 use crate::error::raise;
-use nearfield::{Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection};
+use nearfield::{Codec, Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -20,23 +20,25 @@ pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
         .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot', 'l2' or 'l1', got {name:?}")))
 }
 
-fn parse_codec(name: &str, known: &[&str]) -> PyResult<()> {
+/// The codec of this name, one of those that an index takes; "auto" is f32.
+fn parse_codec(name: &str, known: &[&str]) -> PyResult<Codec> {
     if known.contains(&name) {
-        return Ok(());
+        return Ok(Codec::from_name(name).unwrap_or(Codec::F32));
     }
     let known: Vec<String> = known.iter().map(|name| format!("'{name}'")).collect();
-    Err(PyValueError::new_err(format!("codec must be {}, got {name:?}", known.join(" or "))))
+    let (last, others) = known.split_last().expect("an index takes some codec");
+    Err(PyValueError::new_err(format!("codec must be {} or {last}, got {name:?}", others.join(", "))))
 }
 
 fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
     call::threads(given.map(|Integer(count)| count))
 }
 
-fn options(Integer(dim): Integer, metric: &str, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
+fn options(Integer(dim): Integer, metric: &str, codec: Codec, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
     let metric = parse_metric(metric)?;
     // What does not fit is out of range: the core says so.
     let dim = usize::try_from(dim).unwrap_or(0);
-    Ok(IndexOptions { dim, metric, max_bytes })
+    Ok(IndexOptions { dim, metric, codec, max_bytes })
 }
 
 /// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.
@@ -122,7 +124,7 @@ impl Filter {
     }
 }
 
-/// What all indexes share: rows of float32 under int64 ids.
+/// What all indexes share: rows under int64 ids.
 ///
 /// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean or Manhattan distance). Results are
 /// ordered by score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
@@ -247,10 +249,10 @@ impl Index {
         self.inner.metric().name()
     }
 
-    /// How rows are kept: "f32".
+    /// How rows are kept: "f32", "f16", "bf16", "u8" or "i8".
     #[getter]
     fn codec(&self) -> &'static str {
-        "f32"
+        self.inner.codec().name()
     }
 
     /// All ids, ascending: int64, shape (n,).
@@ -279,7 +281,7 @@ impl Index {
     /// Raises
     /// ------
     /// DimensionError, NonFiniteError, DTypeError, DuplicateKeyError, CapacityError, ReadOnlyError, ValueError
-    ///     And nothing has changed.
+    ///     And nothing has changed. ValueError also for a value that the codec cannot keep; it names row and column.
     #[pyo3(signature = (vectors, ids=None, *, progress=None), text_signature = "($self, vectors, ids=None, *, progress=False)")]
     fn add<'py>(
         &self,
@@ -579,8 +581,13 @@ impl Index {
 /// dim : int
 ///     Values a row, 1 to 65,535.
 /// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
-/// codec : {"f32"}, default "f32"
-///     How rows are kept.
+/// codec : {"f32", "f16", "bf16", "u8", "i8"}, default "f32"
+///     How rows are kept. Search is exact for the rows as they are kept, which is what `get` returns.
+///     "f32": as given, 4 bytes a value.
+///     "f16": half precision, 2 bytes a value, each within 2^-11 of itself; values beyond 65,504 are refused.
+///     "bf16": the upper half of a float32, 2 bytes a value, each within 2^-8 of itself.
+///     "u8": whole numbers from 0 to 255, 1 byte a value, nothing lost; all others are refused.
+///     "i8": 1 byte a value and 4 a row, each within 1/254 of the largest value of its row.
 /// max_bytes : int, optional
 ///     Refuse to grow beyond this many bytes (CapacityError).
 /// threads : int, optional
@@ -600,8 +607,9 @@ impl FlatIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<FlatIndex>> {
-        parse_codec(codec, &["f32"])?;
-        let index = nearfield::FlatIndex::new(options(dim, metric, max_bytes)?).map_err(|error| raise(py, error))?;
+        let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
+        let options = options(dim, metric, parse_codec(codec, &known)?, max_bytes)?;
+        let index = nearfield::FlatIndex::new(options).map_err(|error| raise(py, error))?;
         let base = Index::of(Arc::new(index), threads_of(threads)?);
         Ok(PyClassInitializer::from(base).add_subclass(FlatIndex))
     }
@@ -615,7 +623,7 @@ impl FlatIndex {
 ///     Values a row, 1 to 65,535.
 /// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
-///     How rows are kept.
+///     How rows are kept: as given.
 /// m : int, optional
 ///     Links that a new row makes on each layer. None: 16, or 32 if expected_size is above 50,000.
 /// ef_construction : int, optional
@@ -655,7 +663,7 @@ impl HnswIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        parse_codec(codec, &["auto", "f32"])?;
+        let codec = parse_codec(codec, &["auto", "f32"])?;
         let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
         parameters.seed = seed;
         if let Some(m) = m {
@@ -665,7 +673,7 @@ impl HnswIndex {
             parameters.ef_construction = count("ef_construction", ef_construction)?;
         }
         let make = || {
-            let index = nearfield::HnswIndex::new(options(dim, metric, max_bytes)?, parameters);
+            let index = nearfield::HnswIndex::new(options(dim, metric, codec, max_bytes)?, parameters);
             let index = index.map_err(|error| raise(py, error))?;
             index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
             Ok::<_, PyErr>(Arc::new(index))

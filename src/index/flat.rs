@@ -11,16 +11,17 @@ use super::{Hits, Index, IndexFile, IndexOptions, RangeHits, Search, Stats, get_
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, RowSource};
+use crate::vectors::{Codec, Metric, RowSource};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Exact search over rows of f32.
+/// Exact search over rows in any codec.
 pub struct FlatIndex {
     dim: usize,
     metric: Metric,
+    codec: Codec,
     max_bytes: Option<u64>,
     state: Shared<State>,
 }
@@ -57,13 +58,13 @@ impl FlatIndex {
     /// An empty index.
     pub fn new(options: IndexOptions) -> Result<FlatIndex> {
         options.check()?;
-        Ok(FlatIndex::with_table(Table::new(options.dim, options.metric), options.max_bytes))
+        Ok(FlatIndex::with_table(Table::new(options.dim, options.metric, options.codec), options.max_bytes))
     }
 
     fn with_table(table: Table, max_bytes: Option<u64>) -> FlatIndex {
         let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
-        let (dim, metric) = (table.dim(), table.metric());
-        FlatIndex { dim, metric, max_bytes, state: Shared::new(State { table, free }) }
+        let (dim, metric, codec) = (table.dim(), table.metric(), table.codec());
+        FlatIndex { dim, metric, codec, max_bytes, state: Shared::new(State { table, free }) }
     }
 
     /// The index in a container.
@@ -109,6 +110,10 @@ impl Index for FlatIndex {
 
     fn metric(&self) -> Metric {
         self.metric
+    }
+
+    fn codec(&self) -> Codec {
+        self.codec
     }
 
     fn len(&self) -> usize {

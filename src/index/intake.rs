@@ -3,7 +3,7 @@
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Writer};
-use crate::vectors::{RowSource, read_checked};
+use crate::vectors::{Codec, Piece, RowSource};
 use hashbrown::HashMap;
 
 /// Anything that is built on a table.
@@ -24,6 +24,9 @@ impl Tabled for Table {
 
 /// Rows are copied in under the lock in pieces of about this size: a tenth of a millisecond.
 const PIECE_BYTES: usize = 512 << 10;
+
+/// The most rows of a piece: of short ones the other columns of the table weigh more than the bytes.
+const MAX_PIECE_ROWS: usize = 8192;
 
 /// Where the rows of one write go: for each row of the source its id, and `None` for rows that a later one replaces.
 pub(crate) struct Intake {
@@ -78,13 +81,13 @@ impl Intake {
         call: &Call<'_>,
         copied: &dyn Fn(usize),
     ) -> Result<Vec<(u32, i64)>> {
-        let (width, before) = {
+        let (codec, before) = {
             let state = writer.read();
-            (state.table().width(), state.table().slots())
+            (state.table().codec(), state.table().slots())
         };
         let appended = self.stored().saturating_sub(free.len());
         writer.write().table_mut().try_reserve(appended)?;
-        let result = self.copy_rows(writer, source, (free, before, width), call, copied);
+        let result = self.copy_rows(writer, source, (free, before, codec), call, copied);
         if result.is_err() {
             writer.write().table_mut().truncate(before);
         }
@@ -95,34 +98,33 @@ impl Intake {
         &self,
         writer: &Writer<'_, T>,
         source: &dyn RowSource,
-        (free, before, width): (&[u32], usize, usize),
+        (free, before, codec): (&[u32], usize, Codec),
         call: &Call<'_>,
         copied: &dyn Fn(usize),
     ) -> Result<Vec<(u32, i64)>> {
         let dim = source.dim();
-        let rows_per_piece = (PIECE_BYTES / (width * size_of::<f32>())).max(1);
-        let mut piece = vec![0.0; rows_per_piece.min(self.ids.len()) * dim];
+        let rows_per_piece = (PIECE_BYTES / codec.row_bytes(dim)).clamp(1, MAX_PIECE_ROWS);
+        let mut piece = Piece::new(codec, dim, rows_per_piece.min(self.ids.len()));
         let entries: Vec<(u32, i64)> = self.places(free, before).collect();
         let mut places = entries.iter();
         let mut staged = Vec::with_capacity(rows_per_piece);
         for (start, ids) in (0..).step_by(rows_per_piece).zip(self.ids.chunks(rows_per_piece)) {
             call.check()?;
             staged.clear();
-            for ((row, id), values) in (start..).zip(ids).zip(piece.chunks_exact_mut(dim)) {
-                let squared_norm = read_checked(source, row, values)?;
+            for (at, id) in ids.iter().enumerate() {
+                let squared_norm = piece.read(at, source, start + at)?;
                 if id.is_some()
                     && let Some(&(slot, _)) = places.next()
                 {
-                    staged.push((row - start, slot, squared_norm));
+                    staged.push((at, slot, squared_norm));
                 }
             }
             let mut state = writer.write();
-            for &(row, slot, squared_norm) in &staged {
-                let values = &piece[row * dim..][..dim];
+            for &(at, slot, squared_norm) in &staged {
                 if (slot as usize) < before {
-                    state.table_mut().overwrite_hidden(slot as usize, values, squared_norm);
+                    state.table_mut().overwrite_hidden(slot as usize, piece.row(at), squared_norm);
                 } else {
-                    state.table_mut().push_hidden(values, squared_norm);
+                    state.table_mut().push_hidden(piece.row(at), squared_norm);
                 }
             }
             drop(state);

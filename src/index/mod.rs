@@ -11,6 +11,7 @@ mod intake;
 mod scan;
 mod selection;
 mod table;
+mod tile;
 mod topk;
 
 pub use file::IndexFile;
@@ -20,7 +21,7 @@ pub use selection::Selection;
 
 use crate::error::{Error, Result};
 use crate::runtime::Call;
-use crate::vectors::{Metric, QueryBatch, RowSource};
+use crate::vectors::{Codec, Metric, QueryBatch, RowSource};
 use scan::Scan;
 use std::path::Path;
 use table::Table;
@@ -33,14 +34,16 @@ pub struct IndexOptions {
     pub dim: usize,
     /// What near means.
     pub metric: Metric,
+    /// How rows are kept.
+    pub codec: Codec,
     /// Refuse to grow beyond this many bytes.
     pub max_bytes: Option<u64>,
 }
 
 impl IndexOptions {
-    /// An index for rows of `dim` values, as large as memory allows.
+    /// An index for rows of `dim` values, kept as they are given, as large as memory allows.
     pub fn new(dim: usize, metric: Metric) -> IndexOptions {
-        IndexOptions { dim, metric, max_bytes: None }
+        IndexOptions { dim, metric, codec: Codec::F32, max_bytes: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -157,6 +160,9 @@ pub trait Index: Send + Sync {
     /// What near means here.
     fn metric(&self) -> Metric;
 
+    /// How rows are kept.
+    fn codec(&self) -> Codec;
+
     /// Rows that can be found.
     fn len(&self) -> usize;
 
@@ -175,7 +181,7 @@ pub trait Index: Send + Sync {
     /// Removes the rows with these ids; unknown ones are passed over. Returns how many there were.
     fn delete(&self, ids: &[i64], call: &Call<'_>) -> Result<usize>;
 
-    /// The rows with these ids, one after another.
+    /// The rows with these ids, one after another, as they are kept.
     fn get(&self, ids: &[i64]) -> Result<Vec<f32>>;
 
     /// Whether there is a row with this id.
@@ -231,10 +237,10 @@ fn get_rows(table: &Table, ids: &[i64]) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     let wanted = ids.len().saturating_mul(table.dim());
     values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
-    for &id in ids {
-        let slot = table.slot_of(id).ok_or(Error::MissingId(id))?;
-        values.extend_from_slice(&table.rows().row(slot)[..table.dim()]);
-    }
+    let slot = |&id: &i64| table.slot_of(id).map(|slot| slot as u32).ok_or(Error::MissingId(id));
+    let slots = ids.iter().map(slot).collect::<Result<Vec<_>>>()?;
+    values.resize(wanted, 0.0);
+    table.kept().read(&slots, &mut values);
     Ok(values)
 }
 

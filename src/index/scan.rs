@@ -9,6 +9,7 @@
 
 use super::selection::{Bits, Selection};
 use super::table::Table;
+use super::tile::{Room, Rooms, Tile};
 use super::topk::TopK;
 use crate::error::Result;
 use crate::kernel::{PANEL_ROWS, pack_queries, pair_sum, panel, stream_sums};
@@ -32,6 +33,8 @@ const TASK_WORK: usize = 200_000_000;
 const TASK_BYTES: usize = 4 << 20;
 /// The rows that all panels of a group pass over before the next are read; they should fit the second-level cache.
 const TILE_BYTES: usize = 192 << 10;
+/// The rows that are decoded at once for a lone query; they should fit the first-level cache.
+const LONE_TILE_BYTES: usize = 24 << 10;
 
 /// What to look for, and where.
 #[derive(Clone, Copy)]
@@ -86,9 +89,12 @@ impl Task for Prepare<'_, '_> {
         let plan = Plan::new(&self.scan, self.queries.len().min(group));
         let groups: Vec<Group<'_>> =
             self.queries.chunks(group).map(|queries| Group::new(queries, lanes, group > 1, &self.scan)).collect();
-        for_each(self.call, groups.len() * plan.chunks, |task| {
+        let tasks = groups.len() * plan.chunks;
+        let size = if group > 1 { panel_tile(&self.scan) } else { lone_tile(&self.scan) };
+        let rooms = Rooms::new(self.scan.table, size, self.call.threads().min(tasks))?;
+        for_each(self.call, tasks, |task| {
             let group = &groups[task / plan.chunks];
-            let step = Step { scan: self.scan, group, range: plan.range(task % plan.chunks) };
+            let step = Step { scan: self.scan, group, range: plan.range(task % plan.chunks), rooms: &rooms };
             self.scan.table.metric().run(step);
         })?;
         for group in groups {
@@ -96,6 +102,16 @@ impl Task for Prepare<'_, '_> {
         }
         Ok(results)
     }
+}
+
+/// The rows of a tile that panels pass over: whole words of live bits.
+fn panel_tile(scan: &Scan<'_>) -> usize {
+    (TILE_BYTES / (scan.table.width() * size_of::<f32>())).max(64).next_multiple_of(64)
+}
+
+/// The rows of a decoded tile that a lone query passes over: some for each stream.
+fn lone_tile(scan: &Scan<'_>) -> usize {
+    (LONE_TILE_BYTES / (scan.table.width() * size_of::<f32>())).max(1).next_multiple_of(STREAMS)
 }
 
 /// How the rows are cut into chunks.
@@ -168,6 +184,7 @@ struct Step<'a> {
     scan: Scan<'a>,
     group: &'a Group<'a>,
     range: Range<usize>,
+    rooms: &'a Rooms,
 }
 
 impl Task for Step<'_> {
@@ -176,15 +193,21 @@ impl Task for Step<'_> {
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, simd: S, space: M) {
         let mut results = self.group.take();
-        let mut slots = Vec::new();
+        let (mut slots, mut room) = (Vec::new(), self.rooms.take());
         if self.group.packed.is_empty() {
             self.scan.candidates(self.range.clone(), &mut slots);
             for (query, result) in self.group.queries.iter().zip(&mut results) {
-                self.one_query(simd, space, query, &slots, result);
+                let mut lone = Lone { query, weight: space.scan_weight(query, self.group.gamma), limit: 0.0, result };
+                lone.limit = space.scan_limit(query, lone.result.limit(), self.group.gamma);
+                for slots in slots.chunks(room.size()) {
+                    let tile = room.tile(simd, self.scan.table, slots);
+                    self.one_query(simd, space, &tile, &mut lone);
+                }
             }
         } else {
-            self.panels(simd, space, &mut slots, &mut results);
+            self.panels(simd, space, (&mut slots, &mut room), &mut results);
         }
+        self.rooms.give_back(room);
         self.group.found.lock().push(results);
     }
 }
@@ -192,46 +215,57 @@ impl Task for Step<'_> {
 impl Step<'_> {
     /// One query against rows from several places at once.
     #[inline(always)]
-    fn one_query<S: Simd, M: Space>(&self, simd: S, space: M, query: &Query<'_>, slots: &[u32], result: &mut TopK) {
-        let mut lone = Lone { query, weight: space.scan_weight(query, self.group.gamma), limit: 0.0, result };
-        lone.limit = space.scan_limit(query, lone.result.limit(), self.group.gamma);
-        let rows = self.scan.table.rows();
+    fn one_query<S: Simd, M: Space>(&self, simd: S, space: M, tile: &Tile<'_>, lone: &mut Lone<'_, '_>) {
+        let Tile { slots, places, rows } = *tile;
         let stride = slots.len() / STREAMS;
         for i in 0..stride {
             let mut addresses = [std::ptr::null(); STREAMS];
             for (stream, address) in addresses.iter_mut().enumerate() {
-                // SAFETY: candidates are slots of the table.
-                *address = unsafe { rows.address_unchecked(slots[i + stream * stride] as usize) };
+                // SAFETY: places are rows of the tile.
+                *address = unsafe { rows.address_unchecked(places[i + stream * stride] as usize) };
             }
             // SAFETY: rows are as wide as the query, a multiple of sixteen.
-            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, query.values, addresses) };
+            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, lone.query.values, addresses) };
             for (stream, sum) in sums.into_iter().enumerate() {
-                self.look(simd, space, slots[i + stream * stride] as usize, sum, &mut lone);
+                self.look(simd, space, (tile, i + stream * stride), sum, lone);
             }
         }
-        for &slot in &slots[stride * STREAMS..] {
-            let sum = pair_sum::<S, M::Pairing>(simd, query.values, rows.row(slot as usize));
-            self.look(simd, space, slot as usize, sum, &mut lone);
+        for i in stride * STREAMS..slots.len() {
+            let sum = pair_sum::<S, M::Pairing>(simd, lone.query.values, tile.row(i).1);
+            self.look(simd, space, (tile, i), sum, lone);
         }
     }
 
-    /// Scores a row if its scan value, given what the kernel made of it and the query, reaches the limit.
+    /// Scores row `i` of a tile if its scan value, given what the kernel made of it and the query, reaches the limit.
     #[inline(always)]
-    fn look<S: Simd, M: Space>(&self, simd: S, space: M, slot: usize, sum: f32, lone: &mut Lone<'_, '_>) {
+    fn look<S: Simd, M: Space>(
+        &self,
+        simd: S,
+        space: M,
+        (tile, i): (&Tile<'_>, usize),
+        sum: f32,
+        lone: &mut Lone<'_, '_>,
+    ) {
         // SAFETY: candidates are slots of the table.
-        let term = unsafe { *self.scan.table.terms().address_unchecked(slot) };
+        let term = unsafe { *self.scan.table.terms().address_unchecked(tile.slots[i] as usize) };
         let (scale, offset) = space.scan_row(term, self.group.gamma);
         let below = sum * scale + offset * lone.weight < lone.limit;
         // A NaN is not below, and passes.
         if !below {
-            simd.vectorize(AdmitLone { step: self, space, slot, lone });
+            simd.vectorize(AdmitLone { step: self, space, row: tile.row(i), lone });
         }
     }
 
     #[inline(always)]
-    fn panels<S: Simd, M: Space>(&self, simd: S, space: M, slots: &mut Vec<u32>, results: &mut [TopK]) {
+    fn panels<S: Simd, M: Space>(
+        &self,
+        simd: S,
+        space: M,
+        (slots, room): (&mut Vec<u32>, &mut Room),
+        results: &mut [TopK],
+    ) {
         let (table, group) = (self.scan.table, self.group);
-        let tile = (TILE_BYTES / (table.width() * size_of::<f32>())).max(64).next_multiple_of(64);
+        let size = panel_tile(&self.scan);
         let mut limits = Vec::with_capacity(group.packed.len() / table.width());
         let mut weights = Vec::with_capacity(limits.capacity());
         for (query, result) in group.queries.iter().zip(&*results) {
@@ -243,8 +277,9 @@ impl Step<'_> {
         weights.resize(weights.capacity(), 0.0);
         let mut start = self.range.start;
         while start < self.range.end {
-            let end = (start + tile).min(self.range.end);
+            let end = (start + size).min(self.range.end);
             self.scan.candidates(start..end, slots);
+            let tile = room.tile(simd, table, slots);
             for panel in 0..group.queries.len().div_ceil(group.lanes) {
                 let first = panel * group.lanes;
                 let mut lanes = Lanes {
@@ -255,9 +290,9 @@ impl Step<'_> {
                     results: &mut results[first..],
                 };
                 if group.lanes == S::LANES {
-                    self.one_panel::<S, M, 1>(simd, space, slots, &mut lanes);
+                    self.one_panel::<S, M, 1>(simd, space, &tile, &mut lanes);
                 } else {
-                    self.one_panel::<S, M, 2>(simd, space, slots, &mut lanes);
+                    self.one_panel::<S, M, 2>(simd, space, &tile, &mut lanes);
                 }
             }
             start = end;
@@ -266,18 +301,18 @@ impl Step<'_> {
 
     /// All rows of a tile against one panel of `W * LANES` queries.
     #[inline(always)]
-    fn one_panel<S: Simd, M: Space, const W: usize>(&self, simd: S, space: M, slots: &[u32], lanes: &mut Lanes<'_>) {
+    fn one_panel<S: Simd, M: Space, const W: usize>(&self, simd: S, space: M, tile: &Tile<'_>, lanes: &mut Lanes<'_>) {
         let (table, gamma) = (self.scan.table, self.group.gamma);
-        for rows in slots.chunks(PANEL_ROWS) {
+        for (start, places) in (0..).step_by(PANEL_ROWS).zip(tile.places.chunks(PANEL_ROWS)) {
             // The last chunk repeats its last row; what comes of the repetition is not looked at.
-            let slot = |i: usize| rows[i.min(rows.len() - 1)] as usize;
-            // SAFETY: candidates are slots of the table.
-            let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { table.rows().address_unchecked(slot(i)) });
+            let place = |i: usize| places[i.min(places.len() - 1)] as usize;
+            // SAFETY: places are rows of the tile.
+            let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(place(i)) });
             // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
             let sums = unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
-            for (i, sums) in sums.iter().enumerate().take(rows.len()) {
+            for (i, sums) in (start..).zip(sums.iter().take(places.len())) {
                 // SAFETY: candidates are slots of the table.
-                let term = unsafe { *table.terms().address_unchecked(slot(i)) };
+                let term = unsafe { *table.terms().address_unchecked(tile.slots[i] as usize) };
                 let (scale, offset) = space.scan_row(term, gamma);
                 let (scale, offset) = (simd.splat(scale), simd.splat(offset));
                 for (w, &sum) in sums.iter().enumerate() {
@@ -292,7 +327,7 @@ impl Step<'_> {
                     let passing = simd.not_below(value, limit);
                     if passing != 0 {
                         let first = w * S::LANES;
-                        simd.vectorize(Admit { step: self, space, slot: slot(i), passing, first, lanes });
+                        simd.vectorize(Admit { step: self, space, row: tile.row(i), passing, first, lanes });
                     }
                 }
             }
@@ -312,7 +347,8 @@ struct Lone<'a, 'q> {
 struct AdmitLone<'a, 'l, 'q, M> {
     step: &'a Step<'a>,
     space: M,
-    slot: usize,
+    /// Its slot, and its values.
+    row: (usize, &'a [f32]),
     lone: &'a mut Lone<'l, 'q>,
 }
 
@@ -322,8 +358,8 @@ impl<M: Space> Operation for AdmitLone<'_, '_, '_, M> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         let Lone { query, limit, result, .. } = self.lone;
-        let table = self.step.scan.table;
-        if result.push(self.space.score(query, table.rows().row(self.slot)), table.id(self.slot)) {
+        let (slot, values) = self.row;
+        if result.push(self.space.score(query, values), self.step.scan.table.id(slot)) {
             *limit = self.space.scan_limit(query, result.limit(), self.step.group.gamma);
         }
     }
@@ -334,7 +370,8 @@ impl<M: Space> Operation for AdmitLone<'_, '_, '_, M> {
 struct Admit<'a, 'q, M> {
     step: &'a Step<'a>,
     space: M,
-    slot: usize,
+    /// Its slot, and its values.
+    row: (usize, &'a [f32]),
     passing: u32,
     first: usize,
     lanes: &'a mut Lanes<'q>,
@@ -346,12 +383,13 @@ impl<M: Space> Operation for Admit<'_, '_, M> {
     #[inline(always)]
     fn run<S: Simd>(mut self, _simd: S) {
         let (table, gamma) = (self.step.scan.table, self.step.group.gamma);
+        let (slot, values) = self.row;
         while self.passing != 0 {
             let lane = self.first + self.passing.trailing_zeros() as usize;
             self.passing &= self.passing - 1;
             let queries = self.lanes.queries;
             let (Some(query), Some(result)) = (queries.get(lane), self.lanes.results.get_mut(lane)) else { break };
-            if result.push(self.space.score(query, table.rows().row(self.slot)), table.id(self.slot)) {
+            if result.push(self.space.score(query, values), table.id(slot)) {
                 self.lanes.limits[lane] = self.space.scan_limit(query, result.limit(), gamma);
             }
         }

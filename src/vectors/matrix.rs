@@ -270,7 +270,8 @@ impl<T: Pod> Matrix<T> {
         unsafe { std::slice::from_raw_parts(self.address_unchecked(start), count * self.width) }
     }
 
-    fn run_mut(&mut self, start: usize, count: usize) -> &mut [T] {
+    /// As [`run`](Matrix::run), to be written to.
+    pub(crate) fn run_mut(&mut self, start: usize, count: usize) -> &mut [T] {
         assert!(count > 0 && start + count <= self.len && self.same_block(start, start + count - 1));
         assert!(!matches!(self.memory, Memory::Borrowed(_)), "a borrowed matrix is read-only");
         // SAFETY: the rows exist and follow each other in one block of our own, and `self` is borrowed mutably.

@@ -1,11 +1,14 @@
 //! The door through which vectors come in.
 //!
 //! Each value of the caller's array is read once, into memory of our own, and it is that copy which is checked and used. So
-//! somebody who writes to the array meanwhile gets unspecified values, never an invalid index.
+//! somebody who writes to the array meanwhile gets unspecified values, never an invalid index. Rows are put into the codec
+//! of their index on the way, before anybody waits for them.
 
 use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
 use crate::runtime::Call;
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::codec::{Codec, CodecTask, RowCodec, Unfit};
 use crate::vectors::{Matrix, Metric, Query, aligned_width};
 
 /// Rows that somebody hands in, of whatever element type and layout; read in chunks, converted to f32.
@@ -51,14 +54,86 @@ impl RowSource for Rows<'_> {
 
 /// Copies row `row` of `source` into the front of `out` and checks it: finite, and a squared norm within f32.
 /// Returns the squared norm.
-pub(crate) fn read_checked(source: &dyn RowSource, row: usize, out: &mut [f32]) -> Result<f64> {
+fn read_checked(source: &dyn RowSource, row: usize, out: &mut [f32]) -> Result<f64> {
     let values = &mut out[..source.dim()];
     source.read(row, values);
-    let squared_norm = canonical_dot(values, values);
-    if squared_norm <= f64::from(f32::MAX) {
-        return Ok(squared_norm);
+    checked(row, values, canonical_dot(values, values))
+}
+
+/// The squared norm of a row, if it is one that a row may have.
+fn checked(row: usize, values: &[f32], squared_norm: f64) -> Result<f64> {
+    if squared_norm <= f64::from(f32::MAX) { Ok(squared_norm) } else { Err(complaint(row, values, squared_norm)) }
+}
+
+/// Some rows on their way into a table: copied, checked, and in the codec of the table.
+pub(crate) struct Piece {
+    codec: Codec,
+    dim: usize,
+    /// Under f32 the rows; under any other codec the one that was read last.
+    values: Vec<f32>,
+    /// The rows under any other codec than f32, without padding.
+    coded: Vec<u8>,
+}
+
+impl Piece {
+    /// Room for `rows` rows of `dim` values.
+    pub(crate) fn new(codec: Codec, dim: usize, rows: usize) -> Piece {
+        let (plain, coded) = if codec == Codec::F32 { (rows, 0) } else { (1, rows) };
+        let coded = vec![0; coded * codec.row_bytes(dim)];
+        Piece { codec, dim, values: vec![0.0; plain * dim], coded }
     }
-    Err(complaint(row, values, squared_norm))
+
+    /// Copies row `row` of `source` to the place `at`, and checks it. Returns the squared norm of the row as it will be kept.
+    pub(crate) fn read(&mut self, at: usize, source: &dyn RowSource, row: usize) -> Result<f64> {
+        if self.codec == Codec::F32 {
+            return read_checked(source, row, &mut self.values[at * self.dim..]);
+        }
+        read_checked(source, row, &mut self.values)?;
+        let bytes = self.codec.row_bytes(self.dim);
+        let code = &mut self.coded[at * bytes..][..bytes];
+        match simd::dispatch(Keep { codec: self.codec, values: &mut self.values, code }) {
+            Ok(squared_norm) => checked(row, &self.values, squared_norm),
+            Err(Unfit { column, rule }) => {
+                Err(Error::Unfit { row, column, value: self.values[column], codec: self.codec.name(), rule })
+            }
+        }
+    }
+
+    /// The row at the place `at`, in the bytes in which it will be kept.
+    pub(crate) fn row(&self, at: usize) -> &[u8] {
+        if self.codec == Codec::F32 {
+            return bytemuck::cast_slice(&self.values[at * self.dim..][..self.dim]);
+        }
+        let bytes = self.codec.row_bytes(self.dim);
+        &self.coded[at * bytes..][..bytes]
+    }
+}
+
+/// Encodes a row and puts it as it is kept in its own place; gives the squared norm of that.
+struct Keep<'a> {
+    codec: Codec,
+    values: &'a mut [f32],
+    code: &'a mut [u8],
+}
+
+impl Operation for Keep<'_> {
+    type Output = Result<f64, Unfit>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Result<f64, Unfit> {
+        self.codec.run(self)
+    }
+}
+
+impl CodecTask for Keep<'_> {
+    type Output = Result<f64, Unfit>;
+
+    #[inline(always)]
+    fn run_as<C: RowCodec>(self, codec: C) -> Result<f64, Unfit> {
+        codec.encode(self.values, self.code)?;
+        codec.decode(self.code, self.values);
+        Ok(canonical_dot(self.values, self.values))
+    }
 }
 
 /// Queries, copied, checked and padded like rows.

@@ -18,7 +18,7 @@ use super::{Hits, Index, IndexFile, IndexOptions, RangeHits, Search, Stats, get_
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, Query, RowSource};
+use crate::vectors::{Codec, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -104,11 +104,13 @@ impl HnswIndex {
     /// The kind of its files.
     pub(crate) const KIND: &'static str = "hnsw";
 
-    /// An empty index.
+    /// An empty index. The codec must be f32: walks read rows where they lie.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         options.check()?;
         parameters.check()?;
-        let state = State { table: Table::new(options.dim, options.metric), graph: Graph::new(&parameters) };
+        check_codec(options.codec)?;
+        let state =
+            State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
         Ok(HnswIndex::with_state(state, options.max_bytes, parameters, DEFAULT_EF))
     }
 
@@ -146,6 +148,7 @@ impl HnswIndex {
         let schema: Schema = super::file::read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
+        check_codec(schema.table.codec).map_err(invalid)?;
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
@@ -280,6 +283,16 @@ fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     eligible(state, search) <= walk
 }
 
+/// Refuses every codec but the one whose rows a walk can read.
+fn check_codec(codec: Codec) -> Result<()> {
+    if codec == Codec::F32 {
+        return Ok(());
+    }
+    let message =
+        format!("HnswIndex keeps rows in codec 'f32' only, got '{}'; FlatIndex takes any codec", codec.name());
+    Err(Error::InvalidArgument(message))
+}
+
 fn check_ef(name: &str, ef: usize) -> Result<()> {
     if ef == 0 {
         return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
@@ -294,6 +307,10 @@ impl Index for HnswIndex {
 
     fn metric(&self) -> Metric {
         self.metric
+    }
+
+    fn codec(&self) -> Codec {
+        Codec::F32
     }
 
     fn len(&self) -> usize {

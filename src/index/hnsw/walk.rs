@@ -196,7 +196,8 @@ impl<const UPPER: bool> Terrain<'_, UPPER> {
         let slot = self.slot(node) as usize;
         debug_assert!(slot < self.table.slots());
         // SAFETY: nodes that come here are nodes of the layer (`Visited` lets no others through), and the slots of a layer are slots
-        // of its table: the base layer has as many nodes as the table has linked slots, upper layers are checked when loaded.
+        // of its table: the base layer has as many nodes as the table has linked slots, upper layers are checked when loaded. The
+        // rows are f32: the index takes no other codec.
         let (row, term) =
             unsafe { (self.table.rows().row_unchecked(slot), *self.table.terms().address_unchecked(slot)) };
         space.distance(simd, point.values, point.term, row, term)

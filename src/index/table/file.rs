@@ -4,7 +4,7 @@ use super::{MAX_ROWS, Slots, Table, Version};
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Matrix, Metric, aligned_width};
+use crate::vectors::{Codec, KeptRows, Matrix, Metric, aligned_width, coded_width};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub(crate) struct TableSchema {
     pub(crate) dim: usize,
     pub(crate) metric: Metric,
+    pub(crate) codec: Codec,
     rows: usize,
     live: usize,
     next_id: i64,
@@ -25,8 +26,9 @@ impl Table {
     /// What [`save`](Table::save) writes, described.
     pub(crate) fn schema(&self) -> TableSchema {
         TableSchema {
-            dim: self.dim,
+            dim: self.dim(),
             metric: self.metric,
+            codec: self.codec(),
             rows: self.slots(),
             live: self.live_count,
             next_id: self.next_id,
@@ -56,11 +58,9 @@ impl Table {
         if schema.dim == 0 || schema.dim > crate::MAX_DIM || schema.rows > MAX_ROWS {
             return corrupt("schema", "its numbers are out of range");
         }
-        let rows = load_matrix(container, "rows", aligned_width(schema.dim), schema.rows)?;
         let mut table = Table {
             metric: schema.metric,
-            dim: schema.dim,
-            rows,
+            rows: load_rows(container, schema)?,
             terms: load_matrix(container, "terms", 1, schema.rows)?,
             ids: load_matrix(container, "ids", 1, schema.rows)?,
             live: load_bits(container, "live", schema.rows)?,
@@ -108,6 +108,14 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// The rows, mapped if the container is.
+fn load_rows(container: &Container, &TableSchema { dim, codec, rows, .. }: &TableSchema) -> Result<KeptRows> {
+    Ok(match codec {
+        Codec::F32 => KeptRows::from_plain(dim, load_matrix(container, "rows", aligned_width(dim), rows)?),
+        _ => KeptRows::from_coded(dim, codec, load_matrix(container, "rows", coded_width(codec, dim), rows)?),
+    })
 }
 
 /// A section as `len` rows of `width` values, mapped if the container is.

@@ -10,7 +10,7 @@ pub(crate) use file::{TableSchema, load_matrix};
 
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
-use crate::vectors::{Matrix, Metric, aligned_width};
+use crate::vectors::{Codec, KeptRows, Matrix, Metric};
 use hashbrown::HashMap;
 
 /// The most rows that one index can hold: slots fit 31 bits.
@@ -29,8 +29,7 @@ enum Slots {
 /// Rows under ids.
 pub(crate) struct Table {
     metric: Metric,
-    dim: usize,
-    rows: Matrix<f32>,
+    rows: KeptRows,
     terms: Matrix<f32>,
     ids: Matrix<i64>,
     live: Bits,
@@ -46,11 +45,10 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table.
-    pub(crate) fn new(dim: usize, metric: Metric) -> Table {
+    pub(crate) fn new(dim: usize, metric: Metric, codec: Codec) -> Table {
         Table {
             metric,
-            dim,
-            rows: Matrix::new(aligned_width(dim)),
+            rows: KeptRows::new(dim, codec),
             terms: Matrix::new(1),
             ids: Matrix::new(1),
             live: Bits::default(),
@@ -64,22 +62,26 @@ impl Table {
     }
 
     pub(crate) fn dim(&self) -> usize {
-        self.dim
+        self.rows.dim()
     }
 
     pub(crate) fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// Values a row as stored.
+    pub(crate) fn codec(&self) -> Codec {
+        self.rows.codec()
+    }
+
+    /// Values a row as kernels read it: padded with zeros to whole cache lines.
     pub(crate) fn width(&self) -> usize {
-        self.rows.width()
+        self.rows.plain().width()
     }
 
     /// How many slots are in use, visible or not.
     #[inline(always)]
     pub(crate) fn slots(&self) -> usize {
-        self.rows.len()
+        self.terms.len()
     }
 
     /// How many rows are visible.
@@ -107,7 +109,14 @@ impl Table {
         self.version
     }
 
+    /// The rows by slot, under f32; under any other codec there are none in here.
+    #[inline(always)]
     pub(crate) fn rows(&self) -> &Matrix<f32> {
+        self.rows.plain()
+    }
+
+    /// The rows by slot, in whatever codec.
+    pub(crate) fn kept(&self) -> &KeptRows {
         &self.rows
     }
 
@@ -147,7 +156,7 @@ impl Table {
             stored += 1;
             sequential &= i64::from(slot) == id;
         }
-        let row = self.width() * size_of::<f32>() + size_of::<f32>() + size_of::<i64>();
+        let row = self.rows.row_bytes() + size_of::<f32>() + size_of::<i64>();
         let words = (self.slots() + stored - reused).div_ceil(64).saturating_sub(self.live.words().len());
         let map = match &self.slots {
             Slots::Sequential if sequential => 0,
@@ -233,17 +242,18 @@ impl Table {
         self.ids.try_reserve(additional)
     }
 
-    /// Appends a row in a slot of its own, not visible yet. Room must have been reserved.
-    pub(crate) fn push_hidden(&mut self, values: &[f32], squared_norm: f64) {
-        self.rows.push(values);
+    /// Appends a row in a slot of its own, not visible yet: the bytes in which it is kept, and the squared norm of that. Room
+    /// must have been reserved.
+    pub(crate) fn push_hidden(&mut self, row: &[u8], squared_norm: f64) {
+        self.rows.push(row);
         self.terms.push(&[self.metric.term(squared_norm)]);
         self.ids.push(&[-1]);
     }
 
     /// Writes a row into a slot that is not visible.
-    pub(crate) fn overwrite_hidden(&mut self, slot: usize, values: &[f32], squared_norm: f64) {
+    pub(crate) fn overwrite_hidden(&mut self, slot: usize, row: &[u8], squared_norm: f64) {
         debug_assert!(!self.live.get(slot));
-        self.rows.row_mut(slot)[..values.len()].copy_from_slice(values);
+        self.rows.overwrite(slot, row);
         self.terms.row_mut(slot)[0] = self.metric.term(squared_norm);
     }
 
@@ -324,7 +334,7 @@ impl Table {
 
     /// The visible rows alone, in the order of their ids, in memory of their own.
     pub(crate) fn compacted(&self) -> Result<Table> {
-        let mut table = Table::new(self.dim, self.metric);
+        let mut table = Table::new(self.dim(), self.metric, self.codec());
         table.try_reserve(self.live_count)?;
         let mut entries = Vec::with_capacity(self.live_count);
         for (new, slot) in self.slots_by_id().into_iter().enumerate() {
@@ -344,7 +354,6 @@ impl Table {
     pub(crate) fn try_clone(&self) -> Result<Table> {
         let mut table = Table {
             metric: self.metric,
-            dim: self.dim,
             rows: self.rows.try_clone()?,
             terms: self.terms.try_clone()?,
             ids: self.ids.try_clone()?,
