@@ -4,6 +4,7 @@
 //! index can do. A call reads its input first, whole; then it changes the index in short steps, invisibly, and makes
 //! the change visible in the last one.
 
+mod bit_scan;
 mod file;
 mod flat;
 mod hnsw;
@@ -41,16 +42,16 @@ pub struct IndexOptions {
 }
 
 impl IndexOptions {
-    /// An index for rows of `dim` values, kept as they are given, as large as memory allows.
+    /// An index for rows of `dim` values, kept as they are given (under hamming as bits), as large as memory allows.
     pub fn new(dim: usize, metric: Metric) -> IndexOptions {
-        IndexOptions { dim, metric, codec: Codec::F32, max_bytes: None }
+        IndexOptions { dim, metric, codec: metric.codec(), max_bytes: None }
     }
 
     fn check(&self) -> Result<()> {
         if self.dim == 0 || self.dim > crate::MAX_DIM {
             return Err(Error::DimensionRange { given: self.dim });
         }
-        Ok(())
+        self.metric.check_codec(self.codec)
     }
 }
 
@@ -261,7 +262,7 @@ fn scan_range(
     // A floor that lets everything within the radius in; the distance itself decides.
     let floor = match table.metric() {
         Metric::Cosine => (1.0 - radius) as f32 - 1e-6,
-        Metric::Dot | Metric::L2 | Metric::L1 => ((-radius) as f32).next_down(),
+        Metric::Dot | Metric::L2 | Metric::L1 | Metric::Hamming => ((-radius) as f32).next_down(),
     };
     let scan = Scan { table, selection, k: usize::MAX, floor };
     let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };

@@ -3,10 +3,11 @@
 //! Two families live here. The *fast* kernels ([`dot`], [`squared_l2`], [`l1`], [`panel`]) work in f32 and decide which rows are
 //! worth a closer look. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that
 //! every processor, batch size and path returns the same bits; all scores that leave the crate come from them. Both are
-//! sums over pairs, told apart by a [`Pairing`].
+//! sums over pairs, told apart by a [`Pairing`]. Rows of bits have a kernel that is both, [`hamming`].
 
 mod canonical;
 mod dot;
+mod hamming;
 mod l1;
 mod l2;
 mod pairing;
@@ -18,6 +19,7 @@ mod suite;
 
 pub(crate) use canonical::{canonical_dot, canonical_l1, canonical_squared_l2};
 pub(crate) use dot::{Product, dot};
+pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};
 pub(crate) use l1::{AbsoluteDifference, l1};
 pub(crate) use l2::{SquaredDifference, squared_l2};
 pub(crate) use pairing::{Pairing, pair_sum, stream_sums};

@@ -2,10 +2,11 @@
 //! kernel's documentation gives.
 
 use super::{
-    AbsoluteDifference, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_l1,
-    canonical_squared_l2, dot, l1, pack_queries, panel, reference, squared_l2, stream_sums,
+    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_l1,
+    canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits, pack_queries, panel, reference, squared_l2,
+    stream_sums,
 };
-use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::simd::{Counting, Level, Operation, Simd, dispatch_at};
 use std::marker::PhantomData;
 
 const UNIT: f64 = 1.0 / 16_777_216.0;
@@ -308,4 +309,42 @@ fn streams_give_the_sum_of_each_row() {
     check_streams::<Product>();
     check_streams::<SquaredDifference>();
     check_streams::<AbsoluteDifference>();
+}
+
+/// One row against some queries, one by one and as a panel.
+struct BitsOf<'a>(&'a [u64], &'a [Vec<u64>]);
+
+impl Operation for BitsOf<'_> {
+    type Output = (Vec<u32>, [u64; BIT_LANES]);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Self::Output {
+        let BitsOf(row, queries) = self;
+        let mut panel = vec![[0; BIT_LANES]; row.len()];
+        for (lane, query) in queries.iter().enumerate() {
+            pack_bits(query, lane, &mut panel);
+        }
+        (queries.iter().map(|query| hamming(query, row)).collect(), hamming_panel(row, &panel))
+    }
+}
+
+#[test]
+fn differing_bits_are_counted_at_every_level_with_and_without_instructions_for_it() {
+    let mut numbers = Numbers(23);
+    for words in (0..40).chain([64, 1024]) {
+        let row: Vec<u64> = (0..words).map(|_| numbers.bits()).collect();
+        let mut queries: Vec<Vec<u64>> = (0..50).map(|_| (0..words).map(|_| numbers.bits()).collect()).collect();
+        queries.extend([row.clone(), row.iter().map(|word| !word).collect(), vec![0; words], vec![u64::MAX; words]]);
+        let expected: Vec<u32> = queries.iter().map(|query| reference::hamming(query, &row)).collect();
+        let none = reference::hamming(&vec![0; words], &row);
+        for level in Level::available() {
+            let plain = dispatch_at(level, BitsOf(&row, &queries));
+            let counting = dispatch_at(level, Counting(BitsOf(&row, &queries)));
+            for (one_by_one, panel) in [plain, counting] {
+                assert_eq!(one_by_one, expected, "{words} words, {}", level.name());
+                let in_panel = |lane: usize| u64::from(*expected.get(lane).unwrap_or(&none));
+                assert_eq!(panel, std::array::from_fn(in_panel), "{words} words, {}", level.name());
+            }
+        }
+    }
 }

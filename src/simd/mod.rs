@@ -63,6 +63,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Runs `operation` compiled for this instruction set.
     fn vectorize<O: Operation>(self, operation: O) -> O::Output;
+
+    /// As [`vectorize`](Simd::vectorize), for work that counts bits: also with instructions for that which not every processor
+    /// with this instruction set has.
+    fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
+        self.vectorize(operation)
+    }
 }
 
 /// Something to be compiled once for every instruction set. `run` and all that it calls must be `#[inline(always)]`.
@@ -71,6 +77,18 @@ pub(crate) trait Operation {
     type Output;
     /// The work, with the token of the instruction set in hand.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The same operation, for work that counts bits; see [`Simd::vectorize_counting`].
+pub(crate) struct Counting<O>(pub(crate) O);
+
+impl<O: Operation> Operation for Counting<O> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> O::Output {
+        simd.vectorize_counting(self.0)
+    }
 }
 
 /// The instruction sets, best last.

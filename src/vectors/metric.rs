@@ -3,9 +3,11 @@
 //! A [`Metric`] is the choice that users make. [`Metric::run`] turns it, together with the instruction set, into types: a loop is
 //! written once over [`Space`] and [`Simd`] and compiled for every pair of them.
 //!
-//! Beside its values a row carries one f32, its *term*: 1/||x|| for cosine, ||x|| for dot, ||x||^2 for l2; l1 needs none.
+//! Beside its values a row carries one f32, its *term*: 1/||x|| for cosine, ||x|| for dot, ||x||^2 for l2; l1 and hamming need none.
 
+use super::codec::Codec;
 use super::space::{Cosine, Dot, L1, L2, Space};
+use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
 use crate::simd::{self, Operation, Simd};
 use serde::{Deserialize, Serialize};
@@ -23,19 +25,22 @@ pub enum Metric {
     L2,
     /// `-sum(|q[i] - x[i]|)`. Distance: the Manhattan one.
     L1,
+    /// `-` the number of values that differ, all of which are 0 or 1. Distance: that number.
+    Hamming,
 }
 
 impl Metric {
     /// All that there are.
-    pub const ALL: &[Metric] = &[Metric::Cosine, Metric::Dot, Metric::L2, Metric::L1];
+    pub const ALL: &[Metric] = &[Metric::Cosine, Metric::Dot, Metric::L2, Metric::L1, Metric::Hamming];
 
-    /// Its name: `cosine`, `dot`, `l2` or `l1`.
+    /// Its name: `cosine`, `dot`, `l2`, `l1` or `hamming`.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Cosine => "cosine",
             Metric::Dot => "dot",
             Metric::L2 => "l2",
             Metric::L1 => "l1",
+            Metric::Hamming => "hamming",
         }
     }
 
@@ -48,8 +53,28 @@ impl Metric {
     pub fn distance(self, score: f32) -> f32 {
         match self {
             Metric::Cosine => 1.0 - score,
-            Metric::Dot | Metric::L2 | Metric::L1 => 0.0 - score,
+            Metric::Dot | Metric::L2 | Metric::L1 | Metric::Hamming => 0.0 - score,
         }
+    }
+
+    /// How an index with this metric keeps rows that nobody has chosen a codec for.
+    pub fn codec(self) -> Codec {
+        if self == Metric::Hamming { Codec::B1 } else { Codec::F32 }
+    }
+
+    /// Refuses a codec that does not go with this metric: bits are for hamming, and nothing else is.
+    pub(crate) fn check_codec(self, codec: Codec) -> Result<()> {
+        let message = match (self, codec) {
+            (Metric::Hamming, Codec::B1) => return Ok(()),
+            (Metric::Hamming, _) => {
+                format!("metric 'hamming' compares bits and keeps them in codec 'b1', got '{}'", codec.name())
+            }
+            (_, Codec::B1) => {
+                format!("codec 'b1' keeps bits, which only metric 'hamming' compares, got '{}'", self.name())
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::InvalidArgument(message))
     }
 
     /// Compiles `task` for this metric and this processor, and runs it.
@@ -58,7 +83,8 @@ impl Metric {
             Metric::Cosine => simd::dispatch(InSpace { task, space: Cosine }),
             Metric::Dot => simd::dispatch(InSpace { task, space: Dot }),
             Metric::L2 => simd::dispatch(InSpace { task, space: L2 }),
-            Metric::L1 => simd::dispatch(InSpace { task, space: L1 }),
+            // Of zeros and ones, the absolute difference is 1 where they differ.
+            Metric::L1 | Metric::Hamming => simd::dispatch(InSpace { task, space: L1 }),
         }
     }
 
@@ -82,7 +108,7 @@ impl Metric {
             Metric::Cosine => Cosine::term(squared_norm),
             Metric::Dot => Dot::term(squared_norm),
             Metric::L2 => L2::term(squared_norm),
-            Metric::L1 => L1::term(squared_norm),
+            Metric::L1 | Metric::Hamming => L1::term(squared_norm),
         }
     }
 }
@@ -164,7 +190,7 @@ mod tests {
         assert_eq!(Metric::Cosine.distance(0.25), 0.75);
         assert_eq!(Metric::Dot.distance(3.0), -3.0);
         assert_eq!(Metric::L2.distance(-2.0), 2.0);
-        assert_eq!(Metric::L1.distance(-2.0), 2.0);
+        assert_eq!([Metric::L1.distance(-2.0), Metric::Hamming.distance(-3.0)], [2.0, 3.0]);
         assert!(Metric::L2.distance(-0.0).is_sign_positive());
     }
 }

@@ -8,6 +8,7 @@ mod source;
 mod space;
 
 pub use codec::Codec;
+pub(crate) use codec::write_words;
 pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;

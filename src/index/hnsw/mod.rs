@@ -106,6 +106,7 @@ impl HnswIndex {
 
     /// An empty index. The codec must be f32: walks read rows where they lie.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
+        check_metric(options.metric)?;
         options.check()?;
         parameters.check()?;
         check_codec(options.codec)?;
@@ -281,6 +282,15 @@ fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     const DISTANCES_PER_PLACE: usize = 40;
     let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
     eligible(state, search) <= walk
+}
+
+/// Refuses the metric whose rows a walk cannot read.
+fn check_metric(metric: Metric) -> Result<()> {
+    if metric != Metric::Hamming {
+        return Ok(());
+    }
+    let message = "HnswIndex does not have metric 'hamming' yet; FlatIndex has it";
+    Err(Error::InvalidArgument(message.to_owned()))
 }
 
 /// Refuses every codec but the one whose rows a walk can read.
