@@ -49,7 +49,7 @@ impl BitRows {
                     row[bit / 64] ^= 1 << (bit % 64);
                 }
             }
-            if let Some(last) = row.last_mut().filter(|_| dim % 64 != 0) {
+            if let Some(last) = row.last_mut().filter(|_| !dim.is_multiple_of(64)) {
                 *last &= (1 << (dim % 64)) - 1;
             }
             rows.push(row);

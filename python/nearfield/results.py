@@ -38,7 +38,7 @@ class SearchResult:
         Higher is better: the cosine, the dot product, or the negative distance. The rest is -inf.
     distances : ndarray of float32, same shape
         Lower is better, in natural units: 1 - cosine, -dot product, Euclidean or Manhattan
-        distance. The rest is inf.
+        distance, number of differing bits. The rest is inf.
     counts : ndarray of int64, shape (1,) or (nq,)
         How many hits each query has.
     metric : str

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 /// Parameters
 /// ----------
 /// scores : ndarray of float32, shape (n,)
-/// metric : {"cosine", "dot", "l2", "l1"}
+/// metric : {"cosine", "dot", "l2", "l1", "hamming"}
 ///
 /// Returns
 /// -------
