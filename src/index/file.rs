@@ -58,3 +58,25 @@ pub(crate) fn read_schema<T: DeserializeOwned>(container: &Container) -> Result<
     serde_json::from_slice(&bytes)
         .map_err(|error: serde_json::Error| -> Error { container.corrupt("schema", error.to_string()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::ContainerWriter;
+
+    #[test]
+    fn a_codec_that_the_kind_of_index_does_not_have_is_corrupt() {
+        let graph = r#","parameters":{"m":16,"ef_construction":200,"seed":0},"ef_search":64,
+                       "graph":{"entry":4294967295,"nodes":[0]}"#;
+        for (kind, codec, rest) in [("flat", "f64", ""), ("flat", "F16", ""), ("hnsw", "f16", graph)] {
+            let table = r#""dim":4,"metric":"dot","rows":0,"live":0,"next_id":0,"sequential":true,"ascending":true"#;
+            let schema = format!(r#"{{"table":{{"codec":"{codec}",{table}}}{rest}}}"#);
+            let bytes = ContainerWriter::to_bytes(kind, |writer| {
+                writer.section("schema", |out| out.write_all(schema.as_bytes()))
+            });
+            let error = IndexFile::from_bytes(bytes.expect("writing to memory")).err().expect("no such codec");
+            assert!(matches!(&error, Error::Corruption { block, .. } if block == "schema"), "{error}");
+            assert!(error.to_string().contains(codec), "{error}");
+        }
+    }
+}

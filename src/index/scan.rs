@@ -10,7 +10,7 @@
 use super::bit_scan;
 use super::selection::{Bits, Selection};
 use super::table::Table;
-use super::tile::{Room, Rooms, Tile};
+use super::tile::{Room, Rooms, Tile, lone_tile, panel_tile};
 use super::topk::{Sets, TopK};
 use crate::error::Result;
 use crate::kernel::{PANEL_ROWS, pack_queries, pair_sum, panel, stream_sums};
@@ -31,10 +31,6 @@ const QUERIES_AT_ONCE: usize = 4096;
 const TASK_WORK: usize = 200_000_000;
 /// The most bytes of rows that a task reads.
 const TASK_BYTES: usize = 4 << 20;
-/// The rows that all panels of a group pass over before the next are read; they should fit the second-level cache.
-const TILE_BYTES: usize = 192 << 10;
-/// The rows that are decoded at once for a lone query; they should fit the first-level cache.
-const LONE_TILE_BYTES: usize = 24 << 10;
 
 /// What to look for, and where.
 #[derive(Clone, Copy)]
@@ -99,7 +95,7 @@ impl Task for Prepare<'_, '_> {
         let groups: Vec<Group<'_>> =
             self.queries.chunks(group).map(|queries| Group::new(queries, lanes, group > 1, &self.scan)).collect();
         let tasks = groups.len() * plan.chunks;
-        let size = if group > 1 { panel_tile(&self.scan) } else { lone_tile(&self.scan) };
+        let size = if group > 1 { panel_tile(self.scan.table) } else { lone_tile(self.scan.table) };
         let rooms = Rooms::new(self.scan.table, size, self.call.threads().min(tasks))?;
         for_each(self.call, tasks, |task| {
             let group = &groups[task / plan.chunks];
@@ -111,16 +107,6 @@ impl Task for Prepare<'_, '_> {
         }
         Ok(results)
     }
-}
-
-/// The rows of a tile that panels pass over: whole words of live bits.
-fn panel_tile(scan: &Scan<'_>) -> usize {
-    (TILE_BYTES / (scan.table.width() * size_of::<f32>())).max(64).next_multiple_of(64)
-}
-
-/// The rows of a decoded tile that a lone query passes over: some for each stream.
-fn lone_tile(scan: &Scan<'_>) -> usize {
-    (LONE_TILE_BYTES / (scan.table.width() * size_of::<f32>())).max(1).next_multiple_of(STREAMS)
 }
 
 /// How the rows are cut into chunks.
@@ -196,9 +182,11 @@ impl Task for Step<'_> {
             for (query, result) in self.group.queries.iter().zip(&mut results) {
                 let mut lone = Lone { query, weight: space.scan_weight(query, self.group.gamma), limit: 0.0, result };
                 lone.limit = space.scan_limit(query, lone.result.limit(), self.group.gamma);
-                for slots in slots.chunks(room.size()) {
-                    let tile = room.tile(simd, self.scan.table, slots);
+                let mut left = &slots[..];
+                while !left.is_empty() {
+                    let tile = room.tile(simd, self.scan.table, left);
                     self.one_query(simd, space, &tile, &mut lone);
+                    left = &left[tile.slots.len()..];
                 }
             }
         } else {
@@ -262,7 +250,7 @@ impl Step<'_> {
         results: &mut [TopK],
     ) {
         let (table, group) = (self.scan.table, self.group);
-        let size = panel_tile(&self.scan);
+        let size = panel_tile(table);
         let mut limits = Vec::with_capacity(group.packed.len() / table.width());
         let mut weights = Vec::with_capacity(limits.capacity());
         for (query, result) in group.queries.iter().zip(&*results) {

@@ -9,6 +9,21 @@ use crate::simd::Simd;
 use crate::vectors::{Codec, Decode, Matrix, aligned_width};
 use parking_lot::Mutex;
 
+/// The rows that all panels of a group pass over before the next are read; they should fit the second-level cache.
+const PANEL_BYTES: usize = 192 << 10;
+/// The rows that are decoded at once for a lone query; they should fit the first-level cache, beside as many that are on their way.
+const LONE_BYTES: usize = 24 << 10;
+
+/// The rows of a tile that panels pass over: whole words of live bits.
+pub(crate) fn panel_tile(table: &Table) -> usize {
+    (PANEL_BYTES / (table.width() * size_of::<f32>())).max(64).next_multiple_of(64)
+}
+
+/// The rows of a tile that is decoded for a lone query.
+pub(crate) fn lone_tile(table: &Table) -> usize {
+    (LONE_BYTES / (table.width() * size_of::<f32>())).max(1).next_multiple_of(4)
+}
+
 /// Rows of a table and where their values are.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile<'a> {
@@ -42,23 +57,19 @@ impl Room {
         Ok(Room { rows, places: (0..size as u32).collect() })
     }
 
-    /// The most rows of a tile.
-    pub(crate) fn size(&self) -> usize {
-        if self.places.is_empty() { usize::MAX } else { self.places.len() }
-    }
-
-    /// The rows in `slots`, which exist and are no more than there is room for.
+    /// The rows in the first of `slots`, as many as there is room for. What comes after those is asked for ahead of its turn.
     #[inline(always)]
     pub(crate) fn tile<'a, S: Simd>(&'a mut self, simd: S, table: &'a Table, slots: &'a [u32]) -> Tile<'a> {
         if table.codec() == Codec::F32 {
             return Tile { slots, places: slots, rows: table.rows() };
         }
-        let places = &self.places[..slots.len()];
-        if !slots.is_empty() {
-            let (width, out) = (self.rows.width(), self.rows.run_mut(0, slots.len()));
+        let size = slots.len().min(self.places.len());
+        let places = &self.places[..size];
+        if size > 0 {
+            let (width, out) = (self.rows.width(), self.rows.run_mut(0, size));
             simd.vectorize(Decode { rows: table.kept(), slots, width, out });
         }
-        Tile { slots, places, rows: &self.rows }
+        Tile { slots: &slots[..size], places, rows: &self.rows }
     }
 }
 

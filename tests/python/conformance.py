@@ -15,10 +15,12 @@ import copy
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from kept import fit, keep
 from model import METRICS, Answer, Model, canonical_scores, natural_distances
 
 import nearfield as nf
@@ -26,15 +28,24 @@ import nearfield as nf
 
 @dataclass(frozen=True)
 class Candidate:
-    """An index to be held against the model: how it is made, and what it promises (None: exact)."""
+    """An index to be held against the model: how it is made, its recall (None: exact), how it keeps rows."""
 
     name: str
     make: Callable[[int, str], Any]
     recall: float | None = None
+    codec: str = "f32"
+
+    def rows(self, kind: Callable[..., np.ndarray], rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+        """Rows of that kind, made such that the index takes them."""
+        return fit(self.codec, kind(rng, n, d))
 
 
 REGISTRY = [
     Candidate("flat", nf.FlatIndex),
+    Candidate("flat f16", partial(nf.FlatIndex, codec="f16"), codec="f16"),
+    Candidate("flat bf16", partial(nf.FlatIndex, codec="bf16"), codec="bf16"),
+    Candidate("flat u8", partial(nf.FlatIndex, codec="u8"), codec="u8"),
+    Candidate("flat i8", partial(nf.FlatIndex, codec="i8"), codec="i8"),
     Candidate("hnsw", nf.HnswIndex, recall=0.9),
     Candidate(
         "hnsw thin",  # far too thin to find much: what it gives back must be well-formed all the same
@@ -191,7 +202,7 @@ class Pair:
     def __init__(self, candidate: Candidate, dim: int, metric: str) -> None:
         self.candidate = candidate
         self.index = candidate.make(dim, metric)
-        self.model = Model(dim, metric)
+        self.model = Model(dim, metric, candidate.codec)
 
     def add(self, vectors: np.ndarray, ids: Any = None) -> np.ndarray:
         given = self.index.add(vectors, ids)
@@ -255,7 +266,7 @@ class Pair:
 def snapshot(index: Any) -> list[bytes | int]:
     """All that anyone can see of an index, the next id included."""
     rng = np.random.default_rng(99)
-    queries = gaussian(rng, 5, index.dim)
+    queries = fit(index.codec, gaussian(rng, 5, index.dim))
     parts: list[bytes | int] = [len(index), index.ids.tobytes(), index.get(index.ids).tobytes()]
     for options in ({}, {"exact": True}):
         result = index.search(queries, 7, **options)
@@ -307,7 +318,7 @@ class IndexConformance:
         index, model = pair.index, pair.model
         known = np.array(model.ids, dtype=np.int64)
         n = int(rng.integers(0, 12))
-        rows = kind(rng, n, model.dim)
+        rows = pair.candidate.rows(kind, rng, n, model.dim)
         queries = kind(rng, 3, model.dim)
         match rng.choice(["add", "add ids", "upsert", "delete", "search", "filter", "range", "keep"]):
             case "add":
@@ -352,7 +363,7 @@ class IndexConformance:
     def test_adversarial_data_is_answered_like_the_model(self, candidate, metric, kind, rng):
         for dim in (1, 2, 3, 17, 64):
             pair = Pair(candidate, dim, metric)
-            rows = kind(rng, 150, dim)
+            rows = candidate.rows(kind, rng, 150, dim)
             pair.add(rows[:100])
             pair.add(rows[100:])
             queries = asked(rng, rows, kind(rng, 3, dim))
@@ -370,7 +381,7 @@ class IndexConformance:
     )
     def test_recall_keeps_what_the_index_promises(self, candidate, metric, kind, rng):
         pair = Pair(candidate, 24, metric)
-        rows = kind(rng, 1060, 24)
+        rows = candidate.rows(kind, rng, 1060, 24)
         pair.add(rows[:1000])
         pair.check_search(rows[1000:], (1, 10), floor=True)
         pair.delete(range(0, 1000, 3))
@@ -379,13 +390,13 @@ class IndexConformance:
     @pytest.mark.parametrize("dim", [1535, 65_535])
     def test_large_dimensions(self, candidate, metric, dim, rng):
         pair = Pair(candidate, dim, metric)
-        rows = gaussian(rng, 14, dim)
+        rows = candidate.rows(gaussian, rng, 14, dim)
         pair.add(rows[:12])
         pair.check_search(rows[11:], (3, 20))
 
     def test_ties_are_ordered_by_id_wherever_k_cuts(self, candidate, metric, rng):
         pair = Pair(candidate, 8, metric)
-        rows = np.repeat(integers(rng, 10, 8), 20, axis=0)
+        rows = np.repeat(candidate.rows(integers, rng, 10, 8), 20, axis=0)
         pair.add(rows, rng.permutation(1000)[:200])
         pair.check_search(rows[::50], tuple(range(0, 61, 3)))
 
@@ -393,7 +404,7 @@ class IndexConformance:
 
     def test_one_query_gives_flat_arrays_of_what_there_is(self, candidate, metric, rng):
         pair = Pair(candidate, 5, metric)
-        pair.add(gaussian(rng, 8, 5))
+        pair.add(candidate.rows(gaussian, rng, 8, 5))
         query = gaussian(rng, 1, 5)
         for k, found in ((0, 0), (3, 3), (8, 8), (100, 8)):
             one = pair.index.search(query[0], k, exact=True)
@@ -408,7 +419,7 @@ class IndexConformance:
 
     def test_no_queries_give_no_rows(self, candidate, metric, rng):
         pair = Pair(candidate, 5, metric)
-        pair.add(gaussian(rng, 8, 5))
+        pair.add(candidate.rows(gaussian, rng, 8, 5))
         result = pair.index.search(np.empty((0, 5), np.float32), 3)
         assert_shapes(result, 0, 3)
         assert pair.index.range_search(np.empty((0, 5), np.float32), 1.0).lims.tolist() == [0]
@@ -431,7 +442,7 @@ class IndexConformance:
 
     def test_nothing_added_changes_nothing(self, candidate, metric, rng):
         pair = Pair(candidate, 5, metric)
-        pair.add(gaussian(rng, 8, 5))
+        pair.add(candidate.rows(gaussian, rng, 8, 5))
         before = snapshot(pair.index)
         nothing = np.empty((0, 5), np.float32)
         assert pair.index.add(nothing).shape == (0,)
@@ -445,7 +456,7 @@ class IndexConformance:
 
     def test_ids_are_assigned_above_the_largest_ever_used(self, candidate, metric, rng):
         index = candidate.make(3, metric)
-        rows = gaussian(rng, 4, 3)
+        rows = candidate.rows(gaussian, rng, 4, 3)
         assert index.add(rows).tolist() == [0, 1, 2, 3]
         assert index.delete([2, 3]) == 2
         assert index.add(rows[:2]).tolist() == [4, 5], "deleted ids are not used again"
@@ -460,7 +471,7 @@ class IndexConformance:
 
     def test_the_largest_id_is_an_id(self, candidate, metric, rng):
         index = candidate.make(3, metric)
-        rows = gaussian(rng, 2, 3)
+        rows = candidate.rows(gaussian, rng, 2, 3)
         top = 2**63 - 1
         index.add(rows[:1], [top])
         assert index.search(rows[0], 1).ids.tolist() == [top]
@@ -471,38 +482,41 @@ class IndexConformance:
 
     def test_membership_asks_for_an_id(self, candidate, metric, rng):
         index = candidate.make(3, metric)
-        index.add(gaussian(rng, 2, 3), [5, 9])
+        index.add(candidate.rows(gaussian, rng, 2, 3), [5, 9])
         assert 5 in index and np.int64(9) in index
         assert 6 not in index and -1 not in index and 2**70 not in index
 
     def test_get_gives_rows_in_the_order_asked_for(self, candidate, metric, rng):
         index = candidate.make(3, metric)
-        rows = gaussian(rng, 3, 3)
+        rows = candidate.rows(gaussian, rng, 3, 3)
         index.add(rows, [7, 3, 5])
-        np.testing.assert_array_equal(index.get([5, 7, 5]), rows[[2, 0, 2]])
-        np.testing.assert_array_equal(index.get(np.array([3], dtype=np.uint8)), rows[[1]])
+        kept = keep(candidate.codec, rows)
+        np.testing.assert_array_equal(index.get([5, 7, 5]), kept[[2, 0, 2]])
+        np.testing.assert_array_equal(index.get(np.array([3], dtype=np.uint8)), kept[[1]])
         assert index.get(3).shape == (3,)
-        np.testing.assert_array_equal(index.get(3), rows[1])
+        np.testing.assert_array_equal(index.get(3), kept[1])
 
     def test_delete_counts_each_row_once(self, candidate, metric, rng):
         index = candidate.make(3, metric)
-        index.add(gaussian(rng, 5, 3))
+        index.add(candidate.rows(gaussian, rng, 5, 3))
         assert index.delete([1, 1, 3, 77]) == 2
         assert index.delete([1, 3]) == 0
         assert index.ids.tolist() == [0, 2, 4]
 
     def test_upsert_replaces_rows_and_adds_new_ones(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        pair.add(gaussian(rng, 20, 6))
-        fresh = gaussian(rng, 6, 6)
+        pair.add(candidate.rows(gaussian, rng, 20, 6))
+        fresh = candidate.rows(gaussian, rng, 6, 6)
         pair.upsert([3, 50, 7, 3, 50, 60], fresh)
-        np.testing.assert_array_equal(pair.index.get([3, 50, 7, 60]), fresh[[3, 4, 2, 5]])
+        np.testing.assert_array_equal(
+            pair.index.get([3, 50, 7, 60]), keep(candidate.codec, fresh)[[3, 4, 2, 5]]
+        )
         pair.check_state()
         pair.check_search(fresh, (1, 5, 30))
 
     def test_deleted_rows_do_not_come_back(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        rows = gaussian(rng, 200, 6)
+        rows = candidate.rows(gaussian, rng, 200, 6)
         pair.add(rows)
         gone = np.arange(0, 200, 2)
         pair.delete(gone)
@@ -516,7 +530,7 @@ class IndexConformance:
     def test_everything_can_be_deleted_and_filled_again(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
         for _ in range(3):
-            rows = gaussian(rng, 120, 6)
+            rows = candidate.rows(gaussian, rng, 120, 6)
             ids = pair.add(rows)
             pair.check_search(rows[:4], (5, 130))
             pair.delete(ids)
@@ -527,7 +541,7 @@ class IndexConformance:
 
     def test_a_filter_may_be_ids_a_mask_or_compiled(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        rows = gaussian(rng, 300, 6)
+        rows = candidate.rows(gaussian, rng, 300, 6)
         pair.add(rows, rng.permutation(3000)[:300])  # so that the order of ids is not that of rows
         ids = pair.index.ids
         queries = gaussian(rng, 4, 6)
@@ -545,26 +559,28 @@ class IndexConformance:
 
     def test_ids_in_a_filter_that_are_not_there_match_nothing(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        pair.add(gaussian(rng, 50, 6))
-        pair.check_search(gaussian(rng, 3, 6), (5,), filter=[3, 4, 4, 999, 2**62], allowed=[3, 4])
+        pair.add(candidate.rows(gaussian, rng, 50, 6))
+        pair.check_search(
+            candidate.rows(gaussian, rng, 3, 6), (5,), filter=[3, 4, 4, 999, 2**62], allowed=[3, 4]
+        )
         assert pair.index.search(gaussian(rng, 1, 6), 5, filter=[999]).counts.tolist() == [0]
 
     def test_a_compiled_filter_means_ids_also_after_changes(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        pair.add(gaussian(rng, 60, 6))
+        pair.add(candidate.rows(gaussian, rng, 60, 6))
         queries = gaussian(rng, 3, 6)
         compiled = pair.index.filter(np.arange(60) % 3 == 0)
         pair.check_search(queries, (30,), filter=compiled, allowed=range(0, 60, 3))
-        pair.add(gaussian(rng, 30, 6))
+        pair.add(candidate.rows(gaussian, rng, 30, 6))
         pair.delete([0, 3, 6])
-        pair.upsert([9, 10], gaussian(rng, 2, 6))
+        pair.upsert([9, 10], candidate.rows(gaussian, rng, 2, 6))
         pair.check_search(queries, (30,), filter=compiled, allowed=range(0, 60, 3))
 
     # -- scores and distances
 
     def test_min_score_and_radius_are_inclusive(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        pair.add(integers(rng, 200, 6))
+        pair.add(candidate.rows(integers, rng, 200, 6))
         for query in gaussian(rng, 4, 6)[:, None]:
             scores = pair.model.ranking(query[0])[1]
             for score in scores[[0, 20, -1]]:
@@ -575,7 +591,7 @@ class IndexConformance:
 
     def test_kneighbors_is_search_in_the_order_of_scikit_learn(self, candidate, metric, rng):
         index = candidate.make(6, metric)
-        index.add(gaussian(rng, 50, 6))
+        index.add(candidate.rows(gaussian, rng, 50, 6))
         queries = gaussian(rng, 4, 6)
         result = index.search(queries, 7)
         distances, ids = index.kneighbors(queries, 7)
@@ -586,7 +602,7 @@ class IndexConformance:
 
     def test_a_range_of_one_query_is_one_range(self, candidate, metric, rng):
         pair = Pair(candidate, 6, metric)
-        pair.add(gaussian(rng, 50, 6))
+        pair.add(candidate.rows(gaussian, rng, 50, 6))
         query = gaussian(rng, 1, 6)
         one, many = pair.index.range_search(query[0], 1e9), pair.index.range_search(query, 1e9)
         assert one.lims.tolist() == [0, 50]
@@ -597,9 +613,13 @@ class IndexConformance:
 
     def test_answers_are_the_same_bits_for_any_threads_and_batches(self, candidate, metric, rng):
         index = candidate.make(33, metric)
-        rows = np.concatenate([gaussian(rng, 700, 33), integers(rng, 300, 33)])
+        rows = np.concatenate(
+            [candidate.rows(gaussian, rng, 700, 33), candidate.rows(integers, rng, 300, 33)]
+        )
         index.add(rows)
-        queries = np.concatenate([gaussian(rng, 40, 33), integers(rng, 23, 33)])
+        queries = np.concatenate(
+            [candidate.rows(gaussian, rng, 40, 33), candidate.rows(integers, rng, 23, 33)]
+        )
         for options in ({}, {"exact": True}, {"filter": np.arange(0, 1000, 7)}, {"min_score": 0.0}):
             whole = index.search(queries, 12, **options)
             for threads in (1, 2, 5):
@@ -613,7 +633,7 @@ class IndexConformance:
                 assert one.scores.tobytes() == whole.scores[number, : len(one.ids)].tobytes()
 
     def test_the_same_calls_give_the_same_index(self, candidate, metric, rng):
-        rows = gaussian(rng, 600, 12)
+        rows = candidate.rows(gaussian, rng, 600, 12)
         made = []
         for _ in range(2):
             index = candidate.make(12, metric)
@@ -629,9 +649,9 @@ class IndexConformance:
 
     def test_a_call_that_fails_changes_nothing(self, candidate, metric, rng):
         index = candidate.make(4, metric)
-        index.add(gaussian(rng, 100, 4))
+        index.add(candidate.rows(gaussian, rng, 100, 4))
         index.delete([4, 99])
-        many = gaussian(rng, 3000, 4)
+        many = candidate.rows(gaussian, rng, 3000, 4)
         late_nan = many.copy()
         late_nan[-1, -1] = np.nan
         late_overflow = many.astype(np.float64)
@@ -673,7 +693,7 @@ class IndexConformance:
 
     def test_a_copy_has_a_life_of_its_own(self, candidate, metric, rng, tmp_path):
         pair = Pair(candidate, 6, metric)
-        pair.add(gaussian(rng, 90, 6))
+        pair.add(candidate.rows(gaussian, rng, 90, 6))
         pair.delete([5, 6])
         before = snapshot(pair.index)
         path = tmp_path / "index.nf"
@@ -691,14 +711,14 @@ class IndexConformance:
             for name in ("dim", "metric", "codec"):
                 assert getattr(twin, name) == getattr(pair.index, name)
             assert snapshot(twin) == before
-            twin.upsert([1, 500], gaussian(rng, 2, 6))
+            twin.upsert([1, 500], candidate.rows(gaussian, rng, 2, 6))
             twin.delete(range(10, 40))
             assert snapshot(twin) != before
             assert snapshot(pair.index) == before
 
     def test_a_mapped_index_answers_like_the_live_one(self, candidate, metric, rng, tmp_path):
         pair = Pair(candidate, 17, metric)
-        pair.add(integers(rng, 150, 17), rng.permutation(900)[:150])
+        pair.add(candidate.rows(integers, rng, 150, 17), rng.permutation(900)[:150])
         pair.delete(pair.index.ids[::4])
         path = tmp_path / "index.nf"
         pair.index.save(path)
@@ -712,8 +732,8 @@ class IndexConformance:
 
     def test_what_the_caller_does_to_the_array_later_does_not_matter(self, candidate, metric, rng):
         index = candidate.make(4, metric)
-        rows = gaussian(rng, 50, 4)
-        kept = rows.copy()
+        rows = candidate.rows(gaussian, rng, 50, 4)
+        kept = keep(candidate.codec, rows)
         index.add(rows)
         rows[:] = np.nan
         np.testing.assert_array_equal(index.get(index.ids), kept)
@@ -725,12 +745,13 @@ class IndexConformance:
 
     def test_an_index_says_what_it_is(self, candidate, metric, rng):
         index = candidate.make(4, metric)
-        index.add(gaussian(rng, 50, 4))
-        assert (index.dim, index.metric, index.codec) == (4, metric, "f32")
+        index.add(candidate.rows(gaussian, rng, 50, 4))
+        assert (index.dim, index.metric, index.codec) == (4, metric, candidate.codec)
         assert isinstance(index, nf.Index)
         stats = index.stats()
         assert stats["rows"] == 50
-        assert stats["bytes"] >= 50 * 4 * 4
+        assert stats["codec"] == candidate.codec
+        assert stats["bytes"] >= 50 * 4 * (1 if candidate.codec in ("u8", "i8") else 2)
         for text in (repr(index), index._repr_html_()):
             assert type(index).__name__ in text
             assert metric in text
@@ -739,6 +760,8 @@ class IndexConformance:
     def test_progress_is_reported_up_to_the_last_row(self, candidate, metric, rng):
         index = candidate.make(8, metric)
         seen: list[tuple[int, int]] = []
-        index.add(gaussian(rng, 3000, 8), progress=lambda done, total: seen.append((done, total)))
+        index.add(
+            candidate.rows(gaussian, rng, 3000, 8), progress=lambda done, total: seen.append((done, total))
+        )
         assert seen and seen[-1] == (3000, 3000)
         assert seen == sorted(seen)

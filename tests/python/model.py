@@ -3,7 +3,7 @@
 The canonical score is reproduced bit for bit. It is accumulated in f64 over f32 inputs, in eight lanes:
 lane j takes the elements j, j + 8, j + 16, ... one after another; then ((l0 + l4) + (l2 + l6)) + ((l1 + l5)
 + (l3 + l7)), rounded once to f32. Order: score descending, then id ascending. Every query gets min(k,
-matching rows) hits.
+matching rows) hits. Rows are those that the codec keeps.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from kept import keep
 
 METRICS = ("cosine", "dot", "l2", "l1")
 LANES = 8
@@ -66,14 +67,15 @@ class Answer:
 class Model:
     """An index that is obviously right. It takes clean input only: rows of the right dimension, legal ids."""
 
-    def __init__(self, dim: int, metric: str) -> None:
+    def __init__(self, dim: int, metric: str, codec: str = "f32") -> None:
         self.dim = dim
         self.metric = metric
+        self.codec = codec
         self.rows: dict[int, np.ndarray] = {}
         self.next_id = 0
 
     def copy(self) -> Model:
-        twin = Model(self.dim, self.metric)
+        twin = Model(self.dim, self.metric, self.codec)
         twin.rows = dict(self.rows)
         twin.next_id = self.next_id
         return twin
@@ -87,8 +89,8 @@ class Model:
         return given
 
     def upsert(self, ids: Iterable[int], vectors: np.ndarray) -> None:
-        for number, row in zip(ids, vectors, strict=True):
-            self.rows[int(number)] = np.array(row, dtype=np.float32)
+        for number, row in zip(ids, keep(self.codec, vectors), strict=True):
+            self.rows[int(number)] = row
             self.next_id = max(self.next_id, int(number) + 1)
 
     def delete(self, ids: Iterable[int]) -> int:

@@ -253,6 +253,58 @@ def test_a_filter_that_is_neither_ids_nor_a_mask_is_a_type_error(index, bad):
         index.search(np.ones(D, np.float32), filter=bad)
 
 
+# ---- codecs
+
+UNFIT = [
+    ("f16", 65520.0, r"-65504 to 65504.*scale.*'bf16'"),
+    ("f16", -1e9, r"-65504 to 65504"),
+    ("u8", 0.5, r"whole numbers from 0 to 255.*'i8'"),
+    ("u8", -1.0, r"whole numbers"),
+    ("u8", 256.0, r"whole numbers"),
+    ("i8", 1e-37, r"largest value of a row.*scale"),
+    ("i8", -1e-45, r"largest value of a row"),
+]
+
+
+@pytest.mark.parametrize(("codec", "value", "advice"), UNFIT)
+def test_a_value_that_the_codec_cannot_keep_is_named_with_what_to_do(codec, value, advice):
+    index = nf.FlatIndex(D, "l2", codec=codec)
+    index.add(np.random.default_rng(3).integers(0, 256, (40, D)))
+    before = snapshot(index)
+    rows = np.zeros((9000, D))
+    rows[8000, 2] = value
+    rows[8001, 1] = np.nan
+    for given in (rows, rows.astype(np.float32), np.asfortranarray(rows)):
+        for call in (lambda x: index.add(x), lambda x: index.upsert(np.arange(9000), x)):
+            with pytest.raises(
+                ValueError, match=rf"row 8000, column 2 is .*codec '{codec}' cannot keep: .*{advice}"
+            ) as caught:
+                call(given)
+            assert not isinstance(caught.value, nf.NearfieldError)
+            assert snapshot(index) == before
+    index.search(rows[8000], 3)  # queries are f32 under every codec
+
+
+def test_a_row_that_rounds_to_one_too_long_is_refused():
+    index = nf.FlatIndex(2, "dot", codec="bf16")
+    rows = np.float32([[1.8e19, 0], [1.843e19, 0]])
+    assert len(index.add(rows[:1])) == 1
+    with pytest.raises(nf.NonFiniteError, match=r"row 1\D.*too large"):
+        index.add(rows)
+    assert len(index) == 1
+
+
+@pytest.mark.parametrize("codec", ["f32", "f16", "bf16", "u8", "i8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_no_codec_keeps_is_named_alike(codec, bad):
+    index = nf.FlatIndex(D, codec=codec)
+    rows = np.ones((3, D), np.float32)
+    rows[2, 1] = bad
+    with pytest.raises(nf.NonFiniteError, match=r"row 2\D.*column 1\b"):
+        index.add(rows)
+    assert len(index) == 0
+
+
 # ---- making an index
 
 
@@ -273,9 +325,9 @@ class TestMaking:
         with pytest.raises(ValueError, match=r"cosine.*dot.*l2.*l1.*hamming"):
             make(D, metric)
 
-    @pytest.mark.parametrize("codec", ["f16", "i8", "nonsense"])
+    @pytest.mark.parametrize("codec", ["f64", "F16", "", "nonsense"])
     def test_an_unknown_codec_names_those_that_exist(self, make, codec):
-        with pytest.raises(ValueError, match="f32"):
+        with pytest.raises(ValueError, match=rf"codec must be .*'f32'.*got \"{codec}\""):
             make(D, codec=codec)
 
     def test_no_threads_at_all_are_a_value_error(self, make):
@@ -291,6 +343,15 @@ class TestMaking:
             index.add(rows)
         assert snapshot(index) == before
         assert len(index.add(rows[500:600])) == 100
+
+
+def test_a_flat_index_names_all_its_codecs_and_a_graph_its_own():
+    with pytest.raises(ValueError, match=r"'f32', 'f16', 'bf16', 'u8' or 'i8', got \"auto\""):
+        nf.FlatIndex(D, codec="auto")
+    for codec in ("f16", "bf16", "u8", "i8"):
+        with pytest.raises(ValueError, match=rf"codec must be 'auto' or 'f32', got \"{codec}\""):
+            nf.HnswIndex(D, codec=codec)
+    assert nf.HnswIndex(D, codec="auto").codec == "f32"
 
 
 @pytest.mark.parametrize("option", ["m", "ef_construction", "ef_search"])

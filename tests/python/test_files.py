@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conformance import assert_same_bits, snapshot
+from kept import CODECS, fit, keep
 
 import nearfield as nf
 
@@ -19,7 +21,9 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32)
 
 
-@pytest.fixture(params=[nf.FlatIndex, nf.HnswIndex])
+@pytest.fixture(
+    params=[nf.FlatIndex, nf.HnswIndex, partial(nf.FlatIndex, codec="i8")], ids=["flat", "hnsw", "flat i8"]
+)
 def index(request):
     index = request.param(D, "cosine")
     index.add(rows(400), np.random.default_rng(1).permutation(4000)[:400])
@@ -46,10 +50,30 @@ def test_what_is_saved_comes_back(index, path, mmap):
     for load in (nf.load, type(index).load):
         again = load(path, mmap=mmap)
         assert type(again) is type(index)
-        assert (again.dim, again.metric, again.codec) == (D, "cosine", "f32")
+        assert (again.dim, again.metric, again.codec) == (D, "cosine", index.codec)
         assert_same_bits(again.search(rows(50, 7), 10), index.search(rows(50, 7), 10))
         np.testing.assert_array_equal(again.ids, index.ids)
         np.testing.assert_array_equal(again.get(again.ids), index.get(index.ids))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_codec_comes_back_with_the_rows_that_it_kept(codec, tmp_path):
+    for dim in (1, 7, 60, 61, 128):
+        index = nf.FlatIndex(dim, "l2", codec=codec)
+        given = fit(codec, np.random.default_rng(dim).standard_normal((500, dim)).astype(np.float32))
+        index.add(given, np.random.default_rng(2).permutation(4000)[:500])
+        expected = keep(codec, given)[np.argsort(np.random.default_rng(2).permutation(4000)[:500])]
+        path = tmp_path / f"{dim}.nf"
+        index.save(path)
+        read, mapped = nf.load(path), nf.load(path, mmap=True)
+        for again in (index, read, mapped, mapped.copy(), index.copy(), pickle.loads(pickle.dumps(mapped))):
+            assert (again.codec, again.stats()["codec"]) == (codec, codec)
+            np.testing.assert_array_equal(again.get(again.ids), expected)
+            assert snapshot(again) == snapshot(index)
+        with pytest.raises(nf.ReadOnlyError):
+            mapped.add(given)
+        mapped.save(tmp_path / "again.nf")
+        assert (tmp_path / "again.nf").read_bytes() == path.read_bytes()
 
 
 def test_paths_may_be_strings(index, tmp_path, mmap):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kept import CODECS, fit, keep
 
 import nearfield as nf
 from nearfield.arrays import as_array
@@ -17,9 +18,9 @@ def rows() -> np.ndarray:
     return np.random.default_rng(5).integers(0, 100, size=(N, D)).astype(np.float32)
 
 
-def assert_stored(given: object, expected: np.ndarray) -> None:
-    """An index keeps what was given as f32, and finds it by a query given in the same form."""
-    index = nf.FlatIndex(expected.shape[1], "l2")
+def assert_stored(given: object, expected: np.ndarray, codec: str = "f32") -> None:
+    """An index keeps what was given, and finds it by a query given in the same form."""
+    index = nf.FlatIndex(expected.shape[1], "l2", codec=codec)
     assert index.add(given).tolist() == list(range(len(expected)))
     np.testing.assert_array_equal(index.get(index.ids), expected)
     reference = nf.FlatIndex(expected.shape[1], "l2")
@@ -35,6 +36,25 @@ NUMERIC = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f
 @pytest.mark.parametrize("dtype", NUMERIC)
 def test_every_numeric_type_is_converted(rows, dtype):
     assert_stored(rows.astype(dtype), rows)
+
+
+@pytest.mark.parametrize("codec", ["f16", "bf16", "u8"])
+def test_every_numeric_type_is_converted_before_it_is_encoded(rows, codec):
+    for dtype in NUMERIC:
+        assert_stored(rows.astype(dtype), rows, codec)
+    assert_stored(np.asfortranarray(rows.astype("u1")), rows, codec)
+    assert_stored(rows.astype(int).tolist(), rows, codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_row_is_rounded_once_from_its_float32(codec):
+    doubles = np.random.default_rng(8).standard_normal((4000, 33)) * 1e-3
+    # In the middle between two halves but for a last bit that float32 does not have.
+    doubles[0, 0] = 1 + 2.0**-11 + 2.0**-40
+    doubles = fit(codec, doubles)
+    index = nf.FlatIndex(33, "dot", codec=codec)
+    index.add(doubles)
+    np.testing.assert_array_equal(index.get(index.ids), keep(codec, doubles))
 
 
 def test_booleans_are_zero_and_one(rows):
