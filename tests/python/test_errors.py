@@ -346,7 +346,7 @@ class TestMaking:
 
 
 def test_a_flat_index_names_all_its_codecs_and_a_graph_its_own():
-    with pytest.raises(ValueError, match=r"'f32', 'f16', 'bf16', 'u8' or 'i8', got \"auto\""):
+    with pytest.raises(ValueError, match=r"'f32', 'f16', 'bf16', 'u8', 'i8' or 'b1', got \"auto\""):
         nf.FlatIndex(D, codec="auto")
     for codec in ("f16", "bf16", "u8", "i8"):
         with pytest.raises(ValueError, match=rf"codec must be 'auto' or 'f32', got \"{codec}\""):

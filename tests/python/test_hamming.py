@@ -12,7 +12,7 @@ from model import Model
 
 import nearfield as nf
 
-FLAT = Candidate("flat", nf.FlatIndex)
+FLAT = Candidate("flat b1", nf.FlatIndex, codec="b1")
 
 
 @pytest.fixture
