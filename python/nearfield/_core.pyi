@@ -2,8 +2,8 @@
 #
 # Not here yet, although the contract has them: QuantizedIndex, the store and its filter language,
 # `FlatIndex(accelerate=...)`, `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, the codecs
-# beyond those in `nearfield.typing` (a graph has f32 only), and the metrics l1 and hamming. They come with
-# their own issues.
+# beyond those in `nearfield.typing`, and in a graph the metric hamming and codecs other than f32. They come
+# with their own issues.
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["Codec", "Metric", "Progress", "VectorLike"]
 
-Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1", "hamming"]
 """How two vectors are compared."""
 
-Codec: TypeAlias = Literal["auto", "f32", "f16", "bf16", "u8", "i8"]
+Codec: TypeAlias = Literal["auto", "f32", "f16", "bf16", "u8", "i8", "b1"]
 """How rows are kept; "auto" leaves it to the index."""
 
 VectorLike: TypeAlias = Any

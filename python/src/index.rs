@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex};
 
 /// The metric of this name.
 pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
-    Metric::from_name(name)
-        .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot' or 'l2', got {name:?}")))
+    Metric::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!("metric must be 'cosine', 'dot', 'l2', 'l1' or 'hamming', got {name:?}"))
+    })
 }
 
 /// The codec of this name, one of those that an index takes; "auto" is f32.
@@ -34,11 +35,17 @@ fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
     call::threads(given.map(|Integer(count)| count))
 }
 
-fn options(Integer(dim): Integer, metric: &str, codec: Codec, max_bytes: Option<u64>) -> PyResult<IndexOptions> {
+/// Without a codec the one that goes with the metric.
+fn options(
+    Integer(dim): Integer,
+    metric: &str,
+    codec: Option<Codec>,
+    max_bytes: Option<u64>,
+) -> PyResult<IndexOptions> {
     let metric = parse_metric(metric)?;
     // What does not fit is out of range: the core says so.
     let dim = usize::try_from(dim).unwrap_or(0);
-    Ok(IndexOptions { dim, metric, codec, max_bytes })
+    Ok(IndexOptions { dim, metric, codec: codec.unwrap_or(metric.codec()), max_bytes })
 }
 
 /// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.
@@ -126,8 +133,8 @@ impl Filter {
 
 /// What all indexes share: rows under int64 ids.
 ///
-/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean distance). Results are ordered by
-/// score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
+/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean, Manhattan or Hamming distance). Results are
+/// ordered by score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
 #[pyclass(subclass, frozen, module = "nearfield._core")]
 pub(crate) struct Index {
     inner: Arc<dyn nearfield::Index>,
@@ -171,7 +178,7 @@ impl Index {
     }
 
     fn run_search<'py>(&self, py: Python<'py>, request: Request<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let source = request.queries.source()?;
+        let source = request.queries.source(py, &*self.inner)?;
         let search = Search {
             k: request.k,
             selection: None,
@@ -196,7 +203,7 @@ impl Index {
         filter: Option<Py<Filter>>,
         threads: Option<NonZeroUsize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let source = queries.source()?;
+        let source = queries.source(py, &*self.inner)?;
         let filter = filter.as_ref().map(|filter| filter.get());
         let hits = call::run(py, threads, None, |call| match filter {
             None => self.inner.range_search(&*source, radius, None, call),
@@ -243,13 +250,13 @@ impl Index {
         self.inner.dim()
     }
 
-    /// "cosine", "dot" or "l2".
+    /// "cosine", "dot", "l2", "l1" or "hamming".
     #[getter]
     fn metric(&self) -> &'static str {
         self.inner.metric().name()
     }
 
-    /// How rows are kept: "f32", "f16", "bf16", "u8" or "i8".
+    /// How rows are kept: "f32", "f16", "bf16", "u8", "i8" or, under "hamming", "b1".
     #[getter]
     fn codec(&self) -> &'static str {
         self.inner.codec().name()
@@ -267,7 +274,7 @@ impl Index {
     /// ----------
     /// vectors : array_like, shape (n, d) or (d,)
     ///     Anything NumPy can show as floats. C-contiguous float32 is read in place, other layouts and types are converted in
-    ///     chunks.
+    ///     chunks. Under "hamming" bits, see `FlatIndex`.
     /// ids : array_like of int, shape (n,), optional
     ///     Ids in 0..2**63-1. None: 1 + the largest id ever used, and so on; the first is 0.
     /// progress : bool or callable, default False
@@ -293,7 +300,7 @@ impl Index {
         let vectors = Vectors::extract(vectors)?;
         let ids = ids.map(crate::array::ids).transpose()?;
         let report = call::reporter(progress, "add")?;
-        let source = vectors.source()?;
+        let source = vectors.source(py, &*self.inner)?;
         let given = call::run(py, self.threads, report, |call| self.inner.add(&*source, ids.as_deref(), call))?;
         Ok(PyArray1::from_vec(py, given))
     }
@@ -321,7 +328,7 @@ impl Index {
         let vectors = Vectors::extract(vectors)?;
         let ids = crate::array::ids(ids)?;
         let report = call::reporter(progress, "upsert")?;
-        let source = vectors.source()?;
+        let source = vectors.source(py, &*self.inner)?;
         call::run(py, self.threads, report, |call| self.inner.upsert(&ids, &*source, call))
     }
 
@@ -422,7 +429,7 @@ impl Index {
     /// ----------
     /// queries : array_like, shape (d,) or (nq, d)
     /// radius : float
-    ///     In units of distance (1 - cosine, -dot, Euclidean), inclusive.
+    ///     In units of distance (1 - cosine, -dot, Euclidean, Manhattan, differing bits), inclusive.
     /// filter : array_like of int, array_like of bool, or Filter, optional
     /// threads : int, optional
     ///
@@ -580,14 +587,18 @@ impl Index {
 /// ----------
 /// dim : int
 ///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2"}, default "cosine"
-/// codec : {"f32", "f16", "bf16", "u8", "i8"}, default "f32"
+/// metric : {"cosine", "dot", "l2", "l1", "hamming"}, default "cosine"
+///     "hamming" counts the bits that differ. Rows and queries are then bits: `dim` values 0 or 1 each, or uint8 arrays of
+///     ceil(dim / 8) packed bits each, as numpy.packbits writes them (a uint8 array is always taken as packed).
+/// codec : {"f32", "f16", "bf16", "u8", "i8", "b1"}, default "f32"
 ///     How rows are kept. Search is exact for the rows as they are kept, which is what `get` returns.
 ///     "f32": as given, 4 bytes a value.
 ///     "f16": half precision, 2 bytes a value, each within 2^-11 of itself; values beyond 65,504 are refused.
 ///     "bf16": the upper half of a float32, 2 bytes a value, each within 2^-8 of itself.
 ///     "u8": whole numbers from 0 to 255, 1 byte a value, nothing lost; all others are refused.
 ///     "i8": 1 byte a value and 4 a row, each within 1/254 of the largest value of its row.
+///     "b1": 0 and 1, 1 bit a value, nothing lost; all others are refused. For "hamming" only, which has no other and takes it
+///     if none is given.
 /// max_bytes : int, optional
 ///     Refuse to grow beyond this many bytes (CapacityError).
 /// threads : int, optional
@@ -598,17 +609,19 @@ pub(crate) struct FlatIndex;
 #[pymethods]
 impl FlatIndex {
     #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec="f32", max_bytes=None, threads=None))]
+    #[pyo3(signature = (dim, metric="cosine", *, codec=None, max_bytes=None, threads=None),
+           text_signature = "(dim, metric='cosine', *, codec='f32', max_bytes=None, threads=None)")]
     fn new(
         py: Python<'_>,
         dim: Integer,
         metric: &str,
-        codec: &str,
+        codec: Option<&str>,
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<FlatIndex>> {
         let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
-        let options = options(dim, metric, parse_codec(codec, &known)?, max_bytes)?;
+        let codec = codec.map(|name| parse_codec(name, &known)).transpose()?;
+        let options = options(dim, metric, codec, max_bytes)?;
         let index = nearfield::FlatIndex::new(options).map_err(|error| raise(py, error))?;
         let base = Index::of(Arc::new(index), threads_of(threads)?);
         Ok(PyClassInitializer::from(base).add_subclass(FlatIndex))
@@ -621,7 +634,7 @@ impl FlatIndex {
 /// ----------
 /// dim : int
 ///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
 ///     How rows are kept: as given.
 /// m : int, optional
@@ -663,7 +676,7 @@ impl HnswIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        let codec = parse_codec(codec, &["auto", "f32"])?;
+        let codec = Some(parse_codec(codec, &["auto", "f32"])?);
         let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
         parameters.seed = seed;
         if let Some(m) = m {

@@ -90,6 +90,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_abs_ps(a) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -243,6 +249,22 @@ impl Simd for Avx512 {
             operation.run(simd)
         }
         // SAFETY: the token proves all of these; every processor with AVX2 has BMI, POPCNT and LZCNT.
+        unsafe { enter(self, operation) }
+    }
+
+    #[inline(always)]
+    fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
+        // Not part of the level: Skylake-X and Cascade Lake have all of it but this.
+        #[target_feature(
+            enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq"
+        )]
+        fn enter<O: Operation>(simd: Avx512, operation: O) -> O::Output {
+            operation.run(simd)
+        }
+        if !is_x86_feature_detected!("avx512vpopcntdq") {
+            return self.vectorize(operation);
+        }
+        // SAFETY: the token proves all of these but the last, as in `vectorize`, and that has just been detected.
         unsafe { enter(self, operation) }
     }
 }

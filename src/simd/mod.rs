@@ -66,6 +66,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `|a|`.
+    fn abs(self, a: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The sum of all lanes.
@@ -129,6 +131,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Runs `operation` compiled for this instruction set.
     fn vectorize<O: Operation>(self, operation: O) -> O::Output;
+
+    /// As [`vectorize`](Simd::vectorize), for work that counts bits: also with instructions for that which not every processor
+    /// with this instruction set has.
+    fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
+        self.vectorize(operation)
+    }
 }
 
 /// Something to be compiled once for every instruction set. `run` and all that it calls must be `#[inline(always)]`.
@@ -137,6 +145,18 @@ pub(crate) trait Operation {
     type Output;
     /// The work, with the token of the instruction set in hand.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The same operation, for work that counts bits; see [`Simd::vectorize_counting`].
+pub(crate) struct Counting<O>(pub(crate) O);
+
+impl<O: Operation> Operation for Counting<O> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> O::Output {
+        simd.vectorize_counting(self.0)
+    }
 }
 
 /// The instruction sets, best last.

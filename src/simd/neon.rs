@@ -92,6 +92,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn abs(self, a: Self::F32) -> Self::F32 {
+        // SAFETY: the token proves NEON.
+        unsafe { float32x4x2_t(vabsq_f32(a.0), vabsq_f32(a.1)) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
         // SAFETY: the token proves NEON.
         unsafe { float32x4x2_t(vfmaq_f32(c.0, a.0, b.0), vfmaq_f32(c.1, a.1, b.1)) }

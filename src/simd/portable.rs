@@ -78,6 +78,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn abs(self, a: Self::F32) -> Self::F32 {
+        a.map(f32::abs)
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: Self::F32, b: Self::F32, mut c: Self::F32) -> Self::F32 {
         // Two roundings: a fused one would be a call into libm on targets without the instruction.
         for i in 0..8 {

@@ -177,7 +177,7 @@ def test_threads_that_write_and_search_leave_what_they_wrote(make):
 
 
 @pytest.mark.parametrize("make", [nf.FlatIndex, nf.HnswIndex])
-@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2", "l1"])
 def test_the_number_of_threads_changes_no_bit(make, metric):
     rows, queries = gaussian(3000, 24), gaussian(200, 24, 1)
     indexes = []

@@ -69,6 +69,7 @@ impl Table {
         if schema.dim == 0 || schema.dim > crate::MAX_DIM || schema.rows > MAX_ROWS {
             return corrupt("schema", "its numbers are out of range");
         }
+        schema.metric.check_codec(schema.codec).map_err(|error| container.corrupt("schema", error.to_string()))?;
         let mut table = Table {
             metric: schema.metric,
             rows: load_rows(container, schema)?,
