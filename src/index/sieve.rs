@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::kernel::{BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
-use crate::vectors::{BlockValues, Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
+use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
 use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -272,25 +272,16 @@ impl Step<'_> {
                 some[stream] = blocks[i + stream * stride];
             }
             let numbers = some.map(|(block, _)| block as usize);
-            let products = plane.products::<S, D, STREAMS, 1>(simd, numbers, &self.group.panels, &self.group.coded);
+            let products =
+                plane.products::<S, D, STREAMS, 1, true>(simd, numbers, &self.group.panels, &self.group.coded);
             for stream in 0..STREAMS {
-                self.meet(simd, some[stream], &products[stream][0], result);
+                self.meet(simd, some[stream], &products[stream][0], 0, result);
             }
         }
         for &(block, rows) in &blocks[stride * STREAMS..] {
-            let products = plane.products::<S, D, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
-            self.meet(simd, (block, rows), &products[0][0], result);
-        }
-    }
-
-    #[inline(always)]
-    fn meet<S: Simd>(&self, simd: S, (block, rows): (u32, u32), products: &[i32; BLOCK_ROWS], result: &mut Sifted) {
-        let query = &self.group.coded[0];
-        let values = self.sieve.plane.block_values(block as usize);
-        let upper = values.upper(query, products);
-        let passing = rows_not_below(simd, &upper, result.limit) & rows;
-        if passing != 0 {
-            self.set_aside(query, (block, passing), (&upper, products), &values, result);
+            let [[products]] =
+                plane.products::<S, D, 1, 1, true>(simd, [block as usize], &self.group.panels, &self.group.coded);
+            self.meet(simd, (block, rows), &products, 0, result);
         }
     }
 
@@ -300,40 +291,49 @@ impl Step<'_> {
         let (plane, coded) = (self.sieve.plane, &self.group.coded);
         let panel = plane.coding().width() * Q;
         for &(block, rows) in blocks {
-            let values = plane.block_values(block as usize);
             for (i, digits) in self.group.panels.chunks_exact(panel).enumerate() {
                 let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
-                let [products] = plane.products::<S, D, 1, Q>(simd, [block as usize], digits, queries);
+                let [products] = plane.products::<S, D, 1, Q, false>(simd, [block as usize], digits, queries);
                 for q in 0..queries.len() {
-                    let upper = values.upper(&queries[q], &products[q]);
-                    let result = &mut results[i * Q + q];
-                    let passing = rows_not_below(simd, &upper, result.limit) & rows;
-                    if passing != 0 {
-                        self.set_aside(&queries[q], (block, passing), (&upper, &products[q]), &values, result);
-                    }
+                    self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
                 }
             }
         }
     }
 
-    /// Sets the passing rows of a block aside.
+    /// Sets those rows of a block aside whose values reach the limit of a query.
+    #[inline(always)]
+    fn meet<S: Simd>(
+        &self,
+        simd: S,
+        (block, rows): (u32, u32),
+        products: &[i32; BLOCK_ROWS],
+        query: usize,
+        result: &mut Sifted,
+    ) {
+        let columns = self.sieve.plane.columns(block as usize);
+        let weights = self.group.coded[query].weights;
+        let passing = rows_not_below(simd, products, columns, weights, result.limit) & rows;
+        if passing != 0 {
+            self.set_aside((block, passing), products, query, result);
+        }
+    }
+
     #[inline(never)]
     fn set_aside(
         &self,
-        query: &PlaneQuery,
         (block, mut passing): (u32, u32),
-        (uppers, products): (&[f32; BLOCK_ROWS], &[i32; BLOCK_ROWS]),
-        values: &BlockValues,
+        products: &[i32; BLOCK_ROWS],
+        query: usize,
         result: &mut Sifted,
     ) {
-        let plane = self.sieve.plane;
-        // A tighter bound takes longer, and is of use only where there is something to fail.
-        let tighten = plane.coding().purpose == Purpose::Certify && result.limit > f32::NEG_INFINITY;
+        let (plane, query) = (self.sieve.plane, &self.group.coded[query]);
+        let columns = plane.columns(block as usize);
         while passing != 0 {
             let row = passing.trailing_zeros() as usize;
             passing &= passing - 1;
-            let upper = if tighten { plane.bound(query, row, products[row], values) } else { uppers[row] };
-            if !tighten || upper >= result.limit {
+            let upper = plane.bound(query, columns, row, products[row]);
+            if upper >= result.limit {
                 result.aside.push(Aside {
                     upper,
                     slot: block * BLOCK_ROWS as u32 + row as u32,

@@ -9,32 +9,50 @@ use crate::simd::Simd;
 /// The rows of a block.
 pub(crate) const BLOCK_ROWS: usize = 16;
 
-/// How the digits of a block are packed into lines of 64 bytes.
+/// How the digits of a block are packed into lines of 64 bytes: so many groups of four dimensions a line, the first in the lowest
+/// bits of every byte.
 pub(crate) trait Digit: Copy {
     /// Bits a digit.
     const BITS: u32;
-    /// The groups of four dimensions that a line holds.
+    /// The groups of a line.
     const GROUPS: usize;
+    /// The places in half a byte: digits that are left in theirs are multiples of a power of two.
+    const PLACES: usize;
 
-    /// The groups of one line; those beyond `GROUPS` are copies.
+    /// The groups of one line; those beyond `GROUPS` are copies. If `IN_PLACE`, group g is left shifted up by
+    /// `g % PLACES` digits, which saves most of the shifting.
     ///
     /// # Safety
     /// `from` must be valid for reads of 64 bytes.
-    unsafe fn unpack<S: Simd>(simd: S, from: *const u8) -> [S::Codes; 8];
+    unsafe fn unpack<S: Simd, const IN_PLACE: bool>(simd: S, from: *const u8) -> [S::Codes; 8];
 }
 
-/// Digits of one bit: eight groups a line, the first in bit 0 of every byte.
+/// Digits of one bit: eight groups a line.
 #[derive(Clone, Copy)]
 pub(crate) struct OneBit;
 
 impl Digit for OneBit {
     const BITS: u32 = 1;
     const GROUPS: usize = 8;
+    const PLACES: usize = 4;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(simd: S, from: *const u8) -> [S::Codes; 8] {
+    unsafe fn unpack<S: Simd, const IN_PLACE: bool>(simd: S, from: *const u8) -> [S::Codes; 8] {
         // SAFETY: the caller vouches for one line.
         let line = unsafe { simd.load_codes(from) };
+        if IN_PLACE {
+            let above = simd.digits::<4, 15>(line);
+            return [
+                simd.digits::<0, 1>(line),
+                simd.digits::<0, 2>(line),
+                simd.digits::<0, 4>(line),
+                simd.digits::<0, 8>(line),
+                simd.digits::<0, 1>(above),
+                simd.digits::<0, 2>(above),
+                simd.digits::<0, 4>(above),
+                simd.digits::<0, 8>(above),
+            ];
+        }
         [
             simd.digits::<0, 1>(line),
             simd.digits::<1, 1>(line),
@@ -55,13 +73,23 @@ pub(crate) struct TwoBits;
 impl Digit for TwoBits {
     const BITS: u32 = 2;
     const GROUPS: usize = 4;
+    const PLACES: usize = 2;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(simd: S, from: *const u8) -> [S::Codes; 8] {
+    unsafe fn unpack<S: Simd, const IN_PLACE: bool>(simd: S, from: *const u8) -> [S::Codes; 8] {
         // SAFETY: the caller vouches for one line.
         let line = unsafe { simd.load_codes(from) };
-        let (a, b) = (simd.digits::<0, 3>(line), simd.digits::<2, 3>(line));
-        let (c, d) = (simd.digits::<4, 3>(line), simd.digits::<6, 3>(line));
+        let [a, b, c, d] = if IN_PLACE {
+            let above = simd.digits::<4, 15>(line);
+            [
+                simd.digits::<0, 3>(line),
+                simd.digits::<0, 12>(line),
+                simd.digits::<0, 3>(above),
+                simd.digits::<0, 12>(above),
+            ]
+        } else {
+            [simd.digits::<0, 3>(line), simd.digits::<2, 3>(line), simd.digits::<4, 3>(line), simd.digits::<6, 3>(line)]
+        };
         [a, b, c, d, a, b, c, d]
     }
 }
@@ -73,9 +101,10 @@ pub(crate) struct FourBits;
 impl Digit for FourBits {
     const BITS: u32 = 4;
     const GROUPS: usize = 2;
+    const PLACES: usize = 1;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(simd: S, from: *const u8) -> [S::Codes; 8] {
+    unsafe fn unpack<S: Simd, const IN_PLACE: bool>(simd: S, from: *const u8) -> [S::Codes; 8] {
         // SAFETY: the caller vouches for one line.
         let line = unsafe { simd.load_codes(from) };
         let (a, b) = (simd.digits::<0, 15>(line), simd.digits::<4, 15>(line));
@@ -83,55 +112,76 @@ impl Digit for FourBits {
     }
 }
 
+/// The most places that a digit has.
+const MOST_PLACES: usize = 4;
+
 /// The inner products of `R` blocks with the `Q` queries of a panel, row by row. `query` holds, for every four dimensions,
-/// the four values of each query, none below -127.
+/// the four values of each query, none below -127. `IN_PLACE` takes more registers: it is for few sums at a time.
 ///
 /// # Safety
 /// Each block must be valid for reads of `64 * lines` bytes, `query` of `lines * D::GROUPS * 4 * Q` values.
 #[inline(always)]
-pub(crate) unsafe fn code_products<S: Simd, D: Digit, const R: usize, const Q: usize>(
+pub(crate) unsafe fn code_products<S: Simd, D: Digit, const R: usize, const Q: usize, const IN_PLACE: bool>(
     simd: S,
     blocks: [*const u8; R],
     query: *const i8,
     lines: usize,
-) -> [[S::Sums; Q]; R] {
-    let mut sums = [[simd.no_sums(); Q]; R];
-    let mut pairs = [[simd.no_pairs(); Q]; R];
-    // Each group adds two products to a sum of pairs.
-    let largest = 2 * 127 * ((1 << D::BITS) - 1) * D::GROUPS as i32;
-    let lines_per_flush = (S::PAIR_LIMIT / largest) as usize;
+) -> [[[i32; BLOCK_ROWS]; Q]; R] {
+    let places = if IN_PLACE { D::PLACES } else { 1 };
+    let mut sums = [[[simd.no_sums(); MOST_PLACES]; Q]; R];
+    let mut pairs = [[[simd.no_pairs(); MOST_PLACES]; Q]; R];
+    // Each group adds two products to a sum of pairs; the highest place has the largest.
+    let digit = ((1 << D::BITS) - 1) << ((places as u32 - 1) * D::BITS);
+    let lines_per_flush = (S::PAIR_LIMIT / (2 * 127 * digit * (D::GROUPS / places) as i32)) as usize;
     let mut unflushed = 0;
     for line in 0..lines {
         for r in 0..R {
             // SAFETY: line < lines.
-            let codes = unsafe { D::unpack(simd, blocks[r].add(line * 64)) };
+            let codes = unsafe { D::unpack::<S, IN_PLACE>(simd, blocks[r].add(line * 64)) };
             for group in 0..D::GROUPS {
                 for q in 0..Q {
                     let at = ((line * D::GROUPS + group) * Q + q) * 4;
+                    let pairs = &mut pairs[r][q][group % places];
                     // SAFETY: group < GROUPS and q < Q.
-                    pairs[r][q] = unsafe { simd.multiply(pairs[r][q], codes[group], query.add(at)) };
+                    *pairs = unsafe { simd.multiply(*pairs, codes[group], query.add(at)) };
                 }
             }
         }
         unflushed += 1;
         if unflushed == lines_per_flush {
             unflushed = 0;
-            for r in 0..R {
-                flush(simd, &mut sums[r], &mut pairs[r]);
+            flush(simd, places, &mut sums, &mut pairs);
+        }
+    }
+    flush(simd, places, &mut sums, &mut pairs);
+    let mut products = [[[0; BLOCK_ROWS]; Q]; R];
+    for r in 0..R {
+        for q in 0..Q {
+            for place in 0..places {
+                let rows = simd.to_rows(sums[r][q][place]);
+                for row in 0..BLOCK_ROWS {
+                    products[r][q][row] += rows[row] >> (place as u32 * D::BITS);
+                }
             }
         }
     }
-    for r in 0..R {
-        flush(simd, &mut sums[r], &mut pairs[r]);
-    }
-    sums
+    products
 }
 
 #[inline(always)]
-fn flush<S: Simd, const Q: usize>(simd: S, sums: &mut [S::Sums; Q], pairs: &mut [S::Pairs; Q]) {
-    for q in 0..Q {
-        sums[q] = simd.widen(sums[q], pairs[q]);
-        pairs[q] = simd.no_pairs();
+fn flush<S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    places: usize,
+    sums: &mut [[[S::Sums; MOST_PLACES]; Q]; R],
+    pairs: &mut [[[S::Pairs; MOST_PLACES]; Q]; R],
+) {
+    for r in 0..R {
+        for q in 0..Q {
+            for place in 0..places {
+                sums[r][q][place] = simd.widen(sums[r][q][place], pairs[r][q][place]);
+                pairs[r][q][place] = simd.no_pairs();
+            }
+        }
     }
 }
 
@@ -167,14 +217,79 @@ pub(crate) fn append_digits(bits: u32, words: impl Iterator<Item = [u8; 4]>, dig
     }
 }
 
-/// Bit i is set unless `values[i] < limit`.
+/// What a scan needs of the rows of a block beside their codes: up to three columns of sixteen words each.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// The scale, an f32; or its upper 16 bits in the lower half, and the error in the upper half.
+    pub(crate) scale: &'a [u32; BLOCK_ROWS],
+    /// Whether the first column has both.
+    pub(crate) scale_with_error: bool,
+    /// What the value begins with, an f32.
+    pub(crate) constant: Option<&'a [u32; BLOCK_ROWS]>,
+    /// Two lengths: the error in the upper half, what lies along the code in the lower.
+    pub(crate) lengths: Option<&'a [u32; BLOCK_ROWS]>,
+}
+
+/// What the columns are multiplied with, to be added up to the value of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weights {
+    pub(crate) scale: f32,
+    pub(crate) constant: f32,
+    pub(crate) error: f32,
+    pub(crate) along: f32,
+}
+
+/// The values of a block's rows, from the inner products of their codes: `products * scale * weight + ...`. Gives bits: bit i is set
+/// unless the value of row i is below the limit.
 #[inline(always)]
-pub(crate) fn rows_not_below<S: Simd>(simd: S, values: &[f32; BLOCK_ROWS], limit: f32) -> u32 {
-    let mut rows = 0;
+pub(crate) fn rows_not_below<S: Simd>(
+    simd: S,
+    products: &[i32; BLOCK_ROWS],
+    columns: Columns<'_>,
+    weights: Weights,
+    limit: f32,
+) -> u32 {
+    let mut passing = 0;
     for first in (0..BLOCK_ROWS).step_by(S::LANES) {
         // SAFETY: LANES divides the sixteen values.
-        let lanes = unsafe { simd.load(values.as_ptr().add(first)) };
-        rows |= simd.not_below(lanes, simd.splat(limit)) << first;
+        let values = unsafe { row_values(simd, products, columns, weights, first) };
+        passing |= simd.not_below(values, simd.splat(limit)) << first;
     }
-    rows
+    passing
+}
+
+/// The values of LANES rows.
+///
+/// # Safety
+/// `first + LANES` must be at most [`BLOCK_ROWS`].
+#[inline(always)]
+unsafe fn row_values<S: Simd>(
+    simd: S,
+    products: &[i32; BLOCK_ROWS],
+    columns: Columns<'_>,
+    weights: Weights,
+    first: usize,
+) -> S::F32 {
+    // SAFETY: all columns have sixteen words.
+    unsafe {
+        let scale = columns.scale.as_ptr().add(first);
+        let mut base = simd.zero();
+        if let Some(constant) = columns.constant {
+            base = simd.mul_add(simd.load(constant.as_ptr().add(first).cast()), simd.splat(weights.constant), base);
+        }
+        let mut values =
+            simd.mul_add(simd.load_i32(products.as_ptr().add(first)), simd.splat(weights.scale), simd.zero());
+        if columns.scale_with_error {
+            base = simd.mul_add(simd.load_upper(scale), simd.splat(weights.error), base);
+            values = simd.mul_add(values, simd.load_lower(scale), base);
+        } else {
+            if let Some(lengths) = columns.lengths {
+                let lengths = lengths.as_ptr().add(first);
+                base = simd.mul_add(simd.load_upper(lengths), simd.splat(weights.error), base);
+                base = simd.mul_add(simd.load_lower(lengths), simd.splat(weights.along), base);
+            }
+            values = simd.mul_add(values, simd.load(scale.cast()), base);
+        }
+        values
+    }
 }

@@ -16,7 +16,8 @@ mod suite;
 
 pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_squared_l2};
 pub(crate) use codes::{
-    BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, append_digits, code_products, line_dims, pack_digits, rows_not_below,
+    BLOCK_ROWS, Columns, Digit, FourBits, OneBit, TwoBits, Weights, append_digits, code_products, line_dims,
+    pack_digits, rows_not_below,
 };
 pub(crate) use dot::{dot, dot_streams};
 pub(crate) use l2::squared_l2;

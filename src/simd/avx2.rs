@@ -51,6 +51,27 @@ impl Simd for Avx2 {
         }
     }
 
+    #[inline(always)]
+    unsafe fn load_i32(self, from: *const i32) -> __m256 {
+        // SAFETY: the token proves AVX2; the caller vouches for eight readable values.
+        unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_upper(self, from: *const u32) -> __m256 {
+        // SAFETY: the token proves AVX2; the caller vouches for eight readable values.
+        unsafe {
+            let words = _mm256_loadu_si256(from.cast());
+            _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF_0000u32.cast_signed())))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_lower(self, from: *const u32) -> __m256 {
+        // SAFETY: the token proves AVX2; the caller vouches for eight readable values.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(from.cast()))) }
+    }
+
     #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m256, to: *mut f32) {

@@ -50,6 +50,27 @@ impl Simd for Avx512 {
         unsafe { _mm512_maskz_loadu_ps(mask, from) }
     }
 
+    #[inline(always)]
+    unsafe fn load_i32(self, from: *const i32) -> __m512 {
+        // SAFETY: the token proves AVX-512F; the caller vouches for sixteen readable values.
+        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_upper(self, from: *const u32) -> __m512 {
+        // SAFETY: the token proves AVX-512F; the caller vouches for sixteen readable values.
+        unsafe {
+            let words = _mm512_loadu_si512(from.cast());
+            _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(0xFFFF_0000u32.cast_signed())))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_lower(self, from: *const u32) -> __m512 {
+        // SAFETY: the token proves AVX-512F; the caller vouches for sixteen readable values.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(from.cast()))) }
+    }
+
     #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m512, to: *mut f32) {

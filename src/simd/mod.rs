@@ -42,6 +42,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of `count` values, and `count <= LANES`.
     unsafe fn load_partial(self, from: *const f32, count: usize) -> Self::F32;
+    /// Reads `LANES` i32 values, converted.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` values.
+    unsafe fn load_i32(self, from: *const i32) -> Self::F32;
+    /// Reads the upper halves of `LANES` words as bf16, the bits below being zero.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` values.
+    unsafe fn load_upper(self, from: *const u32) -> Self::F32;
+    /// Reads the lower halves of `LANES` words as bf16, the bits below being zero.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` values.
+    unsafe fn load_lower(self, from: *const u32) -> Self::F32;
     /// Writes `LANES` values, at any alignment.
     ///
     /// # Safety

@@ -45,6 +45,31 @@ impl Simd for Neon {
         }
     }
 
+    #[inline(always)]
+    unsafe fn load_i32(self, from: *const i32) -> Self::F32 {
+        // SAFETY: the token proves NEON; the caller vouches for eight readable values.
+        unsafe { float32x4x2_t(vcvtq_f32_s32(vld1q_s32(from)), vcvtq_f32_s32(vld1q_s32(from.add(4)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_upper(self, from: *const u32) -> Self::F32 {
+        // SAFETY: the token proves NEON; the caller vouches for eight readable values.
+        unsafe {
+            let mask = vdupq_n_u32(0xFFFF_0000);
+            let (a, b) = (vandq_u32(vld1q_u32(from), mask), vandq_u32(vld1q_u32(from.add(4)), mask));
+            float32x4x2_t(vreinterpretq_f32_u32(a), vreinterpretq_f32_u32(b))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_lower(self, from: *const u32) -> Self::F32 {
+        // SAFETY: the token proves NEON; the caller vouches for eight readable values.
+        unsafe {
+            let (a, b) = (vshlq_n_u32::<16>(vld1q_u32(from)), vshlq_n_u32::<16>(vld1q_u32(from.add(4))));
+            float32x4x2_t(vreinterpretq_f32_u32(a), vreinterpretq_f32_u32(b))
+        }
+    }
+
     #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {

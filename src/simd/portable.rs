@@ -37,6 +37,24 @@ impl Simd for Portable {
         lanes
     }
 
+    #[inline(always)]
+    unsafe fn load_i32(self, from: *const i32) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values.
+        unsafe { from.cast::<[i32; 8]>().read_unaligned() }.map(|value| value as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn load_upper(self, from: *const u32) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values.
+        unsafe { from.cast::<[u32; 8]>().read_unaligned() }.map(|word| f32::from_bits(word & 0xFFFF_0000))
+    }
+
+    #[inline(always)]
+    unsafe fn load_lower(self, from: *const u32) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values.
+        unsafe { from.cast::<[u32; 8]>().read_unaligned() }.map(|word| f32::from_bits(word << 16))
+    }
+
     #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {

@@ -15,7 +15,7 @@ pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Space, Task, gamma};
-pub(crate) use plane::{BlockValues, CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
+pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 pub(crate) use rotation::Rotation;
 pub(crate) use source::{Piece, QueryBatch};
 pub use source::{RowSource, Rows};

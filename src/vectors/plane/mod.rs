@@ -30,7 +30,7 @@ mod encode;
 mod query;
 
 pub(crate) use encode::Encoder;
-pub(crate) use query::{BlockValues, PlaneQuery, pack_panel};
+pub(crate) use query::{PlaneQuery, pack_panel};
 
 use super::codec::Code;
 use super::{Matrix, Metric, Rotation};

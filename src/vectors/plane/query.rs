@@ -2,7 +2,7 @@
 
 use super::encode::SLACK;
 use super::{Coding, Plane, Purpose};
-use crate::kernel::{BLOCK_ROWS, Digit, canonical_dot, code_products};
+use crate::kernel::{BLOCK_ROWS, Columns, Digit, Weights, canonical_dot, code_products};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::{Metric, Query};
 
@@ -28,26 +28,8 @@ pub(crate) struct PlaneQuery {
     whole_norm: f64,
     /// What the centre contributes to every score: `<q, mean>`; for l2 nothing.
     offset: f64,
-    weights: Weights,
-}
-
-/// What a row's columns are multiplied with, to be added up to its value.
-#[derive(Clone, Copy)]
-struct Weights {
-    scale: f32,
-    constant: f32,
-    error: f32,
-    along: f32,
-}
-
-/// The columns of the rows of a block.
-pub(crate) struct BlockValues {
-    scale: [f32; BLOCK_ROWS],
-    constant: [f32; BLOCK_ROWS],
-    /// `||e||`, or how far a head may be off.
-    error: [f32; BLOCK_ROWS],
-    /// `s ||c||`.
-    along: [f32; BLOCK_ROWS],
+    /// What the columns of a row are multiplied with.
+    pub(crate) weights: Weights,
 }
 
 impl Coding {
@@ -157,44 +139,23 @@ pub(crate) fn pack_panel(queries: &[PlaneQuery], lanes: usize, panel: &mut Vec<i
 }
 
 impl Plane {
-    /// The columns of the rows of a block.
+    /// The numbers of the rows of a block.
     #[inline(always)]
-    pub(crate) fn block_values(&self, block: usize) -> BlockValues {
+    pub(crate) fn columns(&self, block: usize) -> Columns<'_> {
         let coding = &*self.coding;
-        let block = self.blocks.row(block);
-        let mut columns = block[coding.head_lines() * 64..].as_chunks::<64>().0.iter();
-        let mut next = || -> [u32; BLOCK_ROWS] {
-            let words = columns.next().map_or([[0; 4]; BLOCK_ROWS], |column| bytemuck::cast(*column));
-            words.map(u32::from_le_bytes)
-        };
-        let mut values = BlockValues {
-            scale: [0.0; BLOCK_ROWS],
-            constant: [0.0; BLOCK_ROWS],
-            error: [0.0; BLOCK_ROWS],
-            along: [0.0; BLOCK_ROWS],
-        };
-        let first = next();
-        let heads = coding.code.tail() > 0;
-        if heads {
-            values.scale = first.map(low_of_pair);
-            values.error = first.map(high_of_pair);
-        } else {
-            values.scale = first.map(f32::from_bits);
+        let columns: &[[u32; BLOCK_ROWS]] = bytemuck::cast_slice(&self.blocks.row(block)[coding.head_lines() * 64..]);
+        let constant = usize::from(coding.has_constant());
+        Columns {
+            scale: &columns[0],
+            scale_with_error: coding.code.tail() > 0,
+            constant: coding.has_constant().then(|| &columns[1]),
+            lengths: (coding.purpose == Purpose::Certify).then(|| &columns[1 + constant]),
         }
-        if coding.metric == Metric::L2 {
-            values.constant = next().map(f32::from_bits);
-        }
-        if coding.purpose == Purpose::Certify {
-            let lengths = next();
-            values.along = lengths.map(low_of_pair);
-            values.error = lengths.map(high_of_pair);
-        }
-        values
     }
 
     /// The inner products of the levels in these blocks with the queries of a panel.
     #[inline(always)]
-    pub(crate) fn products<S: Simd, D: Digit, const R: usize, const Q: usize>(
+    pub(crate) fn products<S: Simd, D: Digit, const R: usize, const Q: usize, const IN_PLACE: bool>(
         &self,
         simd: S,
         blocks: [usize; R],
@@ -205,32 +166,43 @@ impl Plane {
         assert!(D::BITS == self.coding.code.head && panel.len() >= self.coding.width() * Q);
         let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
         // SAFETY: every block begins with `lines` lines, and the panel has `width` values for each of Q queries.
-        let sums = unsafe { code_products::<S, D, R, Q>(simd, addresses, panel.as_ptr(), lines) };
+        let mut products = unsafe { code_products::<S, D, R, Q, IN_PLACE>(simd, addresses, panel.as_ptr(), lines) };
         let most = (1i32 << D::BITS) - 1;
-        let mut products = [[[0; BLOCK_ROWS]; Q]; R];
         for r in 0..R {
             for q in 0..Q {
                 // A level is twice a digit less the most that a digit can be.
                 let less = queries.get(q).map_or(0, |query| query.sum.wrapping_mul(most));
-                let rows = simd.to_rows(sums[r][q]);
                 for row in 0..BLOCK_ROWS {
-                    products[r][q][row] = rows[row].wrapping_mul(2).wrapping_sub(less);
+                    products[r][q][row] = products[r][q][row].wrapping_mul(2).wrapping_sub(less);
                 }
             }
         }
         products
     }
 
-    /// The upper bound of the value of a row of a block, tighter than [`BlockValues::upper`] has it.
-    pub(crate) fn bound(&self, query: &PlaneQuery, row: usize, product: i32, values: &BlockValues) -> f32 {
-        let (times, roundings) = (self.coding.times(), self.coding.roundings());
-        let (scale, constant) = (f64::from(values.scale[row]), f64::from(values.constant[row]));
-        let (error, along) = (f64::from(values.error[row]), f64::from(values.along[row]));
+    /// An upper bound of the value of row `row` of a block, from the inner product of its levels; as tight as it can be had.
+    pub(crate) fn bound(&self, query: &PlaneQuery, columns: Columns<'_>, row: usize, product: i32) -> f32 {
+        let coding = &*self.coding;
+        let (times, roundings) = (coding.times(), coding.roundings());
+        let number = |column: Option<&[u32; BLOCK_ROWS]>| column.map_or(0, |column| column[row]);
+        let first = number(Some(columns.scale));
+        let constant = f64::from(f32::from_bits(number(columns.constant)));
         let inner = query.step * f64::from(product);
-        let low = if along > 0.0 { (inner.abs() * scale / along - query.rest).max(0.0) } else { 0.0 };
-        let across = (query.norm.powi(2) - low.powi(2)).max(0.0).sqrt();
-        let apart = error * across + along * query.rest + roundings * query.norm * (error + along);
-        let upper = times * (scale * inner + apart) + constant * (1.0 - roundings);
+        let (scale, apart) = match coding.purpose {
+            Purpose::Estimate if columns.scale_with_error => {
+                (low_of_pair(first), f64::from(high_of_pair(first)) * coding.cap(query.norm))
+            }
+            Purpose::Estimate => (f32::from_bits(first), 0.0),
+            Purpose::Certify => {
+                let lengths = number(columns.lengths);
+                let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
+                let scale = f32::from_bits(first);
+                let low = if along > 0.0 { inner.abs() * f64::from(scale) / along - query.rest } else { 0.0 };
+                let across = (query.norm.powi(2) - low.max(0.0).powi(2)).max(0.0).sqrt();
+                (scale, error * across + along * query.rest + roundings * query.norm * (error + along))
+            }
+        };
+        let upper = times * (f64::from(scale) * inner + apart * (1.0 + roundings)) + constant * (1.0 - roundings);
         if upper.is_nan() { f32::INFINITY } else { (upper as f32).next_up() }
     }
 
@@ -287,22 +259,6 @@ impl Plane {
         }
         let sum: i32 = digits.iter().zip(&query.digits).map(|(&digit, &p)| i32::from(digit) * i32::from(p)).sum();
         2 * i64::from(sum) - most * i64::from(query.sum)
-    }
-}
-
-impl BlockValues {
-    /// The values of the rows for one query, upper ones, from the inner products of their levels.
-    #[inline(always)]
-    pub(crate) fn upper(&self, query: &PlaneQuery, products: &[i32; BLOCK_ROWS]) -> [f32; BLOCK_ROWS] {
-        let weights = query.weights;
-        let mut values = [0.0; BLOCK_ROWS];
-        for row in 0..BLOCK_ROWS {
-            let base = self.constant[row] * weights.constant
-                + self.error[row] * weights.error
-                + self.along[row] * weights.along;
-            values[row] = self.scale[row] * products[row] as f32 * weights.scale + base;
-        }
-        values
     }
 }
 
