@@ -7,10 +7,10 @@
 >>> result.ids.shape, result.scores.dtype
 ((10,), dtype('float32'))
 
-`FlatIndex` is exact; `HnswIndex` walks a graph, visits few rows, and finds nearly all of what the exact search
-finds; `QuantizedIndex` keeps a few bits of each value, for when memory is short. All keep int64 ids, take any
-array of numbers, can be changed at any time, searched from any number of threads, and saved to one file.
-`evaluate` says how good and how fast an index is on your own queries.
+`FlatIndex` is exact; `HnswIndex` walks a graph, visits few rows, and finds nearly all of what the exact
+search finds; `QuantizedIndex` keeps a few bits of each value, for when memory is short. All keep int64 ids,
+take any array of numbers, can be changed at any time, searched from any number of threads, and saved to one
+file. `evaluate` says how good and how fast an index is on your own queries.
 """
 
 from __future__ import annotations

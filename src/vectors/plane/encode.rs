@@ -141,7 +141,10 @@ impl<'a> Encoder<'a> {
         }
         let whole = self.fit(squared, false);
         if code.tail() == 0 {
-            return [Some((whole.unbiased() as f32).to_bits()), constant, None];
+            // A row of zeros under cosine passes every comparison; its score is set aside.
+            let zero = self.coding.metric == Metric::Cosine && norm == 0.0;
+            let scale = if zero { f32::NAN } else { whole.unbiased() as f32 };
+            return [Some(scale.to_bits()), constant, None];
         }
         let tail_bytes = self.coding.tail_bytes();
         let (mut tail, numbers) = rest.split_at_mut(tail_bytes);

@@ -262,6 +262,9 @@ impl Plane {
     /// The row in `slot` as its code has it, `dim` values.
     pub(crate) fn decode(&self, slot: usize, out: &mut [f32]) {
         let coding = &*self.coding;
+        if self.length(slot) == Some(0.0) {
+            return out.fill(0.0);
+        }
         let mut digits = vec![0; coding.width()];
         self.digits(slot, &mut digits);
         let scale = self.scale(slot);
