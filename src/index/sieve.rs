@@ -28,14 +28,14 @@ const STREAMS: usize = 4;
 /// The queries of a group.
 const GROUP: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
-const FIRST_CHUNK: usize = 32;
-const CHUNK_GROWTH: usize = 4;
+const FIRST_CHUNK: usize = 64;
+const CHUNK_GROWTH: usize = 8;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
 /// Rows are looked at in rounds, the first of so many, or k, if that is more.
-const FIRST_ROUND: usize = 16;
+const FIRST_ROUND: usize = 8;
 /// More rows than this are not left aside for the end.
 const MOST_ASIDE: usize = 1 << 16;
 /// How many rows ahead a look asks for.

@@ -115,8 +115,9 @@ impl Digit for FourBits {
 /// The most places that a digit has.
 const MOST_PLACES: usize = 4;
 
-/// The inner products of `R` blocks with the `Q` queries of a panel, row by row. `query` holds, for every four dimensions,
-/// the four values of each query, none below -127. `IN_PLACE` takes more registers: it is for few sums at a time.
+/// The inner products of the levels in `R` blocks with the `Q` queries of a panel, row by row; the level of a digit is twice
+/// the digit less the most that it can be. `query` holds, for every four dimensions, the four values of each query, none below -127;
+/// `query_sums` the sum of all of them. `IN_PLACE` takes more registers: it is for few sums at a time.
 ///
 /// # Safety
 /// Each block must be valid for reads of `64 * lines` bytes, `query` of `lines * D::GROUPS * 4 * Q` values.
@@ -125,6 +126,7 @@ pub(crate) unsafe fn code_products<S: Simd, D: Digit, const R: usize, const Q: u
     simd: S,
     blocks: [*const u8; R],
     query: *const i8,
+    query_sums: [i32; Q],
     lines: usize,
 ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
     let places = if IN_PLACE { D::PLACES } else { 1 };
@@ -154,15 +156,15 @@ pub(crate) unsafe fn code_products<S: Simd, D: Digit, const R: usize, const Q: u
         }
     }
     flush(simd, places, &mut sums, &mut pairs);
+    let most = (1 << D::BITS) - 1;
     let mut products = [[[0; BLOCK_ROWS]; Q]; R];
     for r in 0..R {
         for q in 0..Q {
-            for place in 0..places {
-                let rows = simd.to_rows(sums[r][q][place]);
-                for row in 0..BLOCK_ROWS {
-                    products[r][q][row] += rows[row] >> (place as u32 * D::BITS);
-                }
+            let mut total = sums[r][q][0];
+            for place in 1..places {
+                total = simd.add_shifted(total, sums[r][q][place], place as u32 * D::BITS);
             }
+            products[r][q] = simd.to_rows(simd.twice_less(total, query_sums[q].wrapping_mul(most)));
         }
     }
     products

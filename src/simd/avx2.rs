@@ -172,6 +172,24 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn add_shifted(self, [a, b]: [__m256i; 2], [c, d]: [__m256i; 2], right: u32) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let right = _mm_cvtsi32_si128(right.cast_signed());
+            [_mm256_add_epi32(a, _mm256_sra_epi32(c, right)), _mm256_add_epi32(b, _mm256_sra_epi32(d, right))]
+        }
+    }
+
+    #[inline(always)]
+    fn twice_less(self, [a, b]: [__m256i; 2], less: i32) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let less = _mm256_set1_epi32(less);
+            [_mm256_sub_epi32(_mm256_add_epi32(a, a), less), _mm256_sub_epi32(_mm256_add_epi32(b, b), less)]
+        }
+    }
+
+    #[inline(always)]
     fn to_rows(self, sums: [__m256i; 2]) -> [i32; 16] {
         // SAFETY: both types are sixteen i32.
         unsafe { std::mem::transmute(sums) }

@@ -154,6 +154,18 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn add_shifted(self, a: __m512i, b: __m512i, right: u32) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_epi32(a, _mm512_sra_epi32(b, _mm_cvtsi32_si128(right.cast_signed()))) }
+    }
+
+    #[inline(always)]
+    fn twice_less(self, sums: __m512i, less: i32) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_epi32(_mm512_add_epi32(sums, sums), _mm512_set1_epi32(less)) }
+    }
+
+    #[inline(always)]
     fn to_rows(self, sums: __m512i) -> [i32; 16] {
         // SAFETY: both types are sixteen i32.
         unsafe { std::mem::transmute(sums) }

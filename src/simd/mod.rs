@@ -101,6 +101,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn multiply(self, pairs: Self::Pairs, codes: Self::Codes, query: *const i8) -> Self::Pairs;
     /// `sums + pairs`.
     fn widen(self, sums: Self::Sums, pairs: Self::Pairs) -> Self::Sums;
+    /// `a + (b >> right)`.
+    fn add_shifted(self, a: Self::Sums, b: Self::Sums, right: u32) -> Self::Sums;
+    /// `2 * sums - less`, which may wrap around on the way.
+    fn twice_less(self, sums: Self::Sums, less: i32) -> Self::Sums;
     /// The sums, row by row.
     fn to_rows(self, sums: Self::Sums) -> [i32; 16];
 

@@ -182,6 +182,34 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn add_shifted(self, a: int32x4x4_t, b: int32x4x4_t, right: u32) -> int32x4x4_t {
+        // SAFETY: the token proves NEON. A shift to the left by a negative amount is one to the right.
+        unsafe {
+            let right = vdupq_n_s32(-right.cast_signed());
+            int32x4x4_t(
+                vaddq_s32(a.0, vshlq_s32(b.0, right)),
+                vaddq_s32(a.1, vshlq_s32(b.1, right)),
+                vaddq_s32(a.2, vshlq_s32(b.2, right)),
+                vaddq_s32(a.3, vshlq_s32(b.3, right)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn twice_less(self, sums: int32x4x4_t, less: i32) -> int32x4x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let less = vdupq_n_s32(less);
+            int32x4x4_t(
+                vsubq_s32(vaddq_s32(sums.0, sums.0), less),
+                vsubq_s32(vaddq_s32(sums.1, sums.1), less),
+                vsubq_s32(vaddq_s32(sums.2, sums.2), less),
+                vsubq_s32(vaddq_s32(sums.3, sums.3), less),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn to_rows(self, sums: int32x4x4_t) -> [i32; 16] {
         let mut rows = [0; 16];
         // SAFETY: the token proves NEON; `rows` holds sixteen values.

@@ -148,6 +148,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn add_shifted(self, mut a: [i32; 16], b: [i32; 16], right: u32) -> [i32; 16] {
+        for row in 0..16 {
+            a[row] += b[row] >> right;
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn twice_less(self, sums: [i32; 16], less: i32) -> [i32; 16] {
+        sums.map(|sum| sum.wrapping_mul(2).wrapping_sub(less))
+    }
+
+    #[inline(always)]
     fn to_rows(self, sums: [i32; 16]) -> [i32; 16] {
         sums
     }

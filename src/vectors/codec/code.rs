@@ -7,7 +7,7 @@
 //!
 //! The upper bits of all digits are the *head*. A scan may read heads alone and look at the rest of a few rows.
 
-use crate::kernel::canonical_dot;
+use crate::kernel::canonical_dot_and_square;
 
 /// A way to turn coordinates into digits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Code {
     #[inline(always)]
     pub(crate) fn level(&self, digit: u8) -> i32 {
         match self.grid {
-            Grid::Even(_) | Grid::Spanning => even_level(self.bits, digit),
+            Grid::Even(_) | Grid::Spanning => 2 * i32::from(digit) - ((1 << self.bits) - 1),
             Grid::Uneven(_, levels) => {
                 let (half, digit) = (levels.len(), usize::from(digit));
                 if digit >= half { i32::from(levels[digit - half]) } else { -i32::from(levels[half - 1 - digit]) }
@@ -55,15 +55,9 @@ impl Code {
         }
     }
 
-    /// The whole number that stands for a head.
+    /// The digits of `y`, whose length is `norm`, and the levels that stand for them.
     #[inline(always)]
-    pub(crate) fn head_level(&self, head: u8) -> i32 {
-        if self.tail() == 0 { self.level(head) } else { even_level(self.head, head) }
-    }
-
-    /// The digits of `y`, whose length is `norm`.
-    #[inline(always)]
-    pub(crate) fn digits(&self, y: &[f32], norm: f64, digits: &mut [u8]) {
+    pub(crate) fn quantize(&self, y: &[f32], norm: f64, digits: &mut [u8], c: &mut [f32]) {
         let deviation = (norm / (y.len() as f64).sqrt()) as f32;
         let half = (1u32 << (self.bits - 1)) as f32;
         match self.grid {
@@ -72,22 +66,16 @@ impl Code {
                 let largest = y.iter().fold(0f32, |most, value| most.max(value.abs()));
                 even_digits(y, half / largest, half, digits);
             }
-            Grid::Uneven(thresholds, _) => {
-                for (digit, &value) in digits.iter_mut().zip(y) {
-                    let mut above = u8::from(value > 0.0);
-                    for &threshold in thresholds {
-                        let threshold = threshold * deviation;
-                        above += u8::from(value > threshold) + u8::from(value > -threshold);
-                    }
-                    *digit = above;
-                }
-            }
+            Grid::Uneven(thresholds, levels) => return uneven_digits(y, deviation, thresholds, levels, digits, c),
         }
+        even_levels(digits, 0, 2.0 * half - 1.0, c);
     }
-}
 
-fn even_level(bits: u32, digit: u8) -> i32 {
-    2 * i32::from(digit) - ((1 << bits) - 1)
+    /// The levels that stand for the heads of these digits.
+    #[inline(always)]
+    pub(crate) fn head_levels(&self, digits: &[u8], c: &mut [f32]) {
+        even_levels(digits, self.tail(), ((1u32 << self.head) - 1) as f32, c);
+    }
 }
 
 #[inline(always)]
@@ -95,6 +83,37 @@ fn even_digits(y: &[f32], per_step: f32, half: f32, digits: &mut [u8]) {
     for (digit, &value) in digits.iter_mut().zip(y) {
         // A row of zeros multiplies 0 by infinity; the cast makes 0 of NaN.
         *digit = (value * per_step + half).clamp(0.0, 2.0 * half - 1.0) as u8;
+    }
+}
+
+#[inline(always)]
+fn even_levels(digits: &[u8], shift: u32, most: f32, c: &mut [f32]) {
+    for (c, &digit) in c.iter_mut().zip(digits) {
+        *c = 2.0 * f32::from(digit >> shift) - most;
+    }
+}
+
+/// Sixteen values at a time, threshold by threshold: each one passed raises the digit by one, and the level by a step.
+#[inline(always)]
+fn uneven_digits(y: &[f32], deviation: f32, thresholds: &[f32], levels: &[i8], digits: &mut [u8], c: &mut [f32]) {
+    let middle = [(0.0, 2.0 * f32::from(levels[0]))];
+    let upper = thresholds.iter().zip(levels.windows(2));
+    let upper = upper.map(|(&threshold, pair)| (threshold * deviation, f32::from(pair[1]) - f32::from(pair[0])));
+    let steps = middle.into_iter().chain(upper.clone()).chain(upper.map(|(threshold, step)| (-threshold, step)));
+    let lowest = -f32::from(levels[levels.len() - 1]);
+    for ((y, digits), c) in y.chunks(16).zip(digits.chunks_mut(16)).zip(c.chunks_mut(16)) {
+        let (mut values, mut passed, mut level) = ([0.0; 16], [0i32; 16], [lowest; 16]);
+        values[..y.len()].copy_from_slice(y);
+        for (threshold, step) in steps.clone() {
+            for i in 0..16 {
+                passed[i] += i32::from(values[i] > threshold);
+                level[i] += if values[i] > threshold { step } else { 0.0 };
+            }
+        }
+        for i in 0..y.len() {
+            digits[i] = passed[i] as u8;
+            c[i] = level[i];
+        }
     }
 }
 
@@ -112,7 +131,8 @@ pub(crate) struct Fit {
 impl Fit {
     #[inline(always)]
     pub(crate) fn of(y: &[f32], squared: f64, c: &[f32]) -> Fit {
-        Fit { squared, inner: canonical_dot(y, c), levels: canonical_dot(c, c) }
+        let (inner, levels) = canonical_dot_and_square(y, c);
+        Fit { squared, inner, levels }
     }
 
     /// The multiple of c that is nearest to y.

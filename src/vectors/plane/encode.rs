@@ -69,7 +69,7 @@ impl<'a> Encoder<'a> {
             _ => 1.0,
         };
         let squared = coding.rotated(values, factor, true, &mut self.y, &mut self.room);
-        coding.code.digits(&self.y, squared.sqrt(), &mut self.digits);
+        coding.code.quantize(&self.y, squared.sqrt(), &mut self.digits, &mut self.c);
         let (head, rest) = record.split_at_mut(coding.head_lines() * 4);
         let (columns, rest) = rest.split_at_mut(coding.columns() * 4);
         self.pack_heads(head);
@@ -93,25 +93,10 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    #[inline(always)]
-    fn fit(&mut self, squared: f64, heads: bool) -> Fit {
-        let code = &self.coding.code;
-        if heads {
-            for (c, &part) in self.c.iter_mut().zip(&self.part) {
-                *c = code.head_level(part) as f32;
-            }
-        } else {
-            for (c, &digit) in self.c.iter_mut().zip(&self.digits) {
-                *c = code.level(digit) as f32;
-            }
-        }
-        Fit::of(&self.y, squared, &self.c)
-    }
-
     /// The columns of a row whose value has bounds: scale, constant (l2), the two lengths that the bounds are made of.
     #[inline(always)]
     fn certain(&mut self, squared: f64) -> [Option<u32>; 3] {
-        let fit = self.fit(squared, true);
+        let fit = Fit::of(&self.y, squared, &self.c);
         let constant = self.coding.has_constant();
         let length = squared.sqrt();
         if length != 0.0 && !(SHORTEST..LONGEST).contains(&length) {
@@ -139,7 +124,7 @@ impl<'a> Encoder<'a> {
             let rounded = if norm > 0.0 { ((length + 0x8000) >> 16).max(1) } else { 0 };
             rest[at..].copy_from_slice(&(rounded as u16).to_le_bytes());
         }
-        let whole = self.fit(squared, false);
+        let whole = Fit::of(&self.y, squared, &self.c);
         if code.tail() == 0 {
             // A row of zeros under cosine passes every comparison; its score is set aside.
             let zero = self.coding.metric == Metric::Cosine && norm == 0.0;
@@ -162,10 +147,8 @@ impl<'a> Encoder<'a> {
             tail = more;
         }
         numbers[..4].copy_from_slice(&(whole.unbiased() as f32).to_le_bytes());
-        for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
-            *part = digit >> code.tail();
-        }
-        let head = self.fit(squared, true);
+        code.head_levels(&self.digits, &mut self.c);
+        let head = Fit::of(&self.y, squared, &self.c);
         // A row of zeros under cosine passes every comparison; its score is set aside.
         let error = if norm == 0.0 { f32::INFINITY } else { head.error() as f32 };
         let scale = head.unbiased() as f32;

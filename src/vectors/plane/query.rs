@@ -171,19 +171,9 @@ impl Plane {
         let lines = self.coding.head_lines();
         assert!(D::BITS == self.coding.code.head && panel.len() >= self.coding.width() * Q);
         let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
+        let sums = std::array::from_fn(|q| queries.get(q).map_or(0, |query| query.sum));
         // SAFETY: every block begins with `lines` lines, and the panel has `width` values for each of Q queries.
-        let mut products = unsafe { code_products::<S, D, R, Q, IN_PLACE>(simd, addresses, panel.as_ptr(), lines) };
-        let most = (1i32 << D::BITS) - 1;
-        for r in 0..R {
-            for q in 0..Q {
-                // A level is twice a digit less the most that a digit can be.
-                let less = queries.get(q).map_or(0, |query| query.sum.wrapping_mul(most));
-                for row in 0..BLOCK_ROWS {
-                    products[r][q][row] = products[r][q][row].wrapping_mul(2).wrapping_sub(less);
-                }
-            }
-        }
-        products
+        unsafe { code_products::<S, D, R, Q, IN_PLACE>(simd, addresses, panel.as_ptr(), sums, lines) }
     }
 
     /// An upper bound of the value of row `row` of a block, from the inner product of its levels; as tight as it can be had.
