@@ -7,10 +7,10 @@
 >>> result.ids.shape, result.scores.dtype
 ((10,), dtype('float32'))
 
-`FlatIndex` compares a query with every row and is exact; `HnswIndex` walks a graph, visits few rows, and
-finds nearly all of what the exact search finds. Both keep int64 ids, take any array of numbers, can be
-changed at any time, searched from any number of threads, and saved to one file. `evaluate` says how good
-and how fast an index is on your own queries.
+`FlatIndex` is exact; `HnswIndex` walks a graph, visits few rows, and finds nearly all of what the exact
+search finds; `QuantizedIndex` keeps a few bits of each value, for when memory is short. All keep int64 ids,
+take any array of numbers, can be changed at any time, searched from any number of threads, and saved to one
+file. `evaluate` says how good and how fast an index is on your own queries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 from nearfield import plot
-from nearfield._core import Filter, FlatIndex, HnswIndex, Index, load
+from nearfield._core import Filter, FlatIndex, HnswIndex, Index, QuantizedIndex, load
 from nearfield.errors import (
     CapacityError,
     CollectionExistsError,
@@ -61,6 +61,7 @@ __all__ = [
     "NearfieldError",
     "NoSpaceError",
     "NonFiniteError",
+    "QuantizedIndex",
     "RangeResult",
     "ReadOnlyError",
     "Report",

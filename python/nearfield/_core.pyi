@@ -1,9 +1,8 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
-# Not here yet, although the contract has them: QuantizedIndex, the store and its filter language,
-# `FlatIndex(accelerate=...)`, `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, the codecs
-# beyond those in `nearfield.typing`, and in a graph the metric hamming and codecs other than f32. They come
-# with their own issues.
+# Not here yet, although the contract has them: the store and its filter language,
+# `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and codecs
+# other than f32. They come with their own issues.
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload
@@ -15,7 +14,7 @@ from typing_extensions import Self, disjoint_base
 from nearfield.results import RangeResult, SearchResult
 from nearfield.typing import Codec, Metric, Progress, VectorLike
 
-__all__ = ["Filter", "FlatIndex", "HnswIndex", "Index", "distances", "load", "simd_level"]
+__all__ = ["Filter", "FlatIndex", "HnswIndex", "Index", "QuantizedIndex", "distances", "load", "simd_level"]
 
 _Ids = Sequence[int] | NDArray[Any]
 
@@ -86,9 +85,34 @@ class FlatIndex(Index):
         metric: Metric = "cosine",
         *,
         codec: Codec = "f32",
+        accelerate: bool = True,
         max_bytes: int | None = None,
         threads: int | None = None,
     ) -> Self: ...
+    @property
+    def accelerate(self) -> bool: ...
+
+@final
+class QuantizedIndex(Index):
+    rerank: float
+    def __new__(
+        cls,
+        dim: int,
+        metric: Metric = "cosine",
+        *,
+        bits: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 4,
+        keep: Literal["f32", "f16"] | None = None,
+        rerank: float = 4.0,
+        seed: int = 0,
+        max_bytes: int | None = None,
+        threads: int | None = None,
+    ) -> Self: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def keep(self) -> Literal["f32", "f16"] | None: ...
+    @property
+    def seed(self) -> int: ...
 
 @final
 class HnswIndex(Index):
@@ -125,6 +149,6 @@ class HnswIndex(Index):
         threads: int | None = None,
     ) -> SearchResult: ...
 
-def load(path: str | PathLike[str], *, mmap: bool = False) -> FlatIndex | HnswIndex: ...
+def load(path: str | PathLike[str], *, mmap: bool = False) -> FlatIndex | QuantizedIndex | HnswIndex: ...
 def distances(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]: ...
 def simd_level() -> str: ...

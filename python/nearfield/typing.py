@@ -10,8 +10,11 @@ __all__ = ["Codec", "Metric", "Progress", "VectorLike"]
 Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1", "hamming"]
 """How two vectors are compared."""
 
-Codec: TypeAlias = Literal["auto", "f32", "f16", "bf16", "u8", "i8", "b1"]
-"""How rows are kept; "auto" leaves it to the index."""
+Codec: TypeAlias = Literal[
+    "auto", "f32", "f16", "bf16", "u8", "i8", "b1",
+    "rabitq1", "turbo2", "turbo3", "turbo4", "rabitq5", "rabitq6", "rabitq7", "n8",
+]  # fmt: skip
+"""How rows are kept; "auto" leaves it to the index. From "rabitq1" on: the codes of a `QuantizedIndex`."""
 
 VectorLike: TypeAlias = Any
 """Anything NumPy can show as a 1-D or 2-D array of numbers: see `nearfield.arrays.as_array`."""

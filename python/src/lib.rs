@@ -63,6 +63,7 @@ fn _after_fork_in_child() {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::Index>()?;
     module.add_class::<index::FlatIndex>()?;
+    module.add_class::<index::QuantizedIndex>()?;
     module.add_class::<index::HnswIndex>()?;
     module.add_class::<index::Filter>()?;
     module.add_function(wrap_pyfunction!(index::load, module)?)?;

@@ -17,6 +17,7 @@ use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Metric, Piece, Plane, Purpose, RowSource};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What codes there are to be of the rows of a table.
@@ -52,7 +53,7 @@ pub(crate) struct Coded {
     plane: Option<Plane>,
     /// The plane that the present write makes.
     coming: Option<Plane>,
-    looks: Looks,
+    looks: Arc<Looks>,
 }
 
 /// Rows that one task encodes.
@@ -61,7 +62,7 @@ const ROWS_PER_TASK: usize = 64;
 impl Coded {
     pub(crate) fn new(table: Table, spec: Option<PlaneSpec>, plane: Option<Plane>) -> Coded {
         let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
-        Coded { table, free, spec, plane, coming: None, looks: Looks::default() }
+        Coded { table, free, spec, plane, coming: None, looks: Arc::default() }
     }
 
     /// The codes, if there are enough rows.
@@ -139,6 +140,7 @@ impl Coded {
     pub(crate) fn rebuilt(&self, call: &Call<'_>) -> Result<Coded> {
         let table = self.table.compacted()?;
         let mut fresh = Coded::new(table, self.spec, None);
+        fresh.looks = Arc::clone(&self.looks);
         match &self.plane {
             Some(plane) if !self.table.has_rows() => fresh.plane = Some(plane.gathered(&self.table.slots_by_id())?),
             _ => fresh.plane = fresh.first_plane(call)?,
@@ -151,7 +153,7 @@ impl Coded {
         let Some(spec) = self.spec.filter(|_| self.table.slots() >= CENTRED_ROWS) else { return Ok(None) };
         let mut plane = Plane::new(self.coding(spec, self.mean()));
         plane.try_reserve(self.table.slots())?;
-        let coding = std::sync::Arc::clone(plane.coding());
+        let coding = Arc::clone(plane.coding());
         let records = encode(&coding, self.table.slots(), call, |slot, values| self.table.read(slot, values))?;
         for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
             plane.push(record);
@@ -245,7 +247,7 @@ impl Tabled for Coded {
     fn store(writer: &Writer<'_, Coded>, piece: &Piece, staged: &[Staged], call: &Call<'_>) -> Result<()> {
         let coding = {
             let state = writer.read();
-            state.coming.as_ref().or(state.plane.as_ref()).map(|plane| std::sync::Arc::clone(plane.coding()))
+            state.coming.as_ref().or(state.plane.as_ref()).map(|plane| Arc::clone(plane.coding()))
         };
         let Some(coding) = coding else {
             writer.write().table.store(piece, staged);

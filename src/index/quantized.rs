@@ -45,7 +45,10 @@ impl QuantizedParameters {
         if (1..=8).contains(&self.bits) {
             return Ok(());
         }
-        Err(Error::InvalidArgument(format!("bits must be 1 to 8, got {}", self.bits)))
+        Err(Error::InvalidArgument(format!(
+            "bits must be 1 to 8, got {}; FlatIndex keeps 16 or 32 with the codecs 'f16' and 'f32'",
+            self.bits
+        )))
     }
 
     fn code(&self) -> Code {
@@ -126,7 +129,9 @@ fn check_rerank(rerank: f64) -> Result<()> {
     if rerank.is_finite() && rerank >= 1.0 {
         return Ok(());
     }
-    Err(Error::InvalidArgument(format!("rerank must be a number of at least 1, got {rerank}")))
+    Err(Error::InvalidArgument(format!(
+        "rerank must be a finite number of at least 1, got {rerank}; it says how many rows are scored for each that is wanted"
+    )))
 }
 
 fn check_metric(metric: Metric) -> Result<()> {

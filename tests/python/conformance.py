@@ -4,7 +4,9 @@ The idea: a semantic rule is written down once, as a test of anything with the i
 exact index must give the model's answer bit for bit. An approximate one must do so under `exact=True`;
 otherwise each answer must be one that an honest approximation can give (real rows, allowed rows, canonical
 scores, total order, as many hits as exist) and reach the recall floor that the candidate promises. Recall
-counts scores, not ids: among equal scores no row is righter than another.
+counts scores, not ids: among equal scores no row is righter than another. An index that keeps nothing but
+codes of its rows is held to the same, but for the scores, which are its own, and to which all its answers
+must agree.
 
 A new index, codec or backend registers in one line of `REGISTRY`.
 """
@@ -28,20 +30,45 @@ import nearfield as nf
 
 @dataclass(frozen=True)
 class Candidate:
-    """An index to be held against the model: how it is made, its recall (None: exact), how it keeps rows."""
+    """An index to be held against the model: how it is made, its recall (None: exact), how it keeps rows.
+
+    `code`: what `index.codec` says, where that is not how rows are kept. `estimates`: whether the index keeps
+    nothing but codes, once it has any.
+    """
 
     name: str
     make: Callable[[int, str], Any]
     recall: float | None = None
     codec: str = "f32"
+    code: str | None = None
+    estimates: bool = False
+    metrics: tuple[str, ...] = METRICS
 
     def rows(self, kind: Callable[..., np.ndarray], rng: np.random.Generator, n: int, d: int) -> np.ndarray:
         """Rows of that kind, made such that the index takes them."""
         return fit(self.codec, kind(rng, n, d))
 
 
+def quantized(bits: int, keep: str | None = None, recall: float | None = None) -> Candidate:
+    """A quantized index. With rows to score, it looks at so many of them that it must be exact."""
+    return Candidate(
+        f"quantized {bits} {keep}",
+        partial(nf.QuantizedIndex, bits=bits, keep=keep, rerank=1e9),
+        recall=recall,
+        codec=keep or "f32",
+        code=CODES[bits],
+        estimates=keep is None,
+        metrics=("cosine", "dot", "l2"),
+    )
+
+
+CODES = {
+    1: "rabitq1", 2: "turbo2", 3: "turbo3", 4: "turbo4", 5: "rabitq5", 6: "rabitq6", 7: "rabitq7", 8: "n8",
+}  # fmt: skip
+
 REGISTRY = [
     Candidate("flat", nf.FlatIndex),
+    Candidate("flat without codes", partial(nf.FlatIndex, accelerate=False)),
     Candidate("flat f16", partial(nf.FlatIndex, codec="f16"), codec="f16"),
     Candidate("flat bf16", partial(nf.FlatIndex, codec="bf16"), codec="bf16"),
     Candidate("flat u8", partial(nf.FlatIndex, codec="u8"), codec="u8"),
@@ -52,6 +79,9 @@ REGISTRY = [
         lambda dim, metric: nf.HnswIndex(dim, metric, m=4, ef_construction=8, ef_search=1),
         recall=0.0,
     ),
+    quantized(4),
+    quantized(1, "f32"),
+    quantized(8, "f16"),
 ]
 
 
@@ -174,24 +204,32 @@ def assert_honest(
     queries: np.ndarray,
     allowed: set[int] | None,
     min_score: float | None,
+    estimates: bool = False,
 ) -> float:
-    """Whether an honest approximation could give this; returns its recall by score."""
+    """Whether an honest approximation could give this; returns its recall by score.
+
+    `estimates`: scores are the index's own, so nobody knows better how many reach `min_score`.
+    """
     assert_shapes(result, *answer.ids.shape)
     possible = set(model.ids) if allowed is None else allowed & set(model.ids)
     found = wanted = 0
     for number, query in enumerate(queries):
         m = int(result.counts[number])
         true = int(answer.counts[number])
-        assert m == true if min_score is None else m <= true
+        assert m == true if min_score is None else m <= true or estimates
         ids, scores = result.ids[number, :m], result.scores[number, :m]
         assert (result.ids[number, m:] == -1).all() and (result.scores[number, m:] == -np.inf).all()
         assert set(ids.tolist()) <= possible and len(set(ids.tolist())) == m
-        np.testing.assert_array_equal(scores, canonical_scores(query, model.get(ids), model.metric))
+        true_scores = canonical_scores(query, model.get(ids), model.metric)
+        if not estimates:
+            np.testing.assert_array_equal(scores, true_scores)
+        assert np.isfinite(scores).all()
+        np.testing.assert_array_equal(result.distances[number, :m], natural_distances(scores, model.metric))
         np.testing.assert_array_equal(np.lexsort((ids, -scores)), np.arange(m))
         if min_score is not None:
             assert (scores >= min_score).all()
         if true:
-            found += int((scores >= answer.scores[number, true - 1]).sum())
+            found += int((true_scores >= answer.scores[number, true - 1]).sum())
         wanted += true
     return found / wanted if wanted else 1.0
 
@@ -203,6 +241,11 @@ class Pair:
         self.candidate = candidate
         self.index = candidate.make(dim, metric)
         self.model = Model(dim, metric, candidate.codec)
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the index has given its rows up for codes."""
+        return self.candidate.estimates and self.index.stats()["code_bytes"] > 0
 
     def add(self, vectors: np.ndarray, ids: Any = None) -> np.ndarray:
         given = self.index.add(vectors, ids)
@@ -223,7 +266,10 @@ class Pair:
         assert self.index.ids.tolist() == self.model.ids
         rows = self.index.get(self.index.ids)
         assert rows.dtype == np.float32
-        np.testing.assert_array_equal(rows, self.model.get(self.model.ids))
+        if self.estimates:
+            assert rows.shape == (len(self.index), self.model.dim) and np.isfinite(rows).all()
+        else:
+            np.testing.assert_array_equal(rows, self.model.get(self.model.ids))
 
     def check_search(
         self,
@@ -241,19 +287,26 @@ class Pair:
         for k in ks:
             answer = first(full, k)
             exact = self.index.search(queries, k, filter=filter, min_score=min_score, exact=True)
-            assert_exactly(exact, answer, self.model.metric)
             result = self.index.search(queries, k, filter=filter, min_score=min_score)
-            if self.candidate.recall is None:
+            if self.estimates:
+                assert_same_bits(exact, result)
+            else:
+                assert_exactly(exact, answer, self.model.metric)
+            if self.candidate.recall is None and not self.estimates:
                 assert_exactly(result, answer, self.model.metric)
                 continue
-            recall = assert_honest(result, answer, self.model, queries, allowed, min_score)
-            if floor:
+            honest = (self.model, queries, allowed, min_score, self.estimates)
+            recall = assert_honest(result, answer, *honest)
+            if floor and self.candidate.recall is not None:
                 assert recall >= self.candidate.recall, f"recall {recall:.3f} at k = {k}"
 
     def check_range(
         self, queries: np.ndarray, radius: float, *, filter: Any = None, allowed: Any = None
     ) -> None:
         result = self.index.range_search(queries, radius, filter=filter)
+        if self.estimates:
+            self._check_range_of_estimates(result, queries, radius, filter)
+            return
         hits = self.model.range_search(queries, radius, allowed)
         assert result.lims.dtype == result.ids.dtype == np.int64
         assert result.lims.tolist() == [0, *np.cumsum([len(ids) for ids, _ in hits])]
@@ -261,6 +314,16 @@ class Pair:
         np.testing.assert_array_equal(result.ids, np.concatenate([i for i, _ in hits]))
         np.testing.assert_array_equal(result.scores, scores)
         np.testing.assert_array_equal(result.distances, natural_distances(scores, self.model.metric))
+
+    def _check_range_of_estimates(self, result: Any, queries: np.ndarray, radius: float, filter: Any) -> None:
+        """A range is what a search for all rows has within the radius."""
+        everything = self.index.search(queries, len(self.index), filter=filter)
+        for number in range(len(queries)):
+            near = everything.distances[number] <= np.float64(radius)
+            hits = slice(*result.lims[number : number + 2])
+            for name in ("ids", "scores", "distances"):
+                expected = getattr(everything, name)[number][near]
+                np.testing.assert_array_equal(getattr(result, name)[hits], expected)
 
 
 def snapshot(index: Any) -> list[bytes | int]:
@@ -746,11 +809,12 @@ class IndexConformance:
     def test_an_index_says_what_it_is(self, candidate, metric, rng):
         index = candidate.make(4, metric)
         index.add(candidate.rows(gaussian, rng, 50, 4))
-        assert (index.dim, index.metric, index.codec) == (4, metric, candidate.codec)
+        codec = candidate.code or candidate.codec
+        assert (index.dim, index.metric, index.codec) == (4, metric, codec)
         assert isinstance(index, nf.Index)
         stats = index.stats()
         assert stats["rows"] == 50
-        assert stats["codec"] == candidate.codec
+        assert stats["codec"] == codec
         assert stats["bytes"] >= 50 * 4 * (1 if candidate.codec in ("u8", "i8") else 2)
         for text in (repr(index), index._repr_html_()):
             assert type(index).__name__ in text

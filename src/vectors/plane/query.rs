@@ -124,6 +124,10 @@ impl Coding {
     }
 
     fn loosened(&self, value: f64) -> f32 {
+        if value.is_nan() {
+            // Nothing times infinity: of a zero query, before anything has been found.
+            return f32::NEG_INFINITY;
+        }
         let value = value - value.abs() * self.roundings() - ETA;
         let near = value as f32;
         if f64::from(near) > value { near.next_down() } else { near }
@@ -137,6 +141,8 @@ impl Coding {
             Metric::Dot => value + query.offset,
             _ => -(query.norm.powi(2) - value).max(0.0).sqrt(),
         };
+        // The estimate of a finite product may be beyond what an f32 can be.
+        let score = score.clamp(f64::from(f32::MIN), f64::from(f32::MAX));
         // No negative zeros: only ids decide between equal scores.
         score as f32 + 0.0
     }

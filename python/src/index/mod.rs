@@ -1,135 +1,33 @@
-//! The index classes. `Index` has what all share, over the core's trait; the two others add how they are made and what
-//! only they have.
+//! The index classes. `Index` has what all share, over the core's trait; the others, a file each, add how they are made and
+//! what only they have.
 
-use crate::array::{Vectors, Wanted, wanted};
+mod arguments;
+mod filter;
+mod flat;
+mod hnsw;
+mod quantized;
+mod results;
+
+pub(crate) use arguments::parse_metric;
+pub(crate) use filter::Filter;
+pub(crate) use flat::FlatIndex;
+pub(crate) use hnsw::HnswIndex;
+pub(crate) use quantized::QuantizedIndex;
+
+use crate::array::{Vectors, wanted};
 use crate::call;
 use crate::error::raise;
-use nearfield::{Codec, Error, Hits, HnswParameters, IndexFile, IndexOptions, Metric, RangeHits, Search, Selection};
+use arguments::{Integer, count, threads_of};
+use nearfield::{IndexFile, Search};
 use numpy::{PyArray1, PyArrayMethods};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
+use results::{range_result, search_result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-
-/// The metric of this name.
-pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
-    Metric::from_name(name).ok_or_else(|| {
-        PyValueError::new_err(format!("metric must be 'cosine', 'dot', 'l2', 'l1' or 'hamming', got {name:?}"))
-    })
-}
-
-/// The codec of this name, one of those that an index takes; "auto" is f32.
-fn parse_codec(name: &str, known: &[&str]) -> PyResult<Codec> {
-    if known.contains(&name) {
-        return Ok(Codec::from_name(name).unwrap_or(Codec::F32));
-    }
-    let known: Vec<String> = known.iter().map(|name| format!("'{name}'")).collect();
-    let (last, others) = known.split_last().expect("an index takes some codec");
-    Err(PyValueError::new_err(format!("codec must be {} or {last}, got {name:?}", others.join(", "))))
-}
-
-fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
-    call::threads(given.map(|Integer(count)| count))
-}
-
-/// Without a codec the one that goes with the metric.
-fn options(
-    Integer(dim): Integer,
-    metric: &str,
-    codec: Option<Codec>,
-    max_bytes: Option<u64>,
-) -> PyResult<IndexOptions> {
-    let metric = parse_metric(metric)?;
-    // What does not fit is out of range: the core says so.
-    let dim = usize::try_from(dim).unwrap_or(0);
-    Ok(IndexOptions { dim, metric, codec: codec.unwrap_or(metric.codec()), max_bytes })
-}
-
-/// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.
-#[derive(Clone, Copy)]
-struct Integer(i64);
-
-impl<'py> FromPyObject<'_, 'py> for Integer {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Integer> {
-        match object.extract::<i64>() {
-            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-                Ok(Integer(if object.lt(0)? { i64::MIN } else { i64::MAX }))
-            }
-            value => value.map(Integer),
-        }
-    }
-}
-
-fn count(name: &str, Integer(value): Integer) -> PyResult<usize> {
-    usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must be at least 0, got {value}")))
-}
-
-/// A filter, compiled once and reused: what `Index.filter` returns.
-///
-/// It names rows by id. When the index has changed it is compiled again, by itself, for the rows that are there then.
-#[pyclass(frozen, module = "nearfield._core")]
-pub(crate) struct Filter {
-    index: Arc<dyn nearfield::Index>,
-    ids: Vec<i64>,
-    compiled: Mutex<Arc<Selection>>,
-}
-
-impl Filter {
-    fn new(index: &Arc<dyn nearfield::Index>, wanted: Wanted) -> Result<Filter, Error> {
-        let ids = match wanted {
-            Wanted::Ids(ids) => ids,
-            Wanted::Mask(mask) => {
-                let ids = index.ids();
-                if ids.len() != mask.len() {
-                    return Err(Error::MaskLength { rows: ids.len(), given: mask.len() });
-                }
-                ids.into_iter().zip(mask).filter(|(_, wanted)| *wanted).map(|(id, _)| id).collect()
-            }
-        };
-        let compiled = Mutex::new(Arc::new(index.select_ids(&ids)));
-        Ok(Filter { index: Arc::clone(index), ids, compiled })
-    }
-
-    fn current(&self) -> Arc<Selection> {
-        let compiled = self.compiled.lock();
-        Arc::clone(&compiled.unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn recompile(&self) {
-        let fresh = Arc::new(self.index.select_ids(&self.ids));
-        *self.compiled.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
-    }
-
-    /// Runs `body` with the selection of the index's present state.
-    fn with<T>(&self, body: impl Fn(&Selection) -> Result<T, Error>) -> Result<T, Error> {
-        loop {
-            match body(&self.current()) {
-                Err(Error::StaleSelection) => self.recompile(),
-                result => return result,
-            }
-        }
-    }
-}
-
-#[pymethods]
-impl Filter {
-    /// How many rows of the index match.
-    fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| {
-            self.recompile();
-            self.current().count()
-        })
-    }
-
-    fn __repr__(&self) -> String {
-        format!("Filter(matching={})", self.current().count())
-    }
-}
+use std::sync::Arc;
 
 /// What all indexes share: rows under int64 ids.
 ///
@@ -138,6 +36,7 @@ impl Filter {
 #[pyclass(subclass, frozen, module = "nearfield._core")]
 pub(crate) struct Index {
     inner: Arc<dyn nearfield::Index>,
+    codec: &'static str,
     threads: Option<NonZeroUsize>,
 }
 
@@ -154,7 +53,8 @@ struct Request<'py> {
 
 impl Index {
     fn of(inner: Arc<dyn nearfield::Index>, threads: Option<NonZeroUsize>) -> Index {
-        Index { inner, threads }
+        let codec = inner.codec().name();
+        Index { inner, codec, threads }
     }
 
     fn threads(&self, given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
@@ -213,35 +113,6 @@ impl Index {
     }
 }
 
-/// A `nearfield.results.SearchResult`.
-fn search_result<'py>(py: Python<'py>, hits: Hits, single: bool, metric: Metric) -> PyResult<Bound<'py, PyAny>> {
-    let Hits { k, mut ids, mut scores, counts } = hits;
-    let queries = counts.len();
-    let counts = PyArray1::from_vec(py, counts);
-    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "SearchResult"))?;
-    if single {
-        let found = ids.iter().position(|&id| id < 0).unwrap_or(ids.len());
-        ids.truncate(found);
-        scores.truncate(found);
-        return class.call1((PyArray1::from_vec(py, ids), PyArray1::from_vec(py, scores), counts, metric.name()));
-    }
-    let ids = PyArray1::from_vec(py, ids).reshape([queries, k])?;
-    let scores = PyArray1::from_vec(py, scores).reshape([queries, k])?;
-    class.call1((ids, scores, counts, metric.name()))
-}
-
-/// A `nearfield.results.RangeResult`.
-fn range_result<'py>(py: Python<'py>, hits: RangeHits, metric: Metric) -> PyResult<Bound<'py, PyAny>> {
-    let distances: Vec<f32> = hits.scores.iter().map(|&score| metric.distance(score)).collect();
-    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "RangeResult"))?;
-    class.call1((
-        PyArray1::from_vec(py, hits.lims),
-        PyArray1::from_vec(py, hits.ids),
-        PyArray1::from_vec(py, hits.scores),
-        PyArray1::from_vec(py, distances),
-    ))
-}
-
 #[pymethods]
 impl Index {
     /// Values a row.
@@ -256,10 +127,10 @@ impl Index {
         self.inner.metric().name()
     }
 
-    /// How rows are kept: "f32", "f16", "bf16", "u8", "i8" or, under "hamming", "b1".
+    /// How rows are kept: "f32", "f16", "bf16", "u8", "i8" or, under "hamming", "b1"; of a `QuantizedIndex` the name of its code.
     #[getter]
     fn codec(&self) -> &'static str {
-        self.inner.codec().name()
+        self.codec
     }
 
     /// All ids, ascending: int64, shape (n,).
@@ -347,7 +218,7 @@ impl Index {
         call::run(py, self.threads, None, |call| self.inner.delete(&ids, call))
     }
 
-    /// The rows with these ids, as they are kept.
+    /// The rows with these ids, as they are kept: decoded, if only their codes are.
     ///
     /// Parameters
     /// ----------
@@ -390,7 +261,8 @@ impl Index {
     /// min_score : float, optional
     ///     The smallest score that is wanted, inclusive.
     /// exact : bool, default False
-    ///     Look at every row, whatever the index could do instead.
+    ///     Look at every row, whatever the index could do instead. A `QuantizedIndex` that keeps no rows has only their codes
+    ///     to look at.
     /// threads : int, optional
     ///     None: those of the index.
     ///
@@ -423,7 +295,7 @@ impl Index {
         self.run_search(py, request)
     }
 
-    /// All rows within `radius` of each query; exact.
+    /// All rows within `radius` of each query; exact, unless only codes are kept.
     ///
     /// Parameters
     /// ----------
@@ -505,7 +377,18 @@ impl Index {
         call::run(py, self.threads, report, |call| self.inner.optimize(call))
     }
 
-    /// Numbers about the index: rows, dead (deleted, memory not yet given back), bytes, bytes_per_vector, ...
+    /// Numbers about the index.
+    ///
+    /// Returns
+    /// -------
+    /// dict
+    ///     kind, dim, metric, codec.
+    ///     rows; dead: deleted rows whose memory has not been given back yet.
+    ///     bytes: of rows, codes, ids and all else; bytes_per_vector: the same over the rows.
+    ///     code_bytes: of the codes beside or instead of the rows. graph_bytes, layers: of a graph.
+    ///     queries: how many were answered through codes; reranked: the rows that were looked at closely for them, after their
+    ///     codes had let them pass. Both since the index was made, loaded or copied; reranked / queries tells how sharp the codes are.
+    ///     mapped: whether the rows lie in a mapped file. simd: the instruction set in use.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.inner.stats());
         let dict = PyDict::new(py);
@@ -517,8 +400,11 @@ impl Index {
         dict.set_item("dead", stats.dead)?;
         dict.set_item("bytes", stats.bytes)?;
         dict.set_item("bytes_per_vector", stats.bytes as f64 / stats.rows.max(1) as f64)?;
+        dict.set_item("code_bytes", stats.code_bytes)?;
         dict.set_item("graph_bytes", stats.graph_bytes)?;
         dict.set_item("layers", stats.layers)?;
+        dict.set_item("queries", stats.queries)?;
+        dict.set_item("reranked", stats.reranked)?;
         dict.set_item("mapped", stats.mapped)?;
         dict.set_item("simd", nearfield::simd_level())?;
         Ok(dict)
@@ -581,199 +467,12 @@ impl Index {
     }
 }
 
-/// Exact search: every row is looked at.
-///
-/// Parameters
-/// ----------
-/// dim : int
-///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2", "l1", "hamming"}, default "cosine"
-///     "hamming" counts the bits that differ. Rows and queries are then bits: `dim` values 0 or 1 each, or uint8 arrays of
-///     ceil(dim / 8) packed bits each, as numpy.packbits writes them (a uint8 array is always taken as packed).
-/// codec : {"f32", "f16", "bf16", "u8", "i8", "b1"}, default "f32"
-///     How rows are kept. Search is exact for the rows as they are kept, which is what `get` returns.
-///     "f32": as given, 4 bytes a value.
-///     "f16": half precision, 2 bytes a value, each within 2^-11 of itself; values beyond 65,504 are refused.
-///     "bf16": the upper half of a float32, 2 bytes a value, each within 2^-8 of itself.
-///     "u8": whole numbers from 0 to 255, 1 byte a value, nothing lost; all others are refused.
-///     "i8": 1 byte a value and 4 a row, each within 1/254 of the largest value of its row.
-///     "b1": 0 and 1, 1 bit a value, nothing lost; all others are refused. For "hamming" only, which has no other and takes it
-///     if none is given.
-/// max_bytes : int, optional
-///     Refuse to grow beyond this many bytes (CapacityError).
-/// threads : int, optional
-///     The most threads that a call uses. None: all cores.
-#[pyclass(extends = Index, frozen, module = "nearfield._core")]
-pub(crate) struct FlatIndex;
-
-#[pymethods]
-impl FlatIndex {
-    #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec=None, max_bytes=None, threads=None),
-           text_signature = "(dim, metric='cosine', *, codec='f32', max_bytes=None, threads=None)")]
-    fn new(
-        py: Python<'_>,
-        dim: Integer,
-        metric: &str,
-        codec: Option<&str>,
-        max_bytes: Option<u64>,
-        threads: Option<Integer>,
-    ) -> PyResult<PyClassInitializer<FlatIndex>> {
-        let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
-        let codec = codec.map(|name| parse_codec(name, &known)).transpose()?;
-        let options = options(dim, metric, codec, max_bytes)?;
-        let index = nearfield::FlatIndex::new(options).map_err(|error| raise(py, error))?;
-        let base = Index::of(Arc::new(index), threads_of(threads)?);
-        Ok(PyClassInitializer::from(base).add_subclass(FlatIndex))
-    }
-}
-
-/// Approximate search through a graph (hierarchical navigable small worlds, Malkov and Yashunin, arXiv 1603.09320).
-///
-/// Parameters
-/// ----------
-/// dim : int
-///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
-/// codec : {"auto", "f32"}, default "auto"
-///     How rows are kept: as given.
-/// m : int, optional
-///     Links that a new row makes on each layer. None: 16, or 32 if expected_size is above 50,000.
-/// ef_construction : int, optional
-///     The width of the beam that looks for a new row's neighbours. None: 200.
-/// ef_search : int, default 64
-///     The width of a search's beam; wider finds more and takes longer.
-/// expected_size : int, optional
-///     How many rows there will be, as far as known.
-/// seed : int, default 0
-///     Decides the layers of each row. The same calls with the same seed give the same graph, whatever the number of threads.
-/// max_bytes : int, optional
-///     Refuse to grow beyond this many bytes (CapacityError).
-/// threads : int, optional
-///     The most threads that a call uses. None: all cores.
-#[pyclass(extends = Index, frozen, module = "nearfield._core")]
-pub(crate) struct HnswIndex {
-    inner: Arc<nearfield::HnswIndex>,
-}
-
-#[pymethods]
-impl HnswIndex {
-    #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", m=None, ef_construction=None, ef_search=Integer(64),
-                        expected_size=None, seed=0, max_bytes=None, threads=None),
-           text_signature = "(dim, metric='cosine', *, codec='auto', m=None, ef_construction=None, ef_search=64, expected_size=None, seed=0, max_bytes=None, threads=None)")]
-    #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
-    fn new(
-        py: Python<'_>,
-        dim: Integer,
-        metric: &str,
-        codec: &str,
-        m: Option<Integer>,
-        ef_construction: Option<Integer>,
-        ef_search: Integer,
-        expected_size: Option<Integer>,
-        seed: u64,
-        max_bytes: Option<u64>,
-        threads: Option<Integer>,
-    ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        let codec = Some(parse_codec(codec, &["auto", "f32"])?);
-        let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
-        parameters.seed = seed;
-        if let Some(m) = m {
-            parameters.m = count("m", m)?;
-        }
-        if let Some(ef_construction) = ef_construction {
-            parameters.ef_construction = count("ef_construction", ef_construction)?;
-        }
-        let make = || {
-            let index = nearfield::HnswIndex::new(options(dim, metric, codec, max_bytes)?, parameters);
-            let index = index.map_err(|error| raise(py, error))?;
-            index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
-            Ok::<_, PyErr>(Arc::new(index))
-        };
-        Ok(HnswIndex::initializer(make()?, threads_of(threads)?))
-    }
-
-    /// Links that a new row makes on each layer.
-    #[getter]
-    fn m(&self) -> usize {
-        self.inner.parameters().m
-    }
-
-    /// The width of the beam that looks for a new row's neighbours.
-    #[getter]
-    fn ef_construction(&self) -> usize {
-        self.inner.parameters().ef_construction
-    }
-
-    /// Decides the layers of each row.
-    #[getter]
-    fn seed(&self) -> u64 {
-        self.inner.parameters().seed
-    }
-
-    /// The width of a search's beam; may be set.
-    #[getter]
-    fn ef_search(&self) -> usize {
-        self.inner.ef_search()
-    }
-
-    #[setter]
-    fn set_ef_search(&self, py: Python<'_>, ef: Integer) -> PyResult<()> {
-        self.inner.set_ef_search(count("ef_search", ef)?).map_err(|error| raise(py, error))
-    }
-
-    /// The k nearest rows of each query.
-    ///
-    /// As `Index.search`, with one parameter more:
-    ///
-    /// Parameters
-    /// ----------
-    /// ef : int, optional
-    ///     The width of the beam, at least k in effect; None: `ef_search`.
-    #[pyo3(signature = (queries, k=Integer(10), *, filter=None, min_score=None, ef=None, exact=false, threads=None),
-           text_signature = "($self, queries, k=10, *, filter=None, min_score=None, ef=None, exact=False, threads=None)")]
-    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
-    fn search<'py>(
-        slf: &Bound<'py, Self>,
-        queries: &Bound<'py, PyAny>,
-        k: Integer,
-        filter: Option<&Bound<'py, PyAny>>,
-        min_score: Option<f32>,
-        ef: Option<Integer>,
-        exact: bool,
-        threads: Option<Integer>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let base = slf.as_super().get();
-        let request = Request {
-            k: count("k", k)?,
-            queries: Vectors::extract(queries)?,
-            filter: base.compile(py, filter)?,
-            min_score,
-            exact,
-            ef: ef.map(|ef| count("ef", ef)).transpose()?,
-            threads: base.threads(threads)?,
-        };
-        base.run_search(py, request)
-    }
-}
-
-impl HnswIndex {
-    fn initializer(inner: Arc<nearfield::HnswIndex>, threads: Option<NonZeroUsize>) -> PyClassInitializer<HnswIndex> {
-        let base = Index::of(Arc::<nearfield::HnswIndex>::clone(&inner), threads);
-        PyClassInitializer::from(base).add_subclass(HnswIndex { inner })
-    }
-}
-
 /// The Python object for an index that was loaded.
 fn wrap(py: Python<'_>, file: IndexFile, threads: Option<NonZeroUsize>) -> PyResult<Bound<'_, PyAny>> {
     match file {
-        IndexFile::Flat(index) => {
-            let base = PyClassInitializer::from(Index::of(index, threads));
-            Ok(Bound::new(py, base.add_subclass(FlatIndex))?.into_any())
-        }
+        IndexFile::Flat(index) => Ok(Bound::new(py, FlatIndex::initializer(index, threads))?.into_any()),
         IndexFile::Hnsw(index) => Ok(Bound::new(py, HnswIndex::initializer(index, threads))?.into_any()),
+        IndexFile::Quantized(index) => Ok(Bound::new(py, QuantizedIndex::initializer(index, threads))?.into_any()),
     }
 }
 
@@ -789,7 +488,7 @@ fn wrap(py: Python<'_>, file: IndexFile, threads: Option<NonZeroUsize>) -> PyRes
 ///
 /// Returns
 /// -------
-/// FlatIndex or HnswIndex
+/// FlatIndex, QuantizedIndex or HnswIndex
 ///
 /// Raises
 /// ------
