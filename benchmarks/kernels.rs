@@ -10,7 +10,8 @@
 //!
 //! Run it twice with different `NEARFIELD_SIMD` to compare instruction sets; the level in use is printed first. `flat_one_query`
 //! reads every row once, so its GB/s are to be held against what the memory gives; `flat_batch` reads them once for many
-//! queries, so it shows the arithmetic. Everything runs on one thread, on the same rows each time.
+//! queries, so it shows the arithmetic: of an inner product, or with `_l1` of absolute differences, with `_hamming` of
+//! differing bits. Everything runs on one thread, on the same rows each time.
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -45,13 +46,22 @@ fn rows(values: &[f32], dim: usize) -> Rows<'_> {
     Rows::new(values, dim).expect("whole rows")
 }
 
-fn fill(index: &dyn Index, count: usize) {
-    let (dim, call) = (index.dim(), Call::uninterrupted());
-    index.add(&rows(&values(1, count, dim), dim), None, &call).expect("good rows");
+/// Such rows as the metric takes.
+fn values_for(metric: Metric, seed: u64, count: usize, dim: usize) -> Vec<f32> {
+    let mut values = values(seed, count, dim);
+    if metric == Metric::Hamming {
+        values.iter_mut().for_each(|value| *value = f32::from(*value > 0.0));
+    }
+    values
 }
 
-fn flat(dim: usize) -> FlatIndex {
-    let index = FlatIndex::new(IndexOptions::new(dim, Metric::Cosine)).expect("a good dim");
+fn fill(index: &dyn Index, count: usize) {
+    let (dim, call) = (index.dim(), Call::uninterrupted());
+    index.add(&rows(&values_for(index.metric(), 1, count, dim), dim), None, &call).expect("good rows");
+}
+
+fn flat(dim: usize, metric: Metric) -> FlatIndex {
+    let index = FlatIndex::new(IndexOptions::new(dim, metric)).expect("a good dim");
     fill(&index, ROWS);
     index
 }
@@ -67,20 +77,49 @@ static GRAPH: LazyLock<HnswIndex> = LazyLock::new(|| {
     index
 });
 
-#[divan::bench(args = DIMS)]
-fn flat_one_query(bencher: Bencher<'_, '_>, dim: usize) {
-    let (index, query) = (flat(dim), values(2, 1, dim));
-    bencher.counter(BytesCount::of_many::<f32>(ROWS * dim)).bench_local(|| {
+fn one_query(bencher: Bencher<'_, '_>, dim: usize, metric: Metric) {
+    let (index, query) = (flat(dim, metric), values_for(metric, 2, 1, dim));
+    let bytes = if metric == Metric::Hamming { dim / 8 } else { dim * size_of::<f32>() };
+    bencher.counter(BytesCount::new(ROWS * bytes)).bench_local(|| {
         index.search(&rows(&query, dim), &Search::top(10), &Call::single_threaded()).expect("a good query")
     });
 }
 
-#[divan::bench(args = DIMS)]
-fn flat_batch(bencher: Bencher<'_, '_>, dim: usize) {
-    let (index, queries) = (flat(dim), values(2, BATCH, dim));
+fn batch(bencher: Bencher<'_, '_>, dim: usize, metric: Metric) {
+    let (index, queries) = (flat(dim, metric), values_for(metric, 2, BATCH, dim));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         index.search(&rows(&queries, dim), &Search::top(10), &Call::single_threaded()).expect("good queries")
     });
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_one_query(bencher: Bencher<'_, '_>, dim: usize) {
+    one_query(bencher, dim, Metric::Cosine);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_one_query_l1(bencher: Bencher<'_, '_>, dim: usize) {
+    one_query(bencher, dim, Metric::L1);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_batch(bencher: Bencher<'_, '_>, dim: usize) {
+    batch(bencher, dim, Metric::Cosine);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_batch_l1(bencher: Bencher<'_, '_>, dim: usize) {
+    batch(bencher, dim, Metric::L1);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_one_query_hamming(bencher: Bencher<'_, '_>, dim: usize) {
+    one_query(bencher, dim, Metric::Hamming);
+}
+
+#[divan::bench(args = DIMS)]
+fn flat_batch_hamming(bencher: Bencher<'_, '_>, dim: usize) {
+    batch(bencher, dim, Metric::Hamming);
 }
 
 #[divan::bench(args = [16, 64, 256])]

@@ -22,8 +22,15 @@ const LAYERS: [(&str, &[&str]); 8] = [
 const ROOT_ITEMS: [&str; 1] = ["MAX_DIM"];
 
 /// Where `unsafe` may stand: a folder, or a file.
-const UNSAFE: [&str; 6] =
-    ["simd/", "kernel/", "vectors/matrix.rs", "storage/vfs.rs", "index/scan.rs", "index/hnsw/walk.rs"];
+const UNSAFE: [&str; 7] = [
+    "simd/",
+    "kernel/",
+    "vectors/matrix.rs",
+    "vectors/plane/query.rs",
+    "storage/vfs.rs",
+    "index/scan.rs",
+    "index/hnsw/walk.rs",
+];
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;

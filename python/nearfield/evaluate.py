@@ -63,8 +63,9 @@ def exact_neighbors(
         The queries.
     k : int, default 10
         How many neighbours for each query.
-    metric : {"cosine", "dot", "l2"}, default "cosine"
-        How vectors are compared.
+    metric : {"cosine", "dot", "l2", "l1", "hamming"}, default "cosine"
+        How vectors are compared. Under "hamming" uint8 arrays hold packed bits, eight a byte, as
+        numpy.packbits writes them.
     threads : int, optional
         How many threads to use; all cores if not given.
 
@@ -85,7 +86,8 @@ def exact_neighbors(
     rows = as_array(base)
     if rows.ndim not in (1, 2):
         raise DimensionError(f"expected base as an array of shape (n, d), not {rows.shape}")
-    index = FlatIndex(rows.shape[-1], metric, threads=threads)
+    packed = metric == "hamming" and rows.dtype == np.uint8
+    index = FlatIndex(rows.shape[-1] * (8 if packed else 1), metric, threads=threads)
     index.add(rows)
     return index.search(queries, k, threads=threads)
 

@@ -37,7 +37,8 @@ class SearchResult:
     scores : ndarray of float32, same shape
         Higher is better: the cosine, the dot product, or the negative distance. The rest is -inf.
     distances : ndarray of float32, same shape
-        Lower is better, in natural units: 1 - cosine, -dot product, Euclidean distance. The rest is inf.
+        Lower is better, in natural units: 1 - cosine, -dot product, Euclidean or Manhattan
+        distance, number of differing bits. The rest is inf.
     counts : ndarray of int64, shape (1,) or (nq,)
         How many hits each query has.
     metric : str
@@ -63,7 +64,7 @@ class SearchResult:
 
     @property
     def distances(self) -> NDArray[np.float32]:
-        """Lower is better: 1 - cosine, -dot product, or Euclidean distance; inf where there is no hit."""
+        """Lower is better: 1 - cosine, -dot product, or the distance; inf where there is no hit."""
         if self._distances is None:
             from nearfield._core import distances  # not at the top: the core imports this module
 

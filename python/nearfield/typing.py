@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["Codec", "Metric", "Progress", "VectorLike"]
 
-Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1", "hamming"]
 """How two vectors are compared."""
 
 Codec: TypeAlias = Literal[
-    "auto", "f32", "f16", "bf16", "u8", "i8",
+    "auto", "f32", "f16", "bf16", "u8", "i8", "b1",
     "rabitq1", "turbo2", "turbo3", "turbo4", "rabitq5", "rabitq6", "rabitq7", "n8",
 ]  # fmt: skip
 """How rows are kept; "auto" leaves it to the index. From "rabitq1" on: the codes of a `QuantizedIndex`."""

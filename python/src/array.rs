@@ -6,7 +6,7 @@
 use crate::error::{dtype_error, exception};
 use half::f16;
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix1, Ix2};
-use nearfield::RowSource;
+use nearfield::{Metric, RowSource};
 use numpy::{
     Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
 };
@@ -71,6 +71,39 @@ impl<T: Number> RowSource for View<'_, T> {
     }
 }
 
+/// Rows of packed bits, the first in the highest bit of the first byte, as `numpy.packbits` writes them.
+struct PackedBits<'a> {
+    bytes: ArrayView2<'a, u8>,
+    dim: usize,
+}
+
+impl PackedBits<'_> {
+    /// The first row in which bits beyond the last column are set.
+    fn overfull(&self) -> Option<usize> {
+        let beyond = 0xffu8.checked_shr(self.dim as u32 % 8).filter(|_| !self.dim.is_multiple_of(8))?;
+        let last = self.bytes.columns().into_iter().next_back()?;
+        last.iter().position(|byte| byte & beyond != 0)
+    }
+}
+
+impl RowSource for PackedBits<'_> {
+    fn rows(&self) -> usize {
+        self.bytes.nrows()
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        for (values, byte) in out.chunks_mut(8).zip(self.bytes.row(row)) {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = f32::from(byte >> (7 - i) & 1);
+            }
+        }
+    }
+}
+
 /// Rows to be read without the interpreter.
 pub(crate) type Source<'a> = Box<dyn RowSource + Send + Sync + 'a>;
 
@@ -111,12 +144,16 @@ typed!(
     F32: f32, F16: f16, F64: f64, U8: u8, I8: i8, I64: i64, I32: i32, U16: u16, I16: i16, U32: u32, U64: u64, Bool: bool
 );
 
-fn rows<T: Number>(array: ArrayViewD<'_, T>) -> Option<Source<'_>> {
-    let view = match array.ndim() {
+/// One vector as one row, several as they are.
+fn two_dimensional<T>(array: ArrayViewD<'_, T>) -> Option<ArrayView2<'_, T>> {
+    Some(match array.ndim() {
         1 => array.into_dimensionality::<Ix1>().ok()?.insert_axis(Axis(0)),
         _ => array.into_dimensionality::<Ix2>().ok()?,
-    };
-    Some(Box::new(View(view)))
+    })
+}
+
+fn rows<T: Number>(array: ArrayViewD<'_, T>) -> Option<Source<'_>> {
+    Some(Box::new(View(two_dimensional(array)?)))
 }
 
 /// `object` as an array: itself, or what `nearfield.arrays.as_array` makes of it.
@@ -173,10 +210,44 @@ impl<'py> Vectors<'py> {
         Ok(Vectors { typed, single: ndim == 1 })
     }
 
-    /// The rows; a single vector is one row.
-    pub(crate) fn source(&self) -> PyResult<Source<'_>> {
-        self.typed.source().ok_or_else(|| PyValueError::new_err("expected a 1-D or 2-D array"))
+    /// The rows, for this index; a single vector is one row. Under hamming bytes are packed bits.
+    pub(crate) fn source(&self, py: Python<'_>, index: &dyn nearfield::Index) -> PyResult<Source<'_>> {
+        let no_rows = || PyValueError::new_err("expected a 1-D or 2-D array");
+        if index.metric() != Metric::Hamming {
+            return self.typed.source().ok_or_else(no_rows);
+        }
+        let dim = index.dim();
+        if let Typed::U8(array) = &self.typed {
+            let bytes = two_dimensional(array.as_array()).ok_or_else(no_rows)?;
+            if bytes.ncols() != dim.div_ceil(8) {
+                return Err(no_bits(py, dim, &format!("{} bytes", bytes.ncols())));
+            }
+            let bits = PackedBits { bytes, dim };
+            if let Some(row) = py.detach(|| bits.overfull()) {
+                let message = format!(
+                    "expected {dim} packed bits a row and zeros behind them, as numpy.packbits writes them, but row {row} \
+                     has bits set behind the last"
+                );
+                return Err(PyValueError::new_err(message));
+            }
+            return Ok(Box::new(bits));
+        }
+        let values = self.typed.source().ok_or_else(no_rows)?;
+        if values.dim() != dim {
+            return Err(no_bits(py, dim, &format!("{} values", values.dim())));
+        }
+        Ok(values)
     }
+}
+
+/// What to say of rows that are neither so many bits nor as many packed ones.
+fn no_bits(py: Python<'_>, dim: usize, given: &str) -> PyErr {
+    let message = format!(
+        "expected rows of {dim} values 0 or 1, shape (n, {dim}), or of packed bits, uint8 of shape (n, {}), as \
+         numpy.packbits writes them; got rows of {given}",
+        dim.div_ceil(8)
+    );
+    exception(py, "DimensionError", (message,))
 }
 
 /// Whether all strides are multiples of the element's size; the typed view has looked at the address.

@@ -13,12 +13,12 @@ mod index;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-/// Turn scores into distances: 1 - score for "cosine", -score for "dot" and "l2".
+/// Turn scores into distances: 1 - score for "cosine", -score for the others.
 ///
 /// Parameters
 /// ----------
 /// scores : ndarray of float32, shape (n,)
-/// metric : {"cosine", "dot", "l2"}
+/// metric : {"cosine", "dot", "l2", "l1", "hamming"}
 ///
 /// Returns
 /// -------

@@ -16,7 +16,7 @@ use super::{IndexFile, IndexOptions, Search};
 use crate::error::Result;
 use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, Purpose, Query, RowSource, whole_rabitq4};
+use crate::vectors::{Metric, Purpose, Query, RowSource, rabitq};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ const QUERIES_PER_GUARD: usize = 256;
 /// The codes that rule rows out.
 fn spec(metric: Metric, accelerate: bool) -> Option<PlaneSpec> {
     let served = matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2);
-    let spec = PlaneSpec { purpose: Purpose::Certify, code: whole_rabitq4(), seed: 0, keeps_rows: true };
+    let spec = PlaneSpec { purpose: Purpose::Certify, code: rabitq(4), seed: 0, keeps_rows: true };
     (accelerate && served).then_some(spec)
 }
 

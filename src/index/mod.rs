@@ -4,6 +4,7 @@
 //! index can do; [`tabular`] is how they do it, as far as they do it alike. A call reads its input first, whole; then it changes
 //! the index in short steps, invisibly, and makes the change visible in the last one.
 
+mod bit_scan;
 mod coded;
 mod file;
 mod flat;
@@ -45,16 +46,16 @@ pub struct IndexOptions {
 }
 
 impl IndexOptions {
-    /// An index for rows of `dim` values, kept as they are given, as large as memory allows.
+    /// An index for rows of `dim` values, kept as they are given (under hamming as bits), as large as memory allows.
     pub fn new(dim: usize, metric: Metric) -> IndexOptions {
-        IndexOptions { dim, metric, codec: Codec::F32, max_bytes: None }
+        IndexOptions { dim, metric, codec: metric.codec(), max_bytes: None }
     }
 
     fn check(&self) -> Result<()> {
         if self.dim == 0 || self.dim > crate::MAX_DIM {
             return Err(Error::DimensionRange { given: self.dim });
         }
-        Ok(())
+        self.metric.check_codec(self.codec)
     }
 }
 

@@ -90,9 +90,9 @@ const QUERIES_PER_GUARD: usize = 256;
 impl QuantizedIndex {
     /// An empty index. The codec of the options is that of the rows beside the codes.
     pub fn new(options: IndexOptions, parameters: QuantizedParameters) -> Result<QuantizedIndex> {
+        check_metric(options.metric)?;
         options.check()?;
         parameters.check()?;
-        check_metric(options.metric)?;
         let codec = if parameters.keep { options.codec } else { Codec::F32 };
         let state = Coded::new(Table::new(options.dim, options.metric, codec), Some(parameters.spec()), None);
         Ok(QuantizedIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_RERANK))
@@ -135,13 +135,13 @@ fn check_rerank(rerank: f64) -> Result<()> {
 }
 
 fn check_metric(metric: Metric) -> Result<()> {
-    match metric {
-        Metric::Cosine | Metric::Dot | Metric::L2 => Ok(()),
-        other => Err(Error::InvalidArgument(format!(
-            "QuantizedIndex serves the metrics 'cosine', 'dot' and 'l2', got '{}'; FlatIndex serves all",
-            other.name()
-        ))),
+    if matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2) {
+        return Ok(());
     }
+    Err(Error::InvalidArgument(format!(
+        "QuantizedIndex serves the metrics 'cosine', 'dot' and 'l2', got '{}'; FlatIndex serves all",
+        metric.name()
+    )))
 }
 
 impl Tabular for QuantizedIndex {

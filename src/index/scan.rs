@@ -8,16 +8,16 @@
 //! are packed into panels, so that a row, once read, meets all of them; a lone query meets the rows one by one.
 
 use super::Search;
+use super::bit_scan;
 use super::selection::{Bits, Selection};
 use super::table::Table;
 use super::tile::{Room, Rooms, Tile, lone_tile, panel_tile};
-use super::topk::TopK;
+use super::topk::{Sets, TopK};
 use crate::error::Result;
-use crate::kernel::{PANEL_ROWS, dot, dot_streams, pack_queries, panel};
+use crate::kernel::{PANEL_ROWS, pack_queries, pair_sum, panel, stream_sums};
 use crate::runtime::{Call, for_each};
 use crate::simd::{Operation, Simd};
-use crate::vectors::{Query, Space, Task};
-use parking_lot::Mutex;
+use crate::vectors::{Codec, Query, Space, Task};
 use std::ops::Range;
 
 /// The streams of rows that a lone query reads at once.
@@ -52,6 +52,9 @@ impl<'a> Scan<'a> {
 
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        if self.table.codec() == Codec::B1 {
+            return bit_scan::run(self, queries, call);
+        }
         let mut found = Vec::with_capacity(queries.len());
         for queries in queries.chunks(QUERIES_AT_ONCE) {
             found.extend(self.table.metric().run(Prepare { scan: *self, queries, call })?);
@@ -59,12 +62,18 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
-    /// The slots of `range` that are visible and selected, appended to `slots`.
-    fn candidates(&self, range: Range<usize>, slots: &mut Vec<u32>) {
-        slots.clear();
+    /// Which of the 64 slots from `64 * word` on are visible and selected.
+    #[inline]
+    pub(super) fn candidate_word(&self, word: usize) -> u64 {
         let selected = self.selection.map(Selection::bits);
+        self.table.live_word(word) & selected.map_or(u64::MAX, |bits: &Bits| bits.word(word))
+    }
+
+    /// The slots of `range` that are visible and selected, appended to `slots`.
+    pub(super) fn candidates(&self, range: Range<usize>, slots: &mut Vec<u32>) {
+        slots.clear();
         for word in range.start / 64..range.end.div_ceil(64) {
-            let mut left = self.table.live_word(word) & selected.map_or(u64::MAX, |bits: &Bits| bits.word(word));
+            let mut left = self.candidate_word(word);
             while left != 0 {
                 slots.push((word * 64) as u32 + left.trailing_zeros());
                 left &= left - 1;
@@ -100,29 +109,33 @@ impl Task for Prepare<'_, '_> {
             self.scan.table.metric().run(step);
         })?;
         for group in groups {
-            results.extend(group.finish());
+            results.extend(group.found.finish());
         }
         Ok(results)
     }
 }
 
 /// How the rows are cut into chunks.
-struct Plan {
+pub(super) struct Plan {
     slots: usize,
     chunk: usize,
-    chunks: usize,
+    pub(super) chunks: usize,
 }
 
 impl Plan {
     fn new(scan: &Scan<'_>, queries: usize) -> Plan {
         let width = scan.table.width();
         let by_work = TASK_WORK / (width * queries.max(1));
-        let chunk = by_work.min(TASK_BYTES / (width * size_of::<f32>())).max(64).next_multiple_of(64);
-        let slots = scan.table.slots();
+        Plan::cut(scan.table.slots(), by_work.min(TASK_BYTES / (width * size_of::<f32>())))
+    }
+
+    /// Chunks of about `chunk` of these slots: whole words of live bits.
+    pub(super) fn cut(slots: usize, chunk: usize) -> Plan {
+        let chunk = chunk.max(64).next_multiple_of(64);
         Plan { slots, chunk, chunks: slots.div_ceil(chunk) }
     }
 
-    fn range(&self, chunk: usize) -> Range<usize> {
+    pub(super) fn range(&self, chunk: usize) -> Range<usize> {
         let start = chunk * self.chunk;
         start..(start + self.chunk).min(self.slots)
     }
@@ -136,9 +149,7 @@ struct Group<'a> {
     /// The panels, one after another; empty for a lone query.
     packed: Vec<f32>,
     gamma: f64,
-    /// Sets of results, one TopK a query. A task takes a set, or makes one, and puts it back.
-    found: Mutex<Vec<Vec<TopK>>>,
-    fresh: TopK,
+    found: Sets,
 }
 
 impl<'a> Group<'a> {
@@ -152,22 +163,8 @@ impl<'a> Group<'a> {
             }
         }
         let gamma = crate::vectors::gamma(scan.table.dim());
-        let fresh = TopK::new(scan.k, scan.floor);
-        Group { queries, lanes, packed, gamma, found: Mutex::default(), fresh }
-    }
-
-    fn take(&self) -> Vec<TopK> {
-        self.found.lock().pop().unwrap_or_else(|| vec![self.fresh.clone(); self.queries.len()])
-    }
-
-    fn finish(self) -> Vec<TopK> {
-        let mut results = vec![self.fresh; self.queries.len()];
-        for set in self.found.into_inner() {
-            for (result, part) in results.iter_mut().zip(set) {
-                result.merge(part);
-            }
-        }
-        results
+        let found = Sets::new(queries.len(), TopK::new(scan.k, scan.floor));
+        Group { queries, lanes, packed, gamma, found }
     }
 }
 
@@ -184,7 +181,7 @@ impl Task for Step<'_> {
 
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, simd: S, space: M) {
-        let mut results = self.group.take();
+        let mut results = self.group.found.take();
         let (mut slots, mut room) = (Vec::new(), self.rooms.take());
         if self.group.packed.is_empty() {
             self.scan.candidates(self.range.clone(), &mut slots);
@@ -202,7 +199,7 @@ impl Task for Step<'_> {
             self.panels(simd, space, (&mut slots, &mut room), &mut results);
         }
         self.rooms.give_back(room);
-        self.group.found.lock().push(results);
+        self.group.found.give_back(results);
     }
 }
 
@@ -219,31 +216,31 @@ impl Step<'_> {
                 *address = unsafe { rows.address_unchecked(places[i + stream * stride] as usize) };
             }
             // SAFETY: rows are as wide as the query, a multiple of sixteen.
-            let products = unsafe { dot_streams(simd, lone.query.values, addresses) };
-            for (stream, product) in products.into_iter().enumerate() {
-                self.look(simd, space, (tile, i + stream * stride), product, lone);
+            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, lone.query.values, addresses) };
+            for (stream, sum) in sums.into_iter().enumerate() {
+                self.look(simd, space, (tile, i + stream * stride), sum, lone);
             }
         }
         for i in stride * STREAMS..slots.len() {
-            let product = dot(simd, lone.query.values, tile.row(i).1);
-            self.look(simd, space, (tile, i), product, lone);
+            let sum = pair_sum::<S, M::Pairing>(simd, lone.query.values, tile.row(i).1);
+            self.look(simd, space, (tile, i), sum, lone);
         }
     }
 
-    /// Scores row `i` of a tile if its scan value, given its inner product with the query, reaches the limit.
+    /// Scores row `i` of a tile if its scan value, given what the kernel made of it and the query, reaches the limit.
     #[inline(always)]
     fn look<S: Simd, M: Space>(
         &self,
         simd: S,
         space: M,
         (tile, i): (&Tile<'_>, usize),
-        product: f32,
+        sum: f32,
         lone: &mut Lone<'_, '_>,
     ) {
         // SAFETY: candidates are slots of the table.
         let term = unsafe { *self.scan.table.terms().address_unchecked(tile.slots[i] as usize) };
         let (scale, offset) = space.scan_row(term, self.group.gamma);
-        let below = product * scale + offset * lone.weight < lone.limit;
+        let below = sum * scale + offset * lone.weight < lone.limit;
         // A NaN is not below, and passes.
         if !below {
             simd.vectorize(AdmitLone { step: self, space, row: tile.row(i), lone });
@@ -303,13 +300,13 @@ impl Step<'_> {
             // SAFETY: places are rows of the tile.
             let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(place(i)) });
             // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
-            let products = unsafe { panel::<S, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
-            for (i, products) in (start..).zip(products.iter().take(places.len())) {
+            let sums = unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
+            for (i, sums) in (start..).zip(sums.iter().take(places.len())) {
                 // SAFETY: candidates are slots of the table.
                 let term = unsafe { *table.terms().address_unchecked(tile.slots[i] as usize) };
                 let (scale, offset) = space.scan_row(term, gamma);
                 let (scale, offset) = (simd.splat(scale), simd.splat(offset));
-                for (w, &product) in products.iter().enumerate() {
+                for (w, &sum) in sums.iter().enumerate() {
                     // SAFETY: weights and limits hold W * LANES values.
                     let (weight, limit) = unsafe {
                         (
@@ -317,7 +314,7 @@ impl Step<'_> {
                             simd.load(lanes.limits.as_ptr().add(w * S::LANES)),
                         )
                     };
-                    let value = simd.mul_add(product, scale, simd.mul_add(offset, weight, simd.zero()));
+                    let value = simd.mul_add(sum, scale, simd.mul_add(offset, weight, simd.zero()));
                     let passing = simd.not_below(value, limit);
                     if passing != 0 {
                         let first = w * S::LANES;

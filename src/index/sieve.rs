@@ -14,7 +14,7 @@ use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, rows_not_below};
+use crate::kernel::{BLOCK_ROWS, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
 use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
@@ -29,7 +29,7 @@ const STREAMS: usize = 4;
 const GROUP: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
 const FIRST_CHUNK: usize = 64;
-const CHUNK_GROWTH: usize = 8;
+const CHUNK_GROWTH: usize = 4;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
@@ -130,8 +130,8 @@ impl<'a> Sieve<'a> {
 struct Group<'a> {
     queries: &'a [Query<'a>],
     coded: Vec<PlaneQuery>,
-    /// Their digits, panel after panel.
-    panels: Vec<i8>,
+    /// What they show to blocks, panel after panel.
+    panels: Vec<u8>,
     /// Sets of results. A task takes a set, or makes one, and puts it back.
     found: Mutex<Vec<Vec<Sifted>>>,
     /// The tasks that are not done.
@@ -149,7 +149,7 @@ impl<'a> Group<'a> {
         let mut panels = Vec::new();
         let lanes = if queries.len() == 1 { 1 } else { simd::dispatch(PanelQueries) };
         for queries in coded.chunks(lanes) {
-            pack_panel(queries, lanes, &mut panels);
+            pack_panel(queries, sieve.plane.coding().purpose, lanes, &mut panels);
         }
         Group { queries, coded, panels, found: Mutex::default(), left: AtomicUsize::new(tasks) }
     }
@@ -212,16 +212,15 @@ impl Task for Step<'_> {
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, simd: S, space: M) {
         let mut results = self.group.take(&self.sieve);
-        match self.sieve.plane.coding().code.head {
-            1 => simd.vectorize(Sift::<OneBit> { step: &self, results: &mut results, digit: OneBit }),
-            2 => simd.vectorize(Sift::<TwoBits> { step: &self, results: &mut results, digit: TwoBits }),
-            _ => simd.vectorize(Sift::<FourBits> { step: &self, results: &mut results, digit: FourBits }),
+        match self.sieve.plane.coding().purpose {
+            Purpose::Certify => simd.vectorize(Sift::<false> { step: &self, results: &mut results }),
+            Purpose::Estimate => simd.vectorize(Sift::<true> { step: &self, results: &mut results }),
         }
         let mut look = Look::new(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_the_best(space, query, coded, result);
+            look.at_the_best(simd, space, query, coded, result);
             if result.aside.len() > MOST_ASIDE {
-                look.at_all(space, query, coded, result);
+                look.at_all(simd, space, query, coded, result);
             }
         }
         self.group.found.lock().push(results);
@@ -230,32 +229,30 @@ impl Task for Step<'_> {
         }
         let mut results = self.group.merged(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_all(space, query, coded, result);
+            look.at_all(simd, space, query, coded, result);
         }
         self.group.found.lock().push(results);
     }
 }
 
-/// The scan of a chunk, for digits of one size.
-struct Sift<'s, 'a, D> {
+/// The scan of a chunk, of signs or of whole digits.
+struct Sift<'s, 'a, const SIGNS: bool> {
     step: &'s Step<'a>,
     results: &'s mut [Sifted],
-    digit: D,
 }
 
-impl<D: Digit> simd::Operation for Sift<'_, '_, D> {
+impl<const SIGNS: bool> simd::Operation for Sift<'_, '_, SIGNS> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let _ = self.digit;
         let blocks = self.step.sieve.candidates(self.step.blocks.clone());
         if let [result] = self.results {
-            self.step.one_query::<S, D>(simd, &blocks, result);
+            self.step.one_query::<S, SIGNS>(simd, &blocks, result);
         } else if panel_queries::<S>() == 8 {
-            self.step.panels::<S, D, 8>(simd, &blocks, self.results);
+            self.step.panels::<S, SIGNS, 8>(simd, &blocks, self.results);
         } else {
-            self.step.panels::<S, D, 2>(simd, &blocks, self.results);
+            self.step.panels::<S, SIGNS, 2>(simd, &blocks, self.results);
         }
     }
 }
@@ -263,7 +260,7 @@ impl<D: Digit> simd::Operation for Sift<'_, '_, D> {
 impl Step<'_> {
     /// One query against blocks from several places at once.
     #[inline(always)]
-    fn one_query<S: Simd, D: Digit>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
+    fn one_query<S: Simd, const SIGNS: bool>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
         let plane = self.sieve.plane;
         let stride = blocks.len() / STREAMS;
         for i in 0..stride {
@@ -272,28 +269,32 @@ impl Step<'_> {
                 some[stream] = blocks[i + stream * stride];
             }
             let numbers = some.map(|(block, _)| block as usize);
-            let products =
-                plane.products::<S, D, STREAMS, 1, true>(simd, numbers, &self.group.panels, &self.group.coded);
+            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, &self.group.coded);
             for stream in 0..STREAMS {
                 self.meet(simd, some[stream], &products[stream][0], 0, result);
             }
         }
         for &(block, rows) in &blocks[stride * STREAMS..] {
             let [[products]] =
-                plane.products::<S, D, 1, 1, true>(simd, [block as usize], &self.group.panels, &self.group.coded);
+                plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
             self.meet(simd, (block, rows), &products, 0, result);
         }
     }
 
     /// Blocks against panels of `Q` queries.
     #[inline(always)]
-    fn panels<S: Simd, D: Digit, const Q: usize>(&self, simd: S, blocks: &[(u32, u32)], results: &mut [Sifted]) {
+    fn panels<S: Simd, const SIGNS: bool, const Q: usize>(
+        &self,
+        simd: S,
+        blocks: &[(u32, u32)],
+        results: &mut [Sifted],
+    ) {
         let (plane, coded) = (self.sieve.plane, &self.group.coded);
-        let panel = plane.coding().width() * Q;
+        let panel = plane.coding().shown_bytes() * Q;
         for &(block, rows) in blocks {
             for (i, digits) in self.group.panels.chunks_exact(panel).enumerate() {
                 let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
-                let [products] = plane.products::<S, D, 1, Q, false>(simd, [block as usize], digits, queries);
+                let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], digits, queries);
                 for q in 0..queries.len() {
                     self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
                 }
@@ -313,33 +314,13 @@ impl Step<'_> {
     ) {
         let columns = self.sieve.plane.columns(block as usize);
         let weights = self.group.coded[query].weights;
-        let passing = rows_not_below(simd, products, columns, weights, result.limit) & rows;
-        if passing != 0 {
-            self.set_aside((block, passing), products, query, result);
-        }
-    }
-
-    #[inline(never)]
-    fn set_aside(
-        &self,
-        (block, mut passing): (u32, u32),
-        products: &[i32; BLOCK_ROWS],
-        query: usize,
-        result: &mut Sifted,
-    ) {
-        let (plane, query) = (self.sieve.plane, &self.group.coded[query]);
-        let columns = plane.columns(block as usize);
+        let (values, passing) = rows_not_below(simd, products, columns, weights, result.limit);
+        let mut passing = passing & rows;
         while passing != 0 {
             let row = passing.trailing_zeros() as usize;
             passing &= passing - 1;
-            let upper = plane.bound(query, columns, row, products[row]);
-            if upper >= result.limit {
-                result.aside.push(Aside {
-                    upper,
-                    slot: block * BLOCK_ROWS as u32 + row as u32,
-                    product: products[row],
-                });
-            }
+            let slot = block * BLOCK_ROWS as u32 + row as u32;
+            result.aside.push(Aside { upper: values[row], slot, product: products[row] });
         }
     }
 }
@@ -349,35 +330,51 @@ struct Look<'a> {
     sieve: &'a Sieve<'a>,
     /// A row decoded, if rows are not kept as f32.
     room: Vec<f32>,
-    digits: Vec<u8>,
+    /// The planes of a code.
+    planes: Vec<u8>,
 }
 
 impl<'a> Look<'a> {
     fn new(sieve: &'a Sieve<'a>) -> Look<'a> {
-        Look { sieve, room: vec![0.0; sieve.table.width()], digits: Vec::new() }
+        Look { sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
     }
 
     /// Looks at all rows that are set aside, best first, as long as they reach the limit.
     #[inline(always)]
-    fn at_all<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+    fn at_all<S: Simd, M: Space>(
+        &mut self,
+        simd: S,
+        space: M,
+        query: &Query<'_>,
+        coded: &PlaneQuery,
+        result: &mut Sifted,
+    ) {
         result.drop_hopeless();
         let mut round = FIRST_ROUND.max(self.sieve.k);
         while !result.aside.is_empty() {
-            self.at_some(space, query, coded, result, round);
+            self.at_some(simd, space, query, coded, result, round);
             round = round.saturating_mul(2);
         }
     }
 
     /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
     #[inline(always)]
-    fn at_the_best<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
-        self.at_some(space, query, coded, result, FIRST_ROUND.max(self.sieve.k));
+    fn at_the_best<S: Simd, M: Space>(
+        &mut self,
+        simd: S,
+        space: M,
+        query: &Query<'_>,
+        coded: &PlaneQuery,
+        result: &mut Sifted,
+    ) {
+        self.at_some(simd, space, query, coded, result, FIRST_ROUND.max(self.sieve.k));
     }
 
     /// Looks at the `count` best rows that are set aside, as long as they reach the limit.
     #[inline(always)]
-    fn at_some<M: Space>(
+    fn at_some<S: Simd, M: Space>(
         &mut self,
+        simd: S,
         space: M,
         query: &Query<'_>,
         coded: &PlaneQuery,
@@ -399,8 +396,12 @@ impl<'a> Look<'a> {
             if row.upper < result.limit {
                 break;
             }
+            // A tighter bound takes longer; it is for rows that would have to be looked at.
+            if self.sieve.plane.bound(coded, row.slot as usize, row.product) < result.limit {
+                continue;
+            }
             result.looked += 1;
-            let score = self.score(space, query, coded, row);
+            let score = self.score(simd, space, query, coded, row);
             if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
                 result.raise_limit(self.sieve.plane.coding(), coded);
             }
@@ -411,11 +412,18 @@ impl<'a> Look<'a> {
     }
 
     #[inline(always)]
-    fn score<M: Space>(&mut self, space: M, query: &Query<'_>, coded: &PlaneQuery, row: Aside) -> f32 {
+    fn score<S: Simd, M: Space>(
+        &mut self,
+        simd: S,
+        space: M,
+        query: &Query<'_>,
+        coded: &PlaneQuery,
+        row: Aside,
+    ) -> f32 {
         let slot = row.slot as usize;
         match self.sieve.plane.coding().purpose {
             Purpose::Certify => space.score(query, self.sieve.table.values(slot, &mut self.room)),
-            Purpose::Estimate => self.sieve.plane.estimate(coded, slot, row.product, &mut self.digits),
+            Purpose::Estimate => self.sieve.plane.estimate(simd, coded, slot, row.product, &mut self.planes),
         }
     }
 

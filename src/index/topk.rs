@@ -1,5 +1,6 @@
 //! The k best of what has been seen, in the one order that all results have: score descending, then id ascending.
 
+use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
@@ -93,6 +94,42 @@ impl TopK {
     /// Best first.
     pub(crate) fn into_sorted(self) -> Vec<Scored> {
         self.heap.into_sorted_vec()
+    }
+}
+
+/// The best rows for each of some queries, while tasks look for them: in sets of one [`TopK`] a query. A task takes a set, or
+/// makes one, and puts it back.
+pub(crate) struct Sets {
+    queries: usize,
+    fresh: TopK,
+    sets: Mutex<Vec<Vec<TopK>>>,
+}
+
+impl Sets {
+    /// Nothing found yet for so many queries; each begins as `fresh`.
+    pub(crate) fn new(queries: usize, fresh: TopK) -> Sets {
+        Sets { queries, fresh, sets: Mutex::default() }
+    }
+
+    /// A set that nobody else has.
+    pub(crate) fn take(&self) -> Vec<TopK> {
+        self.sets.lock().pop().unwrap_or_else(|| vec![self.fresh.clone(); self.queries])
+    }
+
+    /// Puts a set back.
+    pub(crate) fn give_back(&self, set: Vec<TopK>) {
+        self.sets.lock().push(set);
+    }
+
+    /// The best of all sets, query by query.
+    pub(crate) fn finish(self) -> Vec<TopK> {
+        let mut results = vec![self.fresh; self.queries];
+        for set in self.sets.into_inner() {
+            for (result, part) in results.iter_mut().zip(set) {
+                result.merge(part);
+            }
+        }
+        results
     }
 }
 

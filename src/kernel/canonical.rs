@@ -4,6 +4,9 @@
 //! every level; the eight independent lanes let the compiler use whatever registers the level has. (The product of two
 //! f32 is exact in f64, so for the inner product even a fused multiply-add would give the same bits.)
 
+use super::pairing::Pairing;
+use super::{AbsoluteDifference, Product, SquaredDifference};
+
 /// The number of lanes; part of the definition of a score.
 const LANES: usize = 8;
 
@@ -13,21 +16,27 @@ fn tree(lanes: [f64; LANES]) -> f64 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// `sum(a[i] * b[i])` in f64. Both slices must have the same length.
+/// The sum of what the pairs add, in f64. Both slices must have the same length.
 #[inline(always)]
-pub(crate) fn canonical_dot(a: &[f32], b: &[f32]) -> f64 {
+fn canonical_sum<P: Pairing>(a: &[f32], b: &[f32]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
     let (b_blocks, b_rest) = b.as_chunks::<LANES>();
     for (x, y) in a_blocks.iter().zip(b_blocks) {
         for j in 0..LANES {
-            lanes[j] += f64::from(x[j]) * f64::from(y[j]);
+            lanes[j] += P::exact(f64::from(x[j]), f64::from(y[j]));
         }
     }
     for (lane, (&x, &y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += f64::from(x) * f64::from(y);
+        *lane += P::exact(f64::from(x), f64::from(y));
     }
     tree(lanes)
+}
+
+/// `sum(a[i] * b[i])` in f64. Both slices must have the same length.
+#[inline(always)]
+pub(crate) fn canonical_dot(a: &[f32], b: &[f32]) -> f64 {
+    canonical_sum::<Product>(a, b)
 }
 
 /// `sum(a[i] * b[i])` and `sum(b[i]^2)` in f64, each with the bits that [`canonical_dot`] gives it. Both slices must have the same
@@ -54,18 +63,11 @@ pub(crate) fn canonical_dot_and_square(a: &[f32], b: &[f32]) -> (f64, f64) {
 /// `sum((a[i] - b[i])^2)` in f64, subtracted in f64 too. Both slices must have the same length.
 #[inline(always)]
 pub(crate) fn canonical_squared_l2(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for j in 0..LANES {
-            let difference = f64::from(x[j]) - f64::from(y[j]);
-            lanes[j] += difference * difference;
-        }
-    }
-    for (lane, (&x, &y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        let difference = f64::from(x) - f64::from(y);
-        *lane += difference * difference;
-    }
-    tree(lanes)
+    canonical_sum::<SquaredDifference>(a, b)
+}
+
+/// `sum(|a[i] - b[i]|)` in f64, subtracted in f64 too. Both slices must have the same length.
+#[inline(always)]
+pub(crate) fn canonical_l1(a: &[f32], b: &[f32]) -> f64 {
+    canonical_sum::<AbsoluteDifference>(a, b)
 }

@@ -1,24 +1,38 @@
 //! One operation a file, each written once over [`Simd`](crate::simd::Simd) and compiled for every instruction set.
 //!
-//! Three families live here. The *fast* kernels ([`dot`], [`squared_l2`], [`panel`]) work in f32 and decide which rows are
-//! worth a closer look. Those on *codes* ([`code_products`]) work in integers, and are exact. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that
-//! every processor, batch size and path returns the same bits; all scores that leave the crate come from them.
+//! Three families live here. The *fast* kernels ([`dot`], [`squared_l2`], [`l1`], [`panel`]) work in f32 and decide which rows
+//! are worth a closer look. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that every processor,
+//! batch size and path returns the same bits; all scores that leave the crate come from them. Both are sums over pairs, told
+//! apart by a [`Pairing`]. Those on *codes* ([`nibble_products`], [`sign_products`], [`level_product`]) work in integers and are exact,
+//! and so is [`hamming`] on rows of bits.
 
 mod canonical;
-mod codes;
+mod columns;
 mod dot;
+mod hamming;
+mod l1;
 mod l2;
+mod levels;
+mod nibbles;
+mod pairing;
 mod panel;
 #[cfg(test)]
 mod reference;
+mod signs;
 #[cfg(test)]
 mod suite;
 
-pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_squared_l2};
-pub(crate) use codes::{
-    BLOCK_ROWS, Columns, Digit, FourBits, OneBit, TwoBits, Weights, append_digits, code_products, line_dims,
-    pack_digits, rows_not_below,
-};
-pub(crate) use dot::{dot, dot_streams};
-pub(crate) use l2::squared_l2;
+pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2};
+pub(crate) use columns::{Columns, Weights, rows_not_below};
+pub(crate) use dot::{Product, dot};
+pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};
+pub(crate) use l1::{AbsoluteDifference, l1};
+pub(crate) use l2::{SquaredDifference, squared_l2};
+pub(crate) use levels::{Levels, PLANE_LINE, level_product, order_query, pack_planes, pack_signs, unpack_planes};
+pub(crate) use nibbles::{NIBBLE_LINE, nibble_products, pack_nibbles};
+pub(crate) use pairing::{Pairing, pair_sum, stream_sums};
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};
+pub(crate) use signs::{MOST_COARSE, SIGN_LINE, sign_products, sign_tables};
+
+/// The rows of a block of codes.
+pub(crate) const BLOCK_ROWS: usize = 16;

@@ -3,8 +3,9 @@
 //! A lane is a query. The panel holds its queries transposed (value 0 of every query, value 1 of every query, ...), so
 //! one load brings the same column of all of them, and one value of a row, broadcast, serves them all. Rows are read
 //! as they lie; nothing is repacked. Six rows by two registers make twelve independent chains, enough to keep both
-//! multiply-add units of today's cores busy and few enough for sixteen registers.
+//! arithmetic units of today's cores busy and few enough for sixteen registers.
 
+use super::Pairing;
 use crate::simd::Simd;
 
 /// How many rows a call takes.
@@ -21,13 +22,13 @@ pub(crate) fn pack_queries<'q>(queries: impl Iterator<Item = &'q [f32]>, lanes: 
     }
 }
 
-/// The inner products of [`PANEL_ROWS`] rows with the `W * LANES` queries of a panel, in f32.
-/// Each is one chain of `dim` multiply-adds: the error bound of [`dot`](super::dot()) holds.
+/// The sums of [`PANEL_ROWS`] rows with the `W * LANES` queries of a panel, in f32.
+/// Each is one chain of `dim` additions: the error bound of [`dot`](super::dot()), or of whatever `P` makes of a pair, holds.
 ///
 /// # Safety
 /// Each row must be valid for reads of `dim` values, `packed` for `dim * W * LANES`.
 #[inline(always)]
-pub(crate) unsafe fn panel<S: Simd, const W: usize>(
+pub(crate) unsafe fn panel<S: Simd, P: Pairing, const W: usize>(
     simd: S,
     rows: [*const f32; PANEL_ROWS],
     dim: usize,
@@ -44,7 +45,7 @@ pub(crate) unsafe fn panel<S: Simd, const W: usize>(
             // SAFETY: column < dim, which the caller vouches for.
             let value = simd.splat(unsafe { *row.add(column) });
             for (query, sum) in queries.iter().zip(sums) {
-                *sum = simd.mul_add(value, *query, *sum);
+                *sum = P::add(simd, value, *query, *sum);
             }
         }
     }

@@ -2,9 +2,12 @@
 //! kernel's documentation gives.
 
 use super::{
-    PANEL_ROWS, canonical_dot, canonical_squared_l2, dot, dot_streams, pack_queries, panel, reference, squared_l2,
+    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_l1,
+    canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits, pack_queries, panel, reference, squared_l2,
+    stream_sums,
 };
-use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::simd::{Counting, Level, Operation, Simd, dispatch_at};
+use std::marker::PhantomData;
 
 const UNIT: f64 = 1.0 / 16_777_216.0;
 
@@ -18,10 +21,10 @@ fn gamma(n: usize) -> f64 {
 }
 
 /// SplitMix64, so that every run and every machine sees the same numbers.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -29,7 +32,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    fn unit(&mut self) -> f32 {
+    pub(super) fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / 8_388_608.0 - 1.0
     }
 
@@ -51,19 +54,75 @@ const CASES: [Case; 7] = [
     ("outlier", |n, i| if i == 3 { 1e8 } else { n.unit() }),
 ];
 
-struct Both<'a>(&'a [f32], &'a [f32]);
+/// What is promised of the sums over one kind of pair.
+trait Promise: Pairing {
+    const NAME: &str;
+    /// The sum by its definition.
+    fn oracle(a: &[f32], b: &[f32]) -> f64;
+    /// The largest error of an f32 sum.
+    fn bound(a: &[f32], b: &[f32]) -> f64;
+}
 
-impl Operation for Both<'_> {
-    type Output = [f64; 4];
+/// A product that falls into the denormal range loses up to half of 2^-149, whatever its size.
+fn floor(n: usize) -> f64 {
+    2.0 * n as f64 * 2f64.powi(-149)
+}
+
+impl Promise for Product {
+    const NAME: &str = "dot";
+
+    fn oracle(a: &[f32], b: &[f32]) -> f64 {
+        reference::dot(a, b)
+    }
+
+    fn bound(a: &[f32], b: &[f32]) -> f64 {
+        gamma(a.len() + 1) * reference::norm(a) * reference::norm(b) + floor(a.len())
+    }
+}
+
+impl Promise for SquaredDifference {
+    const NAME: &str = "squared_l2";
+
+    fn oracle(a: &[f32], b: &[f32]) -> f64 {
+        reference::squared_l2(a, b)
+    }
+
+    fn bound(a: &[f32], b: &[f32]) -> f64 {
+        gamma(a.len() + 3) * reference::squared_l2(a, b) + floor(a.len())
+    }
+}
+
+impl Promise for AbsoluteDifference {
+    const NAME: &str = "l1";
+
+    fn oracle(a: &[f32], b: &[f32]) -> f64 {
+        reference::l1(a, b)
+    }
+
+    fn bound(a: &[f32], b: &[f32]) -> f64 {
+        // One rounding to spare: the oracle rounds too.
+        gamma(a.len() + 1) * reference::l1(a, b)
+    }
+}
+
+fn keeps_its_promise<P: Promise>(sum: f32, a: &[f32], b: &[f32], label: &str) {
+    let (error, bound) = ((f64::from(sum) - P::oracle(a, b)).abs(), P::bound(a, b));
+    assert!(error <= bound, "{}, {label}: error {error:e} above {bound:e}", P::NAME);
+}
+
+struct Each<'a>(&'a [f32], &'a [f32]);
+
+impl Operation for Each<'_> {
+    /// The sums of the fast kernels, and the canonical ones.
+    type Output = ([f32; 3], [f64; 3]);
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> [f64; 4] {
-        [
-            f64::from(dot(simd, self.0, self.1)),
-            f64::from(squared_l2(simd, self.0, self.1)),
-            canonical_dot(self.0, self.1),
-            canonical_squared_l2(self.0, self.1),
-        ]
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let Each(a, b) = self;
+        (
+            [dot(simd, a, b), squared_l2(simd, a, b), l1(simd, a, b)],
+            [canonical_dot(a, b), canonical_squared_l2(a, b), canonical_l1(a, b)],
+        )
     }
 }
 
@@ -87,29 +146,24 @@ fn for_every_case(mut check: impl FnMut(&str, Level, &[f32], &[f32])) {
 #[test]
 fn fast_kernels_keep_their_error_bounds_at_every_level() {
     for_every_case(|label, level, a, b| {
-        let [fast_dot, fast_l2, ..] = dispatch_at(level, Both(a, b));
-        // A rounding in the denormal range is absolute: half of 2^-149 an operation.
-        let floor = 2.0 * a.len() as f64 * 2f64.powi(-149);
-        let bound = gamma(a.len() + 1) * reference::norm(a) * reference::norm(b) + floor;
-        let error = (fast_dot - reference::dot(a, b)).abs();
-        assert!(error <= bound, "dot, {label}: error {error:e} above {bound:e}");
-
-        let exact = reference::squared_l2(a, b);
-        let bound = gamma(a.len() + 3) * exact + floor;
-        let error = (fast_l2 - exact).abs();
-        assert!(error <= bound, "squared_l2, {label}: error {error:e} above {bound:e}");
+        let ([dot, squared_l2, l1], _) = dispatch_at(level, Each(a, b));
+        keeps_its_promise::<Product>(dot, a, b, label);
+        keeps_its_promise::<SquaredDifference>(squared_l2, a, b, label);
+        keeps_its_promise::<AbsoluteDifference>(l1, a, b, label);
     });
 }
 
 #[test]
 fn canonical_sums_have_the_same_bits_at_every_level() {
     for_every_case(|label, level, a, b| {
-        let [.., here_dot, here_l2] = dispatch_at(level, Both(a, b));
-        let [.., portable_dot, portable_l2] = dispatch_at(Level::Portable, Both(a, b));
-        assert_eq!(here_dot.to_bits(), portable_dot.to_bits(), "dot, {label}");
-        assert_eq!(here_l2.to_bits(), portable_l2.to_bits(), "squared_l2, {label}");
-        let bound = 1e-12 * reference::norm(a) * reference::norm(b);
-        assert!((here_dot - reference::dot(a, b)).abs() <= bound, "dot, {label}");
+        let (_, here) = dispatch_at(level, Each(a, b));
+        let (_, portable) = dispatch_at(Level::Portable, Each(a, b));
+        assert_eq!(here.map(f64::to_bits), portable.map(f64::to_bits), "{label}");
+        let [dot, squared_l2, l1] = here;
+        assert!((dot - reference::dot(a, b)).abs() <= 1e-12 * reference::norm(a) * reference::norm(b), "dot, {label}");
+        for (sum, exact) in [(squared_l2, reference::squared_l2(a, b)), (l1, reference::l1(a, b))] {
+            assert!((sum - exact).abs() <= 1e-11 * exact, "{label}: {sum}, not {exact}");
+        }
     });
 }
 
@@ -128,13 +182,14 @@ fn canonical_sums_are_the_eight_lanes_of_their_definition() {
     assert_eq!(canonical_dot(&padded(&a), &padded(&b)).to_bits(), expected.to_bits(), "padding changes nothing");
 }
 
-struct WholePanel<'a> {
+struct WholePanel<'a, P> {
     rows: &'a [Vec<f32>],
     queries: &'a [Vec<f32>],
+    pairing: PhantomData<P>,
 }
 
-impl Operation for WholePanel<'_> {
-    /// The inner products, row by row.
+impl<P: Pairing> Operation for WholePanel<'_, P> {
+    /// The sums, row by row.
     type Output = Vec<Vec<f32>>;
 
     #[inline(always)]
@@ -144,7 +199,7 @@ impl Operation for WholePanel<'_> {
         pack_queries(self.queries.iter().map(Vec::as_slice), lanes, &mut packed);
         let rows = std::array::from_fn(|i| self.rows[i].as_ptr());
         // SAFETY: every row has `dim` values, and `packed` holds dim * 2 * LANES.
-        let sums = unsafe { panel::<S, 2>(simd, rows, dim, packed.as_ptr()) };
+        let sums = unsafe { panel::<S, P, 2>(simd, rows, dim, packed.as_ptr()) };
         let mut out = Vec::new();
         for [low, high] in sums {
             let mut row = vec![0.0f32; lanes];
@@ -159,27 +214,31 @@ impl Operation for WholePanel<'_> {
     }
 }
 
-#[test]
-fn a_panel_gives_every_inner_product_and_zero_in_empty_lanes() {
+fn check_panels<P: Promise>() {
     let mut numbers = Numbers(13);
     for dim in [1, 2, 7, 16, 33, 128, 384] {
         for (name, value) in CASES {
             let rows: Vec<_> = (0..PANEL_ROWS).map(|_| numbers.vector(dim, value)).collect();
             let queries: Vec<_> = (0..11).map(|_| numbers.vector(dim, value)).collect();
             for level in Level::available() {
-                let found = dispatch_at(level, WholePanel { rows: &rows, queries: &queries });
-                for (row, found) in rows.iter().zip(&found) {
-                    for (lane, &value) in found.iter().enumerate() {
+                let panel = WholePanel { rows: &rows, queries: &queries, pairing: PhantomData::<P> };
+                for (row, found) in rows.iter().zip(dispatch_at(level, panel)) {
+                    for (lane, sum) in found.into_iter().enumerate() {
                         let query = queries.get(lane).cloned().unwrap_or_else(|| vec![0.0; dim]);
-                        let floor = 2.0 * dim as f64 * 2f64.powi(-149);
-                        let bound = gamma(dim + 1) * reference::norm(row) * reference::norm(&query) + floor;
-                        let error = (f64::from(value) - reference::dot(row, &query)).abs();
-                        assert!(error <= bound, "{name}, dim {dim}, {}, lane {lane}", level.name());
+                        let label = format!("{name}, dim {dim}, {}, lane {lane}", level.name());
+                        keeps_its_promise::<P>(sum, row, &query, &label);
                     }
                 }
             }
         }
     }
+}
+
+#[test]
+fn a_panel_gives_every_sum_and_that_with_zeros_in_empty_lanes() {
+    check_panels::<Product>();
+    check_panels::<SquaredDifference>();
+    check_panels::<AbsoluteDifference>();
 }
 
 struct NotBelow([f32; 16], [f32; 16]);
@@ -212,23 +271,23 @@ fn comparisons_let_nan_pass() {
     }
 }
 
-struct Streams<'a> {
+struct Streams<'a, P> {
     query: &'a [f32],
     rows: [&'a [f32]; 4],
+    pairing: PhantomData<P>,
 }
 
-impl Operation for Streams<'_> {
+impl<P: Pairing> Operation for Streams<'_, P> {
     type Output = [f32; 4];
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [f32; 4] {
         // SAFETY: all five are equally long, a multiple of sixteen.
-        unsafe { dot_streams(simd, self.query, self.rows.map(<[f32]>::as_ptr)) }
+        unsafe { stream_sums::<S, P, 4>(simd, self.query, self.rows.map(<[f32]>::as_ptr)) }
     }
 }
 
-#[test]
-fn streams_give_the_inner_product_of_each_row() {
+fn check_streams<P: Promise>() {
     let mut numbers = Numbers(19);
     for dim in [16, 32, 48, 128, 384, 1040] {
         for (name, value) in CASES {
@@ -236,13 +295,55 @@ fn streams_give_the_inner_product_of_each_row() {
             let rows: [Vec<f32>; 4] = std::array::from_fn(|_| numbers.vector(dim, value));
             for level in Level::available() {
                 let rows_of = std::array::from_fn(|i| rows[i].as_slice());
-                let found = dispatch_at(level, Streams { query: &query, rows: rows_of });
-                for (row, value) in rows.iter().zip(found) {
-                    let floor = 2.0 * dim as f64 * 2f64.powi(-149);
-                    let bound = gamma(dim + 1) * reference::norm(row) * reference::norm(&query) + floor;
-                    let error = (f64::from(value) - reference::dot(row, &query)).abs();
-                    assert!(error <= bound, "{name}, dim {dim}, {}", level.name());
+                let streams = Streams { query: &query, rows: rows_of, pairing: PhantomData::<P> };
+                for (row, sum) in rows.iter().zip(dispatch_at(level, streams)) {
+                    keeps_its_promise::<P>(sum, &query, row, &format!("{name}, dim {dim}, {}", level.name()));
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_give_the_sum_of_each_row() {
+    check_streams::<Product>();
+    check_streams::<SquaredDifference>();
+    check_streams::<AbsoluteDifference>();
+}
+
+/// One row against some queries, one by one and as a panel.
+struct BitsOf<'a>(&'a [u64], &'a [Vec<u64>]);
+
+impl Operation for BitsOf<'_> {
+    type Output = (Vec<u32>, [u64; BIT_LANES]);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Self::Output {
+        let BitsOf(row, queries) = self;
+        let mut panel = vec![[0; BIT_LANES]; row.len()];
+        for (lane, query) in queries.iter().enumerate() {
+            pack_bits(query, lane, &mut panel);
+        }
+        (queries.iter().map(|query| hamming(query, row)).collect(), hamming_panel(row, &panel))
+    }
+}
+
+#[test]
+fn differing_bits_are_counted_at_every_level_with_and_without_instructions_for_it() {
+    let mut numbers = Numbers(23);
+    for words in (0..40).chain([64, 1024]) {
+        let row: Vec<u64> = (0..words).map(|_| numbers.bits()).collect();
+        let mut queries: Vec<Vec<u64>> = (0..50).map(|_| (0..words).map(|_| numbers.bits()).collect()).collect();
+        queries.extend([row.clone(), row.iter().map(|word| !word).collect(), vec![0; words], vec![u64::MAX; words]]);
+        let expected: Vec<u32> = queries.iter().map(|query| reference::hamming(query, &row)).collect();
+        let none = reference::hamming(&vec![0; words], &row);
+        for level in Level::available() {
+            let plain = dispatch_at(level, BitsOf(&row, &queries));
+            let counting = dispatch_at(level, Counting(BitsOf(&row, &queries)));
+            for (one_by_one, panel) in [plain, counting] {
+                assert_eq!(one_by_one, expected, "{words} words, {}", level.name());
+                let in_panel = |lane: usize| u64::from(*expected.get(lane).unwrap_or(&none));
+                assert_eq!(panel, std::array::from_fn(in_panel), "{words} words, {}", level.name());
             }
         }
     }

@@ -72,7 +72,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(from.cast()))) }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m256, to: *mut f32) {
         // SAFETY: the token proves AVX2; the caller vouches for eight writable values.
@@ -89,6 +88,12 @@ impl Simd for Avx2 {
     fn sub(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2. Of -0.0 only the sign is set, and the sign is what is taken off.
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
     }
 
     #[inline(always)]
@@ -117,6 +122,8 @@ impl Simd for Avx2 {
     /// Sixteen i16 each: two for every row.
     type Pairs = [__m256i; 2];
     type Sums = [__m256i; 2];
+    /// Those of even and those of odd bytes, of each half.
+    type Words = [[__m256i; 2]; 2];
     const PAIR_LIMIT: i32 = i16::MAX as i32;
 
     #[inline(always)]
@@ -137,12 +144,90 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn digits<const SHIFT: u32, const MASK: u8>(self, [a, b]: [__m256i; 2]) -> [__m256i; 2] {
-        // SAFETY: the token proves AVX2. The amount of a shift is a constant here; as a register
-        // it needs no const generic of another type.
+    fn digits(self, codes: [__m256i; 2], shift: u32, mask: u8) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        codes.map(|half| unsafe {
+            let shifted = _mm256_srl_epi16(half, _mm_cvtsi32_si128(shift.cast_signed()));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(mask.cast_signed()))
+        })
+    }
+
+    #[inline(always)]
+    fn join(self, high: [__m256i; 2], shift: u32, low: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
         unsafe {
-            let (mask, shift) = (_mm256_set1_epi8(MASK.cast_signed()), _mm_cvtsi32_si128(SHIFT.cast_signed()));
-            [_mm256_and_si256(_mm256_srl_epi16(a, shift), mask), _mm256_and_si256(_mm256_srl_epi16(b, shift), mask)]
+            let shift = _mm_cvtsi32_si128(shift.cast_signed());
+            [
+                _mm256_or_si256(_mm256_sll_epi16(high[0], shift), low[0]),
+                _mm256_or_si256(_mm256_sll_epi16(high[1], shift), low[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the array holds sixteen bytes.
+        unsafe { [_mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast())); 2] }
+    }
+
+    #[inline(always)]
+    fn look_up(self, tables: [__m256i; 2], codes: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_shuffle_epi8(tables[0], codes[0]), _mm256_shuffle_epi8(tables[1], codes[1])] }
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_add_epi8(a[0], b[0]), _mm256_add_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_signed(self, [a, b]: [__m256i; 2], bytes: [__m256i; 2], query: *const i8) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the caller vouches for 64 readable values. Two products of at most 127^2 fit i16.
+        unsafe {
+            let one = _mm256_set1_epi16(1);
+            let add = |sums: __m256i, bytes: __m256i, query: __m256i| {
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(bytes), _mm256_sign_epi8(query, bytes));
+                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, one))
+            };
+            [
+                add(a, bytes[0], _mm256_loadu_si256(query.cast())),
+                add(b, bytes[1], _mm256_loadu_si256(query.add(32).cast())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn no_words(self) -> [[__m256i; 2]; 2] {
+        [self.no_pairs(); 2]
+    }
+
+    #[inline(always)]
+    fn add_to_words(self, words: [[__m256i; 2]; 2], bytes: [__m256i; 2]) -> [[__m256i; 2]; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let low = _mm256_set1_epi16(0xFF);
+            let add = |[even, odd]: [__m256i; 2], bytes: __m256i| {
+                [
+                    _mm256_add_epi16(even, _mm256_and_si256(bytes, low)),
+                    _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(bytes)),
+                ]
+            };
+            [add(words[0], bytes[0]), add(words[1], bytes[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn fold_words(self, [a, b]: [[__m256i; 2]; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let fold = |a: __m256i, b: __m256i| {
+                let half = _mm256_add_epi16(a, b);
+                _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+            };
+            let (even, odd) = (fold(a[0], b[0]), fold(a[1], b[1]));
+            [_mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd)), _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd))]
         }
     }
 
@@ -168,15 +253,6 @@ impl Simd for Avx2 {
                 _mm256_add_epi32(a, _mm256_madd_epi16(pairs[0], one)),
                 _mm256_add_epi32(b, _mm256_madd_epi16(pairs[1], one)),
             ]
-        }
-    }
-
-    #[inline(always)]
-    fn add_shifted(self, [a, b]: [__m256i; 2], [c, d]: [__m256i; 2], right: u32) -> [__m256i; 2] {
-        // SAFETY: the token proves AVX2.
-        unsafe {
-            let right = _mm_cvtsi32_si128(right.cast_signed());
-            [_mm256_add_epi32(a, _mm256_sra_epi32(c, right)), _mm256_add_epi32(b, _mm256_sra_epi32(d, right))]
         }
     }
 

@@ -71,7 +71,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(from.cast()))) }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: __m512, to: *mut f32) {
         // SAFETY: the token proves AVX-512F; the caller vouches for sixteen writable values.
@@ -88,6 +87,12 @@ impl Simd for Avx512 {
     fn sub(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_abs_ps(a) }
     }
 
     #[inline(always)]
@@ -116,6 +121,8 @@ impl Simd for Avx512 {
     type Codes = __m512i;
     type Pairs = __m512i;
     type Sums = __m512i;
+    /// Those of even and those of odd bytes.
+    type Words = [__m512i; 2];
     const PAIR_LIMIT: i32 = i32::MAX;
 
     #[inline(always)]
@@ -136,9 +143,79 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: __m512i) -> __m512i {
+    fn digits(self, codes: __m512i, shift: u32, mask: u8) -> __m512i {
         // SAFETY: the token proves AVX-512 F and BW.
-        unsafe { _mm512_and_si512(_mm512_srli_epi16::<SHIFT>(codes), _mm512_set1_epi8(MASK.cast_signed())) }
+        unsafe {
+            let shifted = _mm512_srl_epi16(codes, _mm_cvtsi32_si128(shift.cast_signed()));
+            _mm512_and_si512(shifted, _mm512_set1_epi8(mask.cast_signed()))
+        }
+    }
+
+    #[inline(always)]
+    fn join(self, high: __m512i, shift: u32, low: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 F and BW.
+        unsafe { _mm512_or_si512(_mm512_sll_epi16(high, _mm_cvtsi32_si128(shift.cast_signed())), low) }
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> __m512i {
+        // SAFETY: the token proves AVX-512F; the array holds sixteen bytes.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, tables: __m512i, codes: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512BW.
+        unsafe { _mm512_shuffle_epi8(tables, codes) }
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512BW.
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_signed(self, sums: __m512i, bytes: __m512i, query: *const i8) -> __m512i {
+        // SAFETY: the token proves AVX-512 F, BW and VNNI; the caller vouches for 64 readable values.
+        unsafe {
+            let query = _mm512_loadu_si512(query.cast());
+            let negative = _mm512_movepi8_mask(bytes);
+            let signed = _mm512_mask_sub_epi8(query, negative, _mm512_setzero_si512(), query);
+            _mm512_dpbusd_epi32(sums, _mm512_abs_epi8(bytes), signed)
+        }
+    }
+
+    #[inline(always)]
+    fn no_words(self) -> [__m512i; 2] {
+        [self.no_pairs(); 2]
+    }
+
+    #[inline(always)]
+    fn add_to_words(self, [even, odd]: [__m512i; 2], bytes: __m512i) -> [__m512i; 2] {
+        // SAFETY: the token proves AVX-512 F and BW.
+        unsafe {
+            let low = _mm512_and_si512(bytes, _mm512_set1_epi16(0xFF));
+            [_mm512_add_epi16(even, low), _mm512_add_epi16(odd, _mm512_srli_epi16::<8>(bytes))]
+        }
+    }
+
+    #[inline(always)]
+    fn fold_words(self, [even, odd]: [__m512i; 2]) -> __m512i {
+        #[inline(always)]
+        fn fold(words: __m512i) -> __m128i {
+            // SAFETY: whoever calls holds the token, which proves AVX-512 F and AVX2.
+            unsafe {
+                let half = _mm256_add_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64::<1>(words));
+                _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+            }
+        }
+        let (even, odd) = (fold(even), fold(odd));
+        // SAFETY: the token proves AVX-512F and AVX2.
+        unsafe {
+            let (low, high) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
+            _mm512_cvtepu16_epi32(_mm256_set_m128i(high, low))
+        }
     }
 
     #[inline(always)]
@@ -151,12 +228,6 @@ impl Simd for Avx512 {
     fn widen(self, sums: __m512i, pairs: __m512i) -> __m512i {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_add_epi32(sums, pairs) }
-    }
-
-    #[inline(always)]
-    fn add_shifted(self, a: __m512i, b: __m512i, right: u32) -> __m512i {
-        // SAFETY: the token proves AVX-512F.
-        unsafe { _mm512_add_epi32(a, _mm512_sra_epi32(b, _mm_cvtsi32_si128(right.cast_signed()))) }
     }
 
     #[inline(always)]
@@ -178,6 +249,22 @@ impl Simd for Avx512 {
             operation.run(simd)
         }
         // SAFETY: the token proves all of these; every processor with AVX2 has BMI, POPCNT and LZCNT.
+        unsafe { enter(self, operation) }
+    }
+
+    #[inline(always)]
+    fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
+        // Not part of the level: Skylake-X and Cascade Lake have all of it but this.
+        #[target_feature(
+            enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq"
+        )]
+        fn enter<O: Operation>(simd: Avx512, operation: O) -> O::Output {
+            operation.run(simd)
+        }
+        if !is_x86_feature_detected!("avx512vpopcntdq") {
+            return self.vectorize(operation);
+        }
+        // SAFETY: the token proves all of these but the last, as in `vectorize`, and that has just been detected.
         unsafe { enter(self, operation) }
     }
 }

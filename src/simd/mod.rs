@@ -61,12 +61,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// `to` must be valid for writes of `LANES` values.
-    #[cfg(test)]
     unsafe fn store(self, value: Self::F32, to: *mut f32);
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `|a|`.
+    fn abs(self, a: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The sum of all lanes.
@@ -80,6 +81,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Pairs: Copy;
     /// For each of the sixteen rows an i32.
     type Sums: Copy;
+    /// Sixty-four unsigned sums of sixteen bits.
+    type Words: Copy;
     /// The largest magnitude that a sum in `Pairs` may reach; beyond it, it is wrong.
     const PAIR_LIMIT: i32;
 
@@ -92,24 +95,48 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of 64 bytes.
     unsafe fn load_codes(self, from: *const u8) -> Self::Codes;
-    /// `codes >> SHIFT & MASK` in every byte; `MASK >> (8 - SHIFT)` must be zero.
-    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: Self::Codes) -> Self::Codes;
+    /// `codes >> shift & mask` in every byte; `mask << shift` must fit a byte.
+    fn digits(self, codes: Self::Codes, shift: u32, mask: u8) -> Self::Codes;
+    /// `high << shift | low` in every byte; no `high` may reach beyond its byte.
+    fn join(self, high: Self::Codes, shift: u32, low: Self::Codes) -> Self::Codes;
+    /// The same sixteen bytes four times.
+    fn repeat(self, bytes: &[u8; 16]) -> Self::Codes;
+    /// In place of each byte of `codes`, which must be below 16, what the sixteen bytes of `tables` around it have there.
+    fn look_up(self, tables: Self::Codes, codes: Self::Codes) -> Self::Codes;
+    /// `a + b`, byte by byte.
+    fn add_bytes(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
     /// Adds each row's inner product with the four signed values at `query`. Codes may be at most 127.
     ///
     /// # Safety
     /// `query` must be valid for reads of four values.
     unsafe fn multiply(self, pairs: Self::Pairs, codes: Self::Codes, query: *const i8) -> Self::Pairs;
+    /// Adds the products of 64 signed bytes, none below -127, with the 64 signed values at `query`, those of four neighbours to each
+    /// sum.
+    ///
+    /// # Safety
+    /// `query` must be valid for reads of 64 values.
+    unsafe fn multiply_signed(self, sums: Self::Sums, bytes: Self::Codes, query: *const i8) -> Self::Sums;
     /// `sums + pairs`.
     fn widen(self, sums: Self::Sums, pairs: Self::Pairs) -> Self::Sums;
-    /// `a + (b >> right)`.
-    fn add_shifted(self, a: Self::Sums, b: Self::Sums, right: u32) -> Self::Sums;
     /// `2 * sums - less`, which may wrap around on the way.
     fn twice_less(self, sums: Self::Sums, less: i32) -> Self::Sums;
+    /// Sums of nothing.
+    fn no_words(self) -> Self::Words;
+    /// Adds a byte to each word.
+    fn add_to_words(self, words: Self::Words, bytes: Self::Codes) -> Self::Words;
+    /// For each place in sixteen bytes the sum of its four words, which must fit sixteen bits.
+    fn fold_words(self, words: Self::Words) -> Self::Sums;
     /// The sums, row by row.
     fn to_rows(self, sums: Self::Sums) -> [i32; 16];
 
     /// Runs `operation` compiled for this instruction set.
     fn vectorize<O: Operation>(self, operation: O) -> O::Output;
+
+    /// As [`vectorize`](Simd::vectorize), for work that counts bits: also with instructions for that which not every processor
+    /// with this instruction set has.
+    fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
+        self.vectorize(operation)
+    }
 }
 
 /// Something to be compiled once for every instruction set. `run` and all that it calls must be `#[inline(always)]`.
@@ -118,6 +145,18 @@ pub(crate) trait Operation {
     type Output;
     /// The work, with the token of the instruction set in hand.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The same operation, for work that counts bits; see [`Simd::vectorize_counting`].
+pub(crate) struct Counting<O>(pub(crate) O);
+
+impl<O: Operation> Operation for Counting<O> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> O::Output {
+        simd.vectorize_counting(self.0)
+    }
 }
 
 /// The instruction sets, best last.

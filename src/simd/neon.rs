@@ -70,7 +70,6 @@ impl Simd for Neon {
         }
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {
         // SAFETY: the token proves NEON; the caller vouches for eight writable values.
@@ -90,6 +89,12 @@ impl Simd for Neon {
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
         // SAFETY: the token proves NEON.
         unsafe { float32x4x2_t(vsubq_f32(a.0, b.0), vsubq_f32(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F32) -> Self::F32 {
+        // SAFETY: the token proves NEON.
+        unsafe { float32x4x2_t(vabsq_f32(a.0), vabsq_f32(a.1)) }
     }
 
     #[inline(always)]
@@ -120,6 +125,8 @@ impl Simd for Neon {
     type Codes = uint8x16x4_t;
     type Pairs = int32x4x4_t;
     type Sums = int32x4x4_t;
+    /// Those of the lower and those of the upper eight places of sixteen bytes, the four parts added up.
+    type Words = [uint16x8_t; 2];
     const PAIR_LIMIT: i32 = i32::MAX;
 
     #[inline(always)]
@@ -141,15 +148,98 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: uint8x16x4_t) -> uint8x16x4_t {
+    fn digits(self, codes: uint8x16x4_t, shift: u32, mask: u8) -> uint8x16x4_t {
         // SAFETY: the token proves NEON. A shift to the left by a negative amount is one to the right.
         unsafe {
-            let (shift, mask) = (vdupq_n_s8(-(SHIFT as i8)), vdupq_n_u8(MASK));
+            let (shift, mask) = (vdupq_n_s8(-(shift as i8)), vdupq_n_u8(mask));
             uint8x16x4_t(
                 vandq_u8(vshlq_u8(codes.0, shift), mask),
                 vandq_u8(vshlq_u8(codes.1, shift), mask),
                 vandq_u8(vshlq_u8(codes.2, shift), mask),
                 vandq_u8(vshlq_u8(codes.3, shift), mask),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn join(self, high: uint8x16x4_t, shift: u32, low: uint8x16x4_t) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let shift = vdupq_n_s8(shift as i8);
+            uint8x16x4_t(
+                vorrq_u8(vshlq_u8(high.0, shift), low.0),
+                vorrq_u8(vshlq_u8(high.1, shift), low.1),
+                vorrq_u8(vshlq_u8(high.2, shift), low.2),
+                vorrq_u8(vshlq_u8(high.3, shift), low.3),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON; the array holds sixteen bytes.
+        let bytes = unsafe { vld1q_u8(bytes.as_ptr()) };
+        uint8x16x4_t(bytes, bytes, bytes, bytes)
+    }
+
+    #[inline(always)]
+    fn look_up(self, tables: uint8x16x4_t, codes: uint8x16x4_t) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            uint8x16x4_t(
+                vqtbl1q_u8(tables.0, codes.0),
+                vqtbl1q_u8(tables.1, codes.1),
+                vqtbl1q_u8(tables.2, codes.2),
+                vqtbl1q_u8(tables.3, codes.3),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, a: uint8x16x4_t, b: uint8x16x4_t) -> uint8x16x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe { uint8x16x4_t(vaddq_u8(a.0, b.0), vaddq_u8(a.1, b.1), vaddq_u8(a.2, b.2), vaddq_u8(a.3, b.3)) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_signed(self, sums: int32x4x4_t, bytes: uint8x16x4_t, query: *const i8) -> int32x4x4_t {
+        // SAFETY: the token proves NEON; the caller vouches for 64 readable values.
+        unsafe {
+            int32x4x4_t(
+                four_rows(sums.0, bytes.0, vld1q_s8(query)),
+                four_rows(sums.1, bytes.1, vld1q_s8(query.add(16))),
+                four_rows(sums.2, bytes.2, vld1q_s8(query.add(32))),
+                four_rows(sums.3, bytes.3, vld1q_s8(query.add(48))),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn no_words(self) -> [uint16x8_t; 2] {
+        // SAFETY: the token proves NEON.
+        unsafe { [vdupq_n_u16(0); 2] }
+    }
+
+    #[inline(always)]
+    fn add_to_words(self, [low, high]: [uint16x8_t; 2], bytes: uint8x16x4_t) -> [uint16x8_t; 2] {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            let add = |[low, high]: [uint16x8_t; 2], bytes: uint8x16_t| {
+                [vaddw_u8(low, vget_low_u8(bytes)), vaddw_high_u8(high, bytes)]
+            };
+            add(add(add(add([low, high], bytes.0), bytes.1), bytes.2), bytes.3)
+        }
+    }
+
+    #[inline(always)]
+    fn fold_words(self, [low, high]: [uint16x8_t; 2]) -> int32x4x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe {
+            int32x4x4_t(
+                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
+                vreinterpretq_s32_u32(vmovl_high_u16(low)),
+                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+                vreinterpretq_s32_u32(vmovl_high_u16(high)),
             )
         }
     }
@@ -177,20 +267,6 @@ impl Simd for Neon {
                 vaddq_s32(sums.1, pairs.1),
                 vaddq_s32(sums.2, pairs.2),
                 vaddq_s32(sums.3, pairs.3),
-            )
-        }
-    }
-
-    #[inline(always)]
-    fn add_shifted(self, a: int32x4x4_t, b: int32x4x4_t, right: u32) -> int32x4x4_t {
-        // SAFETY: the token proves NEON. A shift to the left by a negative amount is one to the right.
-        unsafe {
-            let right = vdupq_n_s32(-right.cast_signed());
-            int32x4x4_t(
-                vaddq_s32(a.0, vshlq_s32(b.0, right)),
-                vaddq_s32(a.1, vshlq_s32(b.1, right)),
-                vaddq_s32(a.2, vshlq_s32(b.2, right)),
-                vaddq_s32(a.3, vshlq_s32(b.3, right)),
             )
         }
     }

@@ -55,7 +55,6 @@ impl Simd for Portable {
         unsafe { from.cast::<[u32; 8]>().read_unaligned() }.map(|word| f32::from_bits(word << 16))
     }
 
-    #[cfg(test)]
     #[inline(always)]
     unsafe fn store(self, value: Self::F32, to: *mut f32) {
         // SAFETY: the caller vouches for eight writable values.
@@ -76,6 +75,11 @@ impl Simd for Portable {
             a[i] -= b[i];
         }
         a
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F32) -> Self::F32 {
+        a.map(f32::abs)
     }
 
     #[inline(always)]
@@ -104,6 +108,7 @@ impl Simd for Portable {
     type Codes = [u8; 64];
     type Pairs = [i32; 16];
     type Sums = [i32; 16];
+    type Words = [u16; 64];
     const PAIR_LIMIT: i32 = i32::MAX;
 
     #[inline(always)]
@@ -123,8 +128,65 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn digits<const SHIFT: u32, const MASK: u8>(self, codes: [u8; 64]) -> [u8; 64] {
-        codes.map(|code| (code >> SHIFT) & MASK)
+    fn digits(self, codes: [u8; 64], shift: u32, mask: u8) -> [u8; 64] {
+        codes.map(|code| (code >> shift) & mask)
+    }
+
+    #[inline(always)]
+    fn join(self, high: [u8; 64], shift: u32, mut low: [u8; 64]) -> [u8; 64] {
+        for i in 0..64 {
+            low[i] |= high[i] << shift;
+        }
+        low
+    }
+
+    #[inline(always)]
+    fn repeat(self, bytes: &[u8; 16]) -> [u8; 64] {
+        std::array::from_fn(|i| bytes[i % 16])
+    }
+
+    #[inline(always)]
+    fn look_up(self, tables: [u8; 64], mut codes: [u8; 64]) -> [u8; 64] {
+        for i in 0..64 {
+            codes[i] = tables[i / 16 * 16 + usize::from(codes[i] & 15)];
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn add_bytes(self, mut a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
+        for i in 0..64 {
+            a[i] = a[i].wrapping_add(b[i]);
+        }
+        a
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_signed(self, mut sums: [i32; 16], bytes: [u8; 64], query: *const i8) -> [i32; 16] {
+        // SAFETY: the caller vouches for 64 readable values.
+        let query = unsafe { query.cast::<[i8; 64]>().read() };
+        for i in 0..64 {
+            sums[i / 4] += i32::from(bytes[i].cast_signed()) * i32::from(query[i]);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn no_words(self) -> [u16; 64] {
+        [0; 64]
+    }
+
+    #[inline(always)]
+    fn add_to_words(self, mut words: [u16; 64], bytes: [u8; 64]) -> [u16; 64] {
+        for i in 0..64 {
+            words[i] = words[i].wrapping_add(u16::from(bytes[i]));
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn fold_words(self, words: [u16; 64]) -> [i32; 16] {
+        std::array::from_fn(|i| (0..4).map(|part| i32::from(words[16 * part + i])).sum())
     }
 
     #[inline(always)]
@@ -145,14 +207,6 @@ impl Simd for Portable {
             sums[row] += pairs[row];
         }
         sums
-    }
-
-    #[inline(always)]
-    fn add_shifted(self, mut a: [i32; 16], b: [i32; 16], right: u32) -> [i32; 16] {
-        for row in 0..16 {
-            a[row] += b[row] >> right;
-        }
-        a
     }
 
     #[inline(always)]

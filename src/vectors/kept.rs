@@ -79,11 +79,6 @@ impl KeptRows {
         self.len() * self.row_bytes()
     }
 
-    /// Whether the rows lie in a mapped file.
-    pub(crate) fn is_borrowed(&self) -> bool {
-        self.plain.is_borrowed() || self.coded.is_borrowed()
-    }
-
     /// Makes room for `additional` rows; after this, as many pushes cannot fail.
     pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<()> {
         if self.is_plain() { self.plain.try_reserve(additional) } else { self.coded.try_reserve(additional) }
@@ -92,6 +87,17 @@ impl KeptRows {
     /// The bytes of row `i` as it is kept, with its padding.
     pub(crate) fn row(&self, i: usize) -> &[u8] {
         if self.is_plain() { bytemuck::cast_slice(self.plain.row(i)) } else { self.coded.row(i) }
+    }
+
+    /// The words of a row under b1, with the padding.
+    pub(crate) fn words(&self) -> usize {
+        self.coded.width() / size_of::<u64>()
+    }
+
+    /// The words of `count` rows from row `start` on, under b1. They must lie in one block, as 64 from a multiple of 64 on do.
+    #[inline]
+    pub(crate) fn row_words(&self, start: usize, count: usize) -> &[u64] {
+        bytemuck::cast_slice(self.coded.run(start, count))
     }
 
     /// Appends a row that is kept as these bytes, with or without padding. Room must have been reserved.
@@ -198,11 +204,12 @@ mod tests {
             let dim = 37;
             let mut rows = KeptRows::new(dim, codec);
             rows.try_reserve(3).expect("memory");
-            let code = |value: u8| vec![value; codec.row_bytes(dim)];
+            // Under every codec the code of values that are not zero.
+            let code = |value: u8| vec![value | if codec == Codec::B1 { 0xff } else { 0 }; codec.row_bytes(dim)];
             for value in [1, 2, 3] {
                 rows.push(&code(value));
             }
-            rows.overwrite(1, &code(0));
+            rows.overwrite(1, &vec![0; codec.row_bytes(dim)]);
             let copy = rows.try_clone().expect("memory");
             rows.truncate(1);
             assert_eq!((rows.len(), copy.len(), copy.bytes()), (1, 3, 3 * rows.row_bytes()));

@@ -264,7 +264,7 @@ impl<T: Pod> Matrix<T> {
     }
 
     /// `count` rows from `start` on; they must lie in one block.
-    fn run(&self, start: usize, count: usize) -> &[T] {
+    pub(crate) fn run(&self, start: usize, count: usize) -> &[T] {
         assert!(count > 0 && start + count <= self.len && self.same_block(start, start + count - 1));
         // SAFETY: the rows exist and follow each other in one block.
         unsafe { std::slice::from_raw_parts(self.address_unchecked(start), count * self.width) }
@@ -283,6 +283,7 @@ impl<T: Pod> Matrix<T> {
     }
 
     /// Whether the rows belong to somebody else.
+    #[cfg(test)]
     pub(crate) fn is_borrowed(&self) -> bool {
         matches!(self.memory, Memory::Borrowed(_))
     }

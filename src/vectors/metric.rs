@@ -1,14 +1,14 @@
 //! What near means.
 //!
-//! A metric has three faces. The *canonical score* (f64 inside, rounded once to f32; higher is better) is what callers see
-//! and what decides order and ties. The *graph distance* (f32, smaller is nearer) is what walks a graph. The *scan form*
-//! writes the score as `scale * <q, x> + offset * weight`, so that one kernel, the inner product, serves every metric when
-//! all rows are looked at; its limit lets every row pass that could still reach a given canonical score, rounding
-//! errors included, so that a scan which scores the rows that pass is exact.
+//! A [`Metric`] is the choice that users make. [`Metric::run`] turns it, together with the instruction set, into types: a loop is
+//! written once over [`Space`] and [`Simd`] and compiled for every pair of them.
 //!
-//! Beside its values a row carries one f32, its *term*: 1/||x|| for cosine, ||x|| for dot, ||x||^2 for l2.
+//! Beside its values a row carries one f32, its *term*: 1/||x|| for cosine, ||x|| for dot, ||x||^2 for l2; l1 and hamming need none.
 
-use crate::kernel::{canonical_dot, canonical_dot_and_square, canonical_squared_l2, dot, squared_l2};
+use super::codec::Codec;
+use super::space::{Cosine, Dot, L1, L2, Space};
+use crate::error::{Error, Result};
+use crate::kernel::canonical_dot;
 use crate::simd::{self, Operation, Simd};
 use serde::{Deserialize, Serialize};
 
@@ -23,29 +23,58 @@ pub enum Metric {
     Dot,
     /// `-||q - x||`. Distance: the Euclidean one.
     L2,
+    /// `-sum(|q[i] - x[i]|)`. Distance: the Manhattan one.
+    L1,
+    /// `-` the number of values that differ, all of which are 0 or 1. Distance: that number.
+    Hamming,
 }
 
 impl Metric {
-    /// Its name: `cosine`, `dot` or `l2`.
+    /// All that there are.
+    pub const ALL: &[Metric] = &[Metric::Cosine, Metric::Dot, Metric::L2, Metric::L1, Metric::Hamming];
+
+    /// Its name: `cosine`, `dot`, `l2`, `l1` or `hamming`.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Cosine => "cosine",
             Metric::Dot => "dot",
             Metric::L2 => "l2",
+            Metric::L1 => "l1",
+            Metric::Hamming => "hamming",
         }
     }
 
     /// The metric of that name.
     pub fn from_name(name: &str) -> Option<Metric> {
-        [Metric::Cosine, Metric::Dot, Metric::L2].into_iter().find(|metric| metric.name() == name)
+        Metric::ALL.iter().copied().find(|metric| metric.name() == name)
     }
 
     /// The distance, in natural units, that belongs to a score.
     pub fn distance(self, score: f32) -> f32 {
         match self {
             Metric::Cosine => 1.0 - score,
-            Metric::Dot | Metric::L2 => 0.0 - score,
+            Metric::Dot | Metric::L2 | Metric::L1 | Metric::Hamming => 0.0 - score,
         }
+    }
+
+    /// How an index with this metric keeps rows that nobody has chosen a codec for.
+    pub fn codec(self) -> Codec {
+        if self == Metric::Hamming { Codec::B1 } else { Codec::F32 }
+    }
+
+    /// Refuses a codec that does not go with this metric: bits are for hamming, and nothing else is.
+    pub(crate) fn check_codec(self, codec: Codec) -> Result<()> {
+        let message = match (self, codec) {
+            (Metric::Hamming, Codec::B1) => return Ok(()),
+            (Metric::Hamming, _) => {
+                format!("metric 'hamming' compares bits and keeps them in codec 'b1', got '{}'", codec.name())
+            }
+            (_, Codec::B1) => {
+                format!("codec 'b1' keeps bits, which only metric 'hamming' compares, got '{}'", self.name())
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::InvalidArgument(message))
     }
 
     /// Compiles `task` for this metric and this processor, and runs it.
@@ -54,6 +83,8 @@ impl Metric {
             Metric::Cosine => simd::dispatch(InSpace { task, space: Cosine }),
             Metric::Dot => simd::dispatch(InSpace { task, space: Dot }),
             Metric::L2 => simd::dispatch(InSpace { task, space: L2 }),
+            // Of zeros and ones, the absolute difference is 1 where they differ.
+            Metric::L1 | Metric::Hamming => simd::dispatch(InSpace { task, space: L1 }),
         }
     }
 
@@ -77,6 +108,7 @@ impl Metric {
             Metric::Cosine => Cosine::term(squared_norm),
             Metric::Dot => Dot::term(squared_norm),
             Metric::L2 => L2::term(squared_norm),
+            Metric::L1 | Metric::Hamming => L1::term(squared_norm),
         }
     }
 }
@@ -130,163 +162,6 @@ impl<'a> Query<'a> {
     }
 }
 
-/// One metric, as the loops need it.
-pub(crate) trait Space: Copy + Send + Sync + 'static {
-    /// What a row carries beside its values.
-    fn term(squared_norm: f64) -> f32;
-
-    /// The distance that walks graphs; smaller is nearer. Both sides bring their terms.
-    fn distance<S: Simd>(self, simd: S, a: &[f32], a_term: f32, b: &[f32], b_term: f32) -> f32;
-
-    /// The canonical score.
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32;
-
-    /// `(scale, offset)` of a row: its scan value is `scale * <q, x> + offset * weight`.
-    fn scan_row(self, term: f32, gamma: f64) -> (f32, f32);
-
-    /// `weight` of a query.
-    fn scan_weight(self, query: &Query<'_>, gamma: f64) -> f32;
-
-    /// Every row whose canonical score is `score` or better has a scan value that is not below this.
-    fn scan_limit(self, query: &Query<'_>, score: f32, gamma: f64) -> f32;
-}
-
-/// `u`: half the distance from 1 to the next f32.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-
-/// Far below any difference that an f32 score can show, far above what denormal arithmetic can lose.
-const ETA: f64 = 1e-36;
-
-/// The error of an inner product of `dim` values, relative to the product of the norms, with sixteen roundings to spare
-/// for what surrounds it: `gamma_n = n u / (1 - n u)` (Higham, section 3.1).
-pub(crate) fn gamma(dim: usize) -> f64 {
-    let roundings = (dim + 16) as f64 * UNIT;
-    roundings / (1.0 - roundings)
-}
-
-fn round_down(value: f64) -> f32 {
-    let near = value as f32;
-    if f64::from(near) > value { near.next_down() } else { near }
-}
-
-/// Zeros are equal, so that only ids decide between them.
-#[inline(always)]
-fn without_sign_of_zero(score: f32) -> f32 {
-    score + 0.0
-}
-
-fn round_up(value: f64) -> f32 {
-    -round_down(-value)
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Cosine;
-
-/// The largest 1/||x|| that is used: beyond it the row itself is in the denormal range.
-const MAX_INVERSE_NORM: f32 = (1u128 << 100) as f32;
-
-impl Space for Cosine {
-    fn term(squared_norm: f64) -> f32 {
-        if squared_norm == 0.0 { 0.0 } else { ((1.0 / squared_norm.sqrt()) as f32).min(MAX_INVERSE_NORM) }
-    }
-
-    #[inline(always)]
-    fn distance<S: Simd>(self, simd: S, a: &[f32], a_term: f32, b: &[f32], b_term: f32) -> f32 {
-        1.0 - dot(simd, a, b) * a_term * b_term
-    }
-
-    #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        let (product, square) = canonical_dot_and_square(query.values, row);
-        let length = query.norm() * square.sqrt();
-        if length == 0.0 {
-            return 0.0;
-        }
-        without_sign_of_zero((product / length).clamp(-1.0, 1.0) as f32)
-    }
-
-    #[inline(always)]
-    fn scan_row(self, term: f32, _gamma: f64) -> (f32, f32) {
-        // A row in the denormal range always passes: its scan value means nothing.
-        (term, if term >= MAX_INVERSE_NORM { f32::INFINITY } else { 0.0 })
-    }
-
-    fn scan_weight(self, _query: &Query<'_>, _gamma: f64) -> f32 {
-        1.0
-    }
-
-    fn scan_limit(self, query: &Query<'_>, score: f32, gamma: f64) -> f32 {
-        round_down(query.norm() * (f64::from(score) - 2.0 * gamma) - ETA)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Dot;
-
-impl Space for Dot {
-    fn term(squared_norm: f64) -> f32 {
-        round_up(squared_norm.sqrt())
-    }
-
-    #[inline(always)]
-    fn distance<S: Simd>(self, simd: S, a: &[f32], _a_term: f32, b: &[f32], _b_term: f32) -> f32 {
-        -dot(simd, a, b)
-    }
-
-    #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        without_sign_of_zero(canonical_dot(query.values, row) as f32)
-    }
-
-    #[inline(always)]
-    fn scan_row(self, term: f32, _gamma: f64) -> (f32, f32) {
-        (1.0, term)
-    }
-
-    fn scan_weight(self, query: &Query<'_>, gamma: f64) -> f32 {
-        round_up(query.norm() * gamma)
-    }
-
-    fn scan_limit(self, _query: &Query<'_>, score: f32, _gamma: f64) -> f32 {
-        let score = f64::from(score);
-        round_down(score - score.abs() * 2.0 * UNIT - ETA)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct L2;
-
-impl Space for L2 {
-    fn term(squared_norm: f64) -> f32 {
-        squared_norm as f32
-    }
-
-    #[inline(always)]
-    fn distance<S: Simd>(self, simd: S, a: &[f32], _a_term: f32, b: &[f32], _b_term: f32) -> f32 {
-        squared_l2(simd, a, b)
-    }
-
-    #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        0.0 - canonical_squared_l2(query.values, row).sqrt() as f32
-    }
-
-    #[inline(always)]
-    fn scan_row(self, term: f32, gamma: f64) -> (f32, f32) {
-        (2.0, term * (2.0 * gamma - 1.0) as f32)
-    }
-
-    fn scan_weight(self, _query: &Query<'_>, _gamma: f64) -> f32 {
-        1.0
-    }
-
-    fn scan_limit(self, query: &Query<'_>, score: f32, gamma: f64) -> f32 {
-        // ||q - x||^2 <= d^2  <=>  2 <q, x> - ||x||^2 >= ||q||^2 - d^2.
-        let squared = f64::from(score).powi(2) * (1.0 + 4.0 * UNIT);
-        round_down(query.squared_norm * (1.0 - 2.0 * gamma) - squared - ETA)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,13 +183,14 @@ mod tests {
 
     #[test]
     fn names_and_distances_are_those_of_the_documentation() {
-        for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+        for &metric in Metric::ALL {
             assert_eq!(Metric::from_name(metric.name()), Some(metric));
         }
         assert_eq!(Metric::from_name("euclid"), None);
         assert_eq!(Metric::Cosine.distance(0.25), 0.75);
         assert_eq!(Metric::Dot.distance(3.0), -3.0);
         assert_eq!(Metric::L2.distance(-2.0), 2.0);
+        assert_eq!([Metric::L1.distance(-2.0), Metric::Hamming.distance(-3.0)], [2.0, 3.0]);
         assert!(Metric::L2.distance(-0.0).is_sign_positive());
     }
 }

@@ -8,14 +8,16 @@ mod plane;
 mod rotation;
 mod seed;
 mod source;
+mod space;
 
 pub use codec::Codec;
-pub(crate) use codec::{Code, n8, rabitq, turbo, whole_rabitq4};
+pub(crate) use codec::{Code, n8, rabitq, turbo, write_words};
 pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
-pub(crate) use metric::{Query, Space, Task, gamma};
+pub(crate) use metric::{Query, Task};
 pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 pub(crate) use rotation::Rotation;
 pub(crate) use source::{Piece, QueryBatch};
 pub use source::{RowSource, Rows};
+pub(crate) use space::{Space, gamma};

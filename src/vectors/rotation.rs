@@ -10,6 +10,7 @@
 //! processor: the same bits everywhere.
 
 use super::seed::random_bits;
+#[cfg(test)]
 use crate::simd::{self, Operation, Simd};
 
 /// Rounds of signs and transforms; an outlier in one dimension is spread evenly after four.
@@ -138,12 +139,14 @@ fn butterflies<const HALF: usize>(values: [f32; 16]) -> [f32; 16] {
 }
 
 /// A single rotation, compiled for the processor.
+#[cfg(test)]
 struct Rotate<'a> {
     rotation: &'a Rotation,
     values: &'a [f32],
     out: &'a mut [f32],
 }
 
+#[cfg(test)]
 impl Operation for Rotate<'_> {
     type Output = ();
 
@@ -153,6 +156,7 @@ impl Operation for Rotate<'_> {
     }
 }
 
+#[cfg(test)]
 impl Rotation {
     /// [`rotate`](Rotation::rotate) for a caller that is not compiled for the processor itself.
     pub(crate) fn apply(&self, values: &[f32], out: &mut [f32]) {

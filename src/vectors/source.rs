@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
 use crate::runtime::Call;
 use crate::simd::{self, Operation, Simd};
-use crate::vectors::codec::{Codec, CodecTask, RowCodec, Unfit};
+use crate::vectors::codec::{Codec, CodecTask, RowCodec, Unfit, check_bits};
 use crate::vectors::{Matrix, Metric, Query, aligned_width};
 
 /// Rows that somebody hands in, of whatever element type and layout; read in chunks, converted to f32.
@@ -93,9 +93,7 @@ impl Piece {
         let code = &mut self.coded[at * bytes..][..bytes];
         match simd::dispatch(Keep { codec: self.codec, values: &mut self.values, code }) {
             Ok(squared_norm) => checked(row, &self.values, squared_norm),
-            Err(Unfit { column, rule }) => {
-                Err(Error::Unfit { row, column, value: self.values[column], codec: self.codec.name(), rule })
-            }
+            Err(unfit) => Err(unfit.error(row, &self.values, self.codec)),
         }
     }
 
@@ -188,6 +186,11 @@ impl QueryBatch {
                 call.check()?;
             }
             let norm = read_checked(source, i, rows.row_mut(i))?;
+            if metric == Metric::Hamming
+                && let Some(unfit) = check_bits(rows.row(i))
+            {
+                return Err(unfit.error(i, rows.row(i), Codec::B1));
+            }
             squared_norms.push(metric.prepare(rows.row_mut(i), norm));
         }
         Ok(QueryBatch { metric, rows, squared_norms })
@@ -197,6 +200,14 @@ impl QueryBatch {
     pub(crate) fn queries(&self) -> Vec<Query<'_>> {
         let query = |i| Query::new(self.metric, self.rows.row(i), self.squared_norms[i]);
         (0..self.rows.len()).map(query).collect()
+    }
+}
+
+impl Unfit {
+    /// The error for row `row` of a source, which has these values.
+    fn error(self, row: usize, values: &[f32], codec: Codec) -> Error {
+        let Unfit { column, rule } = self;
+        Error::Unfit { row, column, value: values[column], codec: codec.name(), rule }
     }
 }
 

@@ -1,7 +1,8 @@
 """What each codec keeps of a row, in NumPy: the definitions that the core's are held against.
 
 Written from the formats themselves, not from the core: f16 is NumPy's own, bf16 is rounding to eight
-significant bits, u8 is what a byte holds, i8 is the nearest multiple of 1/127 of the row's largest value.
+significant bits, u8 is what a byte holds, b1 what a bit holds, i8 is the nearest multiple of 1/127 of
+the row's largest value.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def keep(codec: str, rows: np.ndarray) -> np.ndarray:
     if codec == "u8":
         assert np.array_equal(x.astype(np.uint8), x)
         return x.astype(np.uint8).astype(np.float32)
+    if codec == "b1":
+        assert np.isin(x, (0, 1)).all()
+        return x + 0
     if codec == "i8":
         scales = np.abs(x).max(axis=1, keepdims=True, initial=0) / np.float32(127)
         codes = np.rint(np.divide(x, scales, out=np.zeros_like(x), where=scales > 0)).astype(np.int8)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from kept import keep
 
-METRICS = ("cosine", "dot", "l2")
+METRICS = ("cosine", "dot", "l2", "l1")
 LANES = 8
 
 
@@ -38,6 +38,10 @@ def canonical_scores(query: np.ndarray, rows: np.ndarray, metric: str) -> np.nda
         return lanes_sum(q * x).astype(np.float32)
     if metric == "l2":
         return (-np.sqrt(lanes_sum((q - x) ** 2))).astype(np.float32)
+    if metric == "hamming":
+        return (-(q != x).sum(axis=-1)).astype(np.float32)
+    if metric == "l1":
+        return (-lanes_sum(np.abs(q - x))).astype(np.float32)
     if metric == "cosine":
         norms = np.sqrt(lanes_sum(q * q)) * np.sqrt(lanes_sum(x * x))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -47,7 +51,7 @@ def canonical_scores(query: np.ndarray, rows: np.ndarray, metric: str) -> np.nda
 
 
 def natural_distances(scores: np.ndarray, metric: str) -> np.ndarray:
-    """Scores as distances: 1 - cosine, -dot, Euclidean."""
+    """Scores as distances: 1 - cosine, -dot, Euclidean, Manhattan, differing bits."""
     return np.float32(1) - scores if metric == "cosine" else -scores
 
 

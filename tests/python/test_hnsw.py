@@ -8,7 +8,7 @@ from conformance import all_equal, assert_same_bits, clustered, duplicates, gaus
 
 import nearfield as nf
 
-METRICS = ["cosine", "dot", "l2"]
+METRICS = ["cosine", "dot", "l2", "l1"]
 
 
 def recall(index: nf.HnswIndex, queries: np.ndarray, k: int = 10, **options: object) -> float:

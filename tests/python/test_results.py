@@ -36,6 +36,8 @@ def test_a_result_unpacks_as_ids_and_scores():
         ("cosine", [[0.25, 0.5, 1.25], [0.875, np.inf, np.inf]]),
         ("dot", [[-0.75, -0.5, 0.25], [-0.125, np.inf, np.inf]]),
         ("l2", [[-0.75, -0.5, 0.25], [-0.125, np.inf, np.inf]]),
+        ("hamming", [[-0.75, -0.5, 0.25], [-0.125, np.inf, np.inf]]),
+        ("l1", [[-0.75, -0.5, 0.25], [-0.125, np.inf, np.inf]]),
     ],
 )
 def test_distances_are_in_natural_units_and_computed_once(metric, expected):

@@ -8,8 +8,9 @@ use std::num::NonZeroUsize;
 
 /// The metric of this name.
 pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
-    Metric::from_name(name)
-        .ok_or_else(|| PyValueError::new_err(format!("metric must be 'cosine', 'dot' or 'l2', got {name:?}")))
+    Metric::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!("metric must be 'cosine', 'dot', 'l2', 'l1' or 'hamming', got {name:?}"))
+    })
 }
 
 /// The codec of this name, one of those that an index takes; "auto" is f32.
@@ -26,16 +27,17 @@ pub(super) fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize
     call::threads(given.map(|Integer(count)| count))
 }
 
+/// Without a codec the one that goes with the metric.
 pub(super) fn options(
     Integer(dim): Integer,
     metric: &str,
-    codec: Codec,
+    codec: Option<Codec>,
     max_bytes: Option<u64>,
 ) -> PyResult<IndexOptions> {
     let metric = parse_metric(metric)?;
     // What does not fit is out of range: the core says so.
     let dim = usize::try_from(dim).unwrap_or(0);
-    Ok(IndexOptions { dim, metric, codec, max_bytes })
+    Ok(IndexOptions { dim, metric, codec: codec.unwrap_or(metric.codec()), max_bytes })
 }
 
 /// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// ----------
 /// dim : int
 ///     Values a row, 1 to 65,535.
-/// metric : {"cosine", "dot", "l2"}, default "cosine"
+/// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
 ///     How rows are kept: as given.
 /// m : int, optional
@@ -57,7 +57,7 @@ impl HnswIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        let codec = parse_codec(codec, &["auto", "f32"])?;
+        let codec = Some(parse_codec(codec, &["auto", "f32"])?);
         let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
         parameters.seed = seed;
         if let Some(m) = m {

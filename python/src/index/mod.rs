@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 /// What all indexes share: rows under int64 ids.
 ///
-/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean distance). Results are ordered by
-/// score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
+/// Scores: higher is better, always (cosine similarity, dot product, negative Euclidean, Manhattan or Hamming distance). Results are
+/// ordered by score descending, then id ascending. All methods may be called from any thread; searches go on while rows are written.
 #[pyclass(subclass, frozen, module = "nearfield._core")]
 pub(crate) struct Index {
     inner: Arc<dyn nearfield::Index>,
@@ -78,7 +78,7 @@ impl Index {
     }
 
     fn run_search<'py>(&self, py: Python<'py>, request: Request<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let source = request.queries.source()?;
+        let source = request.queries.source(py, &*self.inner)?;
         let search = Search {
             k: request.k,
             selection: None,
@@ -103,7 +103,7 @@ impl Index {
         filter: Option<Py<Filter>>,
         threads: Option<NonZeroUsize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let source = queries.source()?;
+        let source = queries.source(py, &*self.inner)?;
         let filter = filter.as_ref().map(|filter| filter.get());
         let hits = call::run(py, threads, None, |call| match filter {
             None => self.inner.range_search(&*source, radius, None, call),
@@ -121,13 +121,13 @@ impl Index {
         self.inner.dim()
     }
 
-    /// "cosine", "dot" or "l2".
+    /// "cosine", "dot", "l2", "l1" or "hamming".
     #[getter]
     fn metric(&self) -> &'static str {
         self.inner.metric().name()
     }
 
-    /// How rows are kept: "f32", "f16", "bf16", "u8" or "i8"; of a `QuantizedIndex` the name of its code.
+    /// How rows are kept: "f32", "f16", "bf16", "u8", "i8" or, under "hamming", "b1"; of a `QuantizedIndex` the name of its code.
     #[getter]
     fn codec(&self) -> &'static str {
         self.codec
@@ -145,7 +145,7 @@ impl Index {
     /// ----------
     /// vectors : array_like, shape (n, d) or (d,)
     ///     Anything NumPy can show as floats. C-contiguous float32 is read in place, other layouts and types are converted in
-    ///     chunks.
+    ///     chunks. Under "hamming" bits, see `FlatIndex`.
     /// ids : array_like of int, shape (n,), optional
     ///     Ids in 0..2**63-1. None: 1 + the largest id ever used, and so on; the first is 0.
     /// progress : bool or callable, default False
@@ -171,7 +171,7 @@ impl Index {
         let vectors = Vectors::extract(vectors)?;
         let ids = ids.map(crate::array::ids).transpose()?;
         let report = call::reporter(progress, "add")?;
-        let source = vectors.source()?;
+        let source = vectors.source(py, &*self.inner)?;
         let given = call::run(py, self.threads, report, |call| self.inner.add(&*source, ids.as_deref(), call))?;
         Ok(PyArray1::from_vec(py, given))
     }
@@ -199,7 +199,7 @@ impl Index {
         let vectors = Vectors::extract(vectors)?;
         let ids = crate::array::ids(ids)?;
         let report = call::reporter(progress, "upsert")?;
-        let source = vectors.source()?;
+        let source = vectors.source(py, &*self.inner)?;
         call::run(py, self.threads, report, |call| self.inner.upsert(&ids, &*source, call))
     }
 
@@ -301,7 +301,7 @@ impl Index {
     /// ----------
     /// queries : array_like, shape (d,) or (nq, d)
     /// radius : float
-    ///     In units of distance (1 - cosine, -dot, Euclidean), inclusive.
+    ///     In units of distance (1 - cosine, -dot, Euclidean, Manhattan, differing bits), inclusive.
     /// filter : array_like of int, array_like of bool, or Filter, optional
     /// threads : int, optional
     ///

@@ -78,7 +78,7 @@ impl QuantizedIndex {
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<QuantizedIndex>> {
         let keep = parse_keep(keep)?;
-        let options = options(dim, metric, keep.unwrap_or(Codec::F32), max_bytes)?;
+        let options = options(dim, metric, Some(keep.unwrap_or(Codec::F32)), max_bytes)?;
         let Integer(bits) = bits;
         // What does not fit is out of range: the core says so.
         let parameters = QuantizedParameters { bits: u32::try_from(bits).unwrap_or(0), keep: keep.is_some(), seed };

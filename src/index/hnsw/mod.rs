@@ -20,7 +20,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Codec, Query, RowSource};
+use crate::vectors::{Codec, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -114,6 +114,7 @@ struct Schema {
 impl HnswIndex {
     /// An empty index. The codec must be f32: walks read rows where they lie.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
+        check_metric(options.metric)?;
         options.check()?;
         parameters.check()?;
         check_codec(options.codec)?;
@@ -183,6 +184,15 @@ fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     const DISTANCES_PER_PLACE: usize = 40;
     let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
     eligible(state, search) <= walk
+}
+
+/// Refuses the metric whose rows a walk cannot read.
+fn check_metric(metric: Metric) -> Result<()> {
+    if metric != Metric::Hamming {
+        return Ok(());
+    }
+    let message = "HnswIndex does not have metric 'hamming' yet; FlatIndex has it";
+    Err(Error::InvalidArgument(message.to_owned()))
 }
 
 /// Refuses every codec but the one whose rows a walk can read.

@@ -1,6 +1,7 @@
 //! A table in a file: its sections, and what is checked of them.
 
-use super::{MAX_ROWS, Slots, Table, Version};
+use super::ids::Slots;
+use super::{MAX_ROWS, Table, Version};
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};
@@ -68,6 +69,7 @@ impl Table {
         if schema.dim == 0 || schema.dim > crate::MAX_DIM || schema.rows > MAX_ROWS {
             return corrupt("schema", "its numbers are out of range");
         }
+        schema.metric.check_codec(schema.codec).map_err(|error| container.corrupt("schema", error.to_string()))?;
         let mut table = Table {
             metric: schema.metric,
             rows: load_rows(container, schema)?,

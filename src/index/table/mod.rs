@@ -5,29 +5,20 @@
 //! scans speak of; ids exist only at the edge.
 
 mod file;
+mod ids;
 
 pub(crate) use file::{TableSchema, load_matrix};
 
+use self::ids::{IdMap, Slots};
 use super::intake::Staged;
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
 use crate::simd;
 use crate::vectors::{Codec, KeptRows, Matrix, Metric, Piece};
-use hashbrown::HashMap;
 
 /// The most rows that one index can hold: slots fit 31 bits.
 pub(crate) const MAX_ROWS: usize = i32::MAX as usize;
-
-/// Which slot an id is in.
-enum Slots {
-    /// Slot i holds id i: what an index has to which rows were only added, with the ids that it gave them.
-    Sequential,
-    /// Looked up; live ids only.
-    Hashed(HashMap<i64, u32>),
-    /// The slots of live rows in the order of their ids; of a mapped file.
-    Sorted(Matrix<u32>),
-}
 
 /// Rows under ids.
 pub(crate) struct Table {
@@ -162,16 +153,6 @@ impl Table {
         &self.terms
     }
 
-    #[inline]
-    pub(crate) fn id(&self, slot: usize) -> i64 {
-        if self.is_sequential() { slot as i64 } else { self.ids.first(slot) }
-    }
-
-    /// The next id to be given.
-    pub(crate) fn next_id(&self) -> i64 {
-        self.next_id
-    }
-
     /// Whether the table lies in a mapped file.
     pub(crate) fn is_mapped(&self) -> bool {
         self.mapped
@@ -222,49 +203,6 @@ impl Table {
         (stored - reused) * row + ids * size_of::<i64>() + words * 8 + map
     }
 
-    /// The slot of a visible row.
-    pub(crate) fn slot_of(&self, id: i64) -> Option<usize> {
-        let slot = match &self.slots {
-            Slots::Sequential => usize::try_from(id).ok()?,
-            Slots::Hashed(map) => *map.get(&id)? as usize,
-            Slots::Sorted(order) => self.find_sorted(order, id)?,
-        };
-        self.live.get(slot).then_some(slot)
-    }
-
-    /// Binary search; a forged order gives a wrong answer, never a slot that does not exist.
-    fn find_sorted(&self, order: &Matrix<u32>, id: i64) -> Option<usize> {
-        let (mut low, mut high) = (0, order.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let slot = order.first(middle) as usize;
-            if slot >= self.slots() {
-                return None;
-            }
-            match self.id(slot).cmp(&id) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(slot),
-            }
-        }
-        None
-    }
-
-    /// The visible slots in the order of their ids.
-    pub(crate) fn slots_by_id(&self) -> Vec<u32> {
-        let mut slots: Vec<u32> =
-            self.live.ones().take_while(|&slot| slot < self.slots()).map(|slot| slot as u32).collect();
-        if !self.ascending {
-            slots.sort_unstable_by_key(|&slot| self.id(slot as usize));
-        }
-        slots
-    }
-
-    /// The visible ids, ascending.
-    pub(crate) fn sorted_ids(&self) -> Vec<i64> {
-        self.slots_by_id().into_iter().map(|slot| self.id(slot as usize)).collect()
-    }
-
     /// The visible rows among `ids`; others are passed over.
     pub(crate) fn select_ids(&self, ids: &[i64]) -> Selection {
         let mut bits = Bits::zeros(self.slots());
@@ -299,10 +237,6 @@ impl Table {
         if self.is_sequential() { Ok(()) } else { self.ids.try_reserve(additional) }
     }
 
-    fn is_sequential(&self) -> bool {
-        matches!(self.slots, Slots::Sequential)
-    }
-
     /// Puts rows of a piece into slots that are not visible: old ones, or new ones in order, for which there is room.
     pub(crate) fn store(&mut self, piece: &Piece, staged: &[Staged]) {
         for &Staged { at, slot, squared_norm } in staged {
@@ -321,50 +255,12 @@ impl Table {
         }
     }
 
-    fn push_hidden_id(&mut self) {
-        self.len += 1;
-        if !self.is_sequential() {
-            self.ids.push(&[-1]);
-        }
-    }
-
     /// Forgets the slots from `slots` on, none of which may be visible.
     pub(crate) fn truncate(&mut self, slots: usize) {
         self.len = self.len.min(slots);
         self.rows.truncate(slots);
         self.terms.truncate(slots);
         self.ids.truncate(slots);
-    }
-
-    /// An id map that can take `entries`; computed before anything is visible, since it may need memory. `None`: the one that
-    /// is there will do.
-    pub(crate) fn prepare_map(&self, entries: &[(u32, i64)]) -> Result<Option<IdMap>> {
-        let room = |map: &HashMap<i64, u32>| map.capacity() - map.len() >= entries.len();
-        let stays = match &self.slots {
-            Slots::Sequential => entries.iter().all(|&(slot, id)| i64::from(slot) == id),
-            Slots::Hashed(map) => room(map),
-            Slots::Sorted(_) => false,
-        };
-        if stays {
-            return Ok(None);
-        }
-        let mut map = HashMap::new();
-        let wanted = self.live_count + entries.len();
-        // A quarter more than needed, so that row after row does not copy the map each time.
-        map.try_reserve(wanted + wanted / 4).map_err(|_| Error::out_of_memory("the id map", wanted * 16))?;
-        map.extend(self.live.ones().map(|slot| (self.id(slot), slot as u32)));
-        let ids = if self.is_sequential() { Some(self.written_ids()?) } else { None };
-        Ok(Some(IdMap { map, ids }))
-    }
-
-    /// The ids of sequential slots, written out.
-    fn written_ids(&self) -> Result<Matrix<i64>> {
-        let mut ids = Matrix::new(1);
-        ids.try_reserve(self.slots())?;
-        for slot in 0..self.slots() {
-            ids.push(&[if self.live.get(slot) { slot as i64 } else { -1 }]);
-        }
-        Ok(ids)
     }
 
     /// Makes hidden rows visible under these ids, and hides the rows that had them. Returns the slots that are free now.
@@ -463,18 +359,4 @@ impl Table {
         }
         Ok(table)
     }
-
-    fn hash_ids(&self) -> Result<HashMap<i64, u32>> {
-        let mut map = HashMap::new();
-        let needed = self.live_count * 16;
-        map.try_reserve(self.live_count).map_err(|_| Error::out_of_memory("the id map", needed))?;
-        map.extend(self.live.ones().map(|slot| (self.id(slot), slot as u32)));
-        Ok(map)
-    }
-}
-
-/// An id map made ahead of its use, and the ids by slot, if they have not been written out before.
-pub(crate) struct IdMap {
-    map: HashMap<i64, u32>,
-    ids: Option<Matrix<i64>>,
 }

@@ -5,7 +5,7 @@
 //! *level*, stands for each digit, so that y is about a multiple of c, the vector of levels. What multiple, and how well, is
 //! then measured for each row: no table is trained, and one row is encoded as a million are.
 //!
-//! The upper bits of all digits are the *head*. A scan may read heads alone and look at the rest of a few rows.
+//! The highest bits of all digits are the signs of the coordinates. A scan may read signs alone and look at the rest of a few rows.
 
 use crate::kernel::canonical_dot_and_square;
 
@@ -16,8 +16,6 @@ pub(crate) struct Code {
     pub(crate) name: &'static str,
     /// Bits a digit, 1 to 8.
     pub(crate) bits: u32,
-    /// The upper bits that a scan reads: 1, 2 or 4.
-    pub(crate) head: u32,
     pub(crate) grid: Grid,
 }
 
@@ -33,16 +31,6 @@ pub(crate) enum Grid {
 }
 
 impl Code {
-    /// Bits a digit below the head.
-    pub(crate) fn tail(&self) -> u32 {
-        self.bits - self.head
-    }
-
-    /// What the coordinates of a row must be a multiple of.
-    pub(crate) fn granule(&self) -> usize {
-        (0..8).filter(|bit| (self.head | self.tail()) >> bit & 1 == 1).map(|bit| 32 >> bit).max().unwrap_or(32)
-    }
-
     /// The whole number that stands for a digit.
     #[inline(always)]
     pub(crate) fn level(&self, digit: u8) -> i32 {
@@ -53,6 +41,12 @@ impl Code {
                 if digit >= half { i32::from(levels[digit - half]) } else { -i32::from(levels[half - 1 - digit]) }
             }
         }
+    }
+
+    /// The levels of all digits, where they are not even.
+    pub(crate) fn table(&self) -> Option<[i8; 16]> {
+        let Grid::Uneven(..) = self.grid else { return None };
+        Some(std::array::from_fn(|digit| if digit >> self.bits == 0 { self.level(digit as u8) as i8 } else { 0 }))
     }
 
     /// The digits of `y`, whose length is `norm`, and the levels that stand for them.
@@ -71,10 +65,10 @@ impl Code {
         even_levels(digits, 0, 2.0 * half - 1.0, c);
     }
 
-    /// The levels that stand for the heads of these digits.
+    /// The signs of these digits, as levels.
     #[inline(always)]
-    pub(crate) fn head_levels(&self, digits: &[u8], c: &mut [f32]) {
-        even_levels(digits, self.tail(), ((1u32 << self.head) - 1) as f32, c);
+    pub(crate) fn signs(&self, digits: &[u8], c: &mut [f32]) {
+        even_levels(digits, self.bits - 1, 1.0, c);
     }
 }
 

@@ -9,6 +9,7 @@
 //! idea it is. [`Codec`] is the list of them, and [`Codec::run`] is the one place where a codec becomes its encoding, outside of
 //! every loop.
 
+mod b1;
 mod bf16;
 mod code;
 mod f16;
@@ -20,9 +21,10 @@ mod row;
 mod turbo;
 mod u8;
 
-pub(crate) use code::{Code, Fit, Grid};
+pub(crate) use b1::{check_bits, write_words};
+pub(crate) use code::{Code, Fit};
 pub(crate) use n8::n8;
-pub(crate) use rabitq::{rabitq, whole_rabitq4};
+pub(crate) use rabitq::rabitq;
 pub(crate) use row::{CodecTask, RowCodec, Unfit};
 pub(crate) use turbo::turbo;
 
@@ -43,11 +45,13 @@ pub enum Codec {
     U8,
     /// Multiples of 1/127 of the row's largest value, one byte a value and four a row.
     I8,
+    /// 0 and 1, one bit a value, nothing lost. For the metric hamming, which has no other.
+    B1,
 }
 
 impl Codec {
     /// All of them.
-    pub const ALL: &[Codec] = &[Codec::F32, Codec::F16, Codec::Bf16, Codec::U8, Codec::I8];
+    pub const ALL: &[Codec] = &[Codec::F32, Codec::F16, Codec::Bf16, Codec::U8, Codec::I8, Codec::B1];
 
     /// Runs `task` for the encoding of this codec.
     #[inline(always)]
@@ -58,10 +62,11 @@ impl Codec {
             Codec::Bf16 => task.run_as(bf16::Bf16),
             Codec::U8 => task.run_as(u8::U8),
             Codec::I8 => task.run_as(i8::I8),
+            Codec::B1 => task.run_as(b1::B1),
         }
     }
 
-    /// Its name: `f32`, `f16`, `bf16`, `u8` or `i8`.
+    /// Its name: `f32`, `f16`, `bf16`, `u8`, `i8` or `b1`.
     pub fn name(self) -> &'static str {
         self.run(Name)
     }

@@ -1,7 +1,7 @@
 //! `n8`: eight bits in two nested halves, evenly spaced up to the row's largest coordinate.
 //!
-//! The upper four bits of each digit are a code by themselves, good enough to choose the rows whose lower four are worth
-//! reading: a scan costs what four bits cost, and an answer is as good as eight.
+//! The upper four bits of each digit are a code by themselves, and so are the signs: whoever chooses rows by them reads the lower bits
+//! of a few only, and has an answer as good as eight bits.
 //!
 //! **Estimator** of `<q, y>`: `<q, c> ||y||^2 / <y, c>`, c being the vector of levels.
 //!
@@ -14,5 +14,5 @@ use super::code::{Code, Grid};
 
 /// The code.
 pub(crate) fn n8() -> Code {
-    Code { name: "n8", bits: 8, head: 4, grid: Grid::Spanning }
+    Code { name: "n8", bits: 8, grid: Grid::Spanning }
 }

@@ -24,13 +24,8 @@ const STEPS: [(&str, f32); 8] = [
     ("rabitq8", 0.0308),
 ];
 
-/// The code with `bits` bits, 1 to 8; a scan reads the upper two.
+/// The code with `bits` bits, 1 to 8.
 pub(crate) fn rabitq(bits: u32) -> Code {
     let (name, step) = STEPS[bits as usize - 1];
-    Code { name, bits, head: bits.min(2), grid: Grid::Even(step) }
-}
-
-/// The code with four bits whose scan reads all of them: what certifies exact answers.
-pub(crate) fn whole_rabitq4() -> Code {
-    Code { head: 4, ..rabitq(4) }
+    Code { name, bits, grid: Grid::Even(step) }
 }

@@ -75,11 +75,12 @@ type Case = (&'static str, fn(&mut Numbers, usize) -> f32);
 
 /// Rows that hurt: of every magnitude, in the denormal range, zero, constant, with one value that dwarfs the others, and values
 /// in the middle between two codes.
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     ("ordinary", |n, _| n.unit()),
     ("zero", |_, _| 0.0),
     ("minus zero", |_, _| -0.0),
     ("one", |_, _| 1.0),
+    ("bits", |n, _| (n.bits() % 2) as f32),
     ("bytes", |n, _| (n.bits() % 256) as f32),
     ("large", |n, _| n.unit() * 1e18),
     ("largest half", |n, _| n.unit() * 65_504.0),
@@ -160,6 +161,17 @@ fn u8_keeps_what_it_takes_and_takes_nothing_else() {
         assert_eq!(kept(Codec::U8, &[0.0, 255.0, bad, bad]).expect_err("no byte").column, 2, "{bad}");
     }
     assert_eq!(kept(Codec::U8, &[-0.0, 7.0]).expect("bytes").1[..2], [0, 7]);
+}
+
+#[test]
+fn b1_keeps_bits_and_takes_nothing_else() {
+    check(Codec::B1, |x, _| x == 0.0 || x == 1.0, |_, _| 0.0);
+    for bad in [-1.0, 2.0, 0.5, 1.0f32.next_up(), 1e-45, 1e30] {
+        assert_eq!(kept(Codec::B1, &[0.0, 1.0, bad, bad]).expect_err("no bit").column, 2, "{bad}");
+    }
+    let row: Vec<f32> = (0..70).map(|i| f32::from(i == 1 || i == 8 || i == 65)).collect();
+    assert_eq!(kept(Codec::B1, &row).expect("bits").1[..16], [2, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(kept(Codec::B1, &[-0.0, 1.0]).expect("bits").1[0], 2);
 }
 
 #[test]

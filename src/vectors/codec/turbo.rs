@@ -10,12 +10,12 @@
 
 use super::code::{Code, Grid};
 
-/// The code with two, three or four bits; a scan reads the upper two.
+/// The code with two, three or four bits.
 pub(crate) fn turbo(bits: u32) -> Code {
     let (name, thresholds, levels): (_, &[f32], &[i8]) = match bits {
         2 => ("turbo2", &[0.9816], &[1, 3]),
         3 => ("turbo3", &[0.5006, 1.050, 1.748], &[14, 45, 79, 127]),
         _ => ("turbo4", &[0.2582, 0.5224, 0.7996, 1.099, 1.437, 1.844, 2.401], &[6, 18, 31, 44, 58, 75, 96, 127]),
     };
-    Code { name, bits: bits.clamp(2, 4), head: 2, grid: Grid::Uneven(thresholds, levels) }
+    Code { name, bits: bits.clamp(2, 4), grid: Grid::Uneven(thresholds, levels) }
 }

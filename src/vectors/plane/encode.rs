@@ -1,7 +1,7 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose, pieces};
-use crate::kernel::{canonical_dot, pack_digits};
+use super::{Coding, Purpose};
+use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
 use crate::vectors::codec::Fit;
@@ -10,7 +10,7 @@ use crate::vectors::codec::Fit;
 pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
 
 /// Rows shorter than this, or longer than its inverse, would leave the range of f32 on the way; nothing is certified of them.
-const SHORTEST: f64 = 1e-30;
+pub(crate) const SHORTEST: f64 = 1e-30;
 const LONGEST: f64 = 1e18;
 
 impl Coding {
@@ -38,7 +38,6 @@ pub(crate) struct Encoder<'a> {
     y: Vec<f32>,
     c: Vec<f32>,
     digits: Vec<u8>,
-    part: Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
@@ -50,7 +49,6 @@ impl<'a> Encoder<'a> {
             y: vec![0.0; width],
             c: vec![0.0; width],
             digits: vec![0; width],
-            part: vec![0; width],
         }
     }
 
@@ -60,7 +58,7 @@ impl<'a> Encoder<'a> {
     }
 
     #[inline(always)]
-    fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
+    pub(super) fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
         let coding = self.coding;
         let norm = squared_norm.sqrt();
         let factor = match coding.metric {
@@ -72,24 +70,23 @@ impl<'a> Encoder<'a> {
         coding.code.quantize(&self.y, squared.sqrt(), &mut self.digits, &mut self.c);
         let (head, rest) = record.split_at_mut(coding.head_lines() * 4);
         let (columns, rest) = rest.split_at_mut(coding.columns() * 4);
-        self.pack_heads(head);
         let numbers = match coding.purpose {
-            Purpose::Certify => self.certain(squared),
-            Purpose::Estimate => self.estimated(squared, norm, rest),
+            Purpose::Certify => {
+                for (to, word) in head.as_chunks_mut::<4>().0.iter_mut().zip(pack_nibbles(&self.digits)) {
+                    *to = word;
+                }
+                self.certain(squared)
+            }
+            Purpose::Estimate => {
+                // What is short of a line stays zero.
+                for (to, signs) in head.iter_mut().zip(pack_signs(coding.code.bits, &self.digits)) {
+                    *to = signs;
+                }
+                self.estimated(squared, norm, rest)
+            }
         };
         for (column, number) in columns.as_chunks_mut::<4>().0.iter_mut().zip(numbers.into_iter().flatten()) {
             *column = number.to_le_bytes();
-        }
-    }
-
-    #[inline(always)]
-    fn pack_heads(&mut self, head: &mut [u8]) {
-        let code = &self.coding.code;
-        for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
-            *part = digit >> code.tail();
-        }
-        for (to, word) in head.as_chunks_mut::<4>().0.iter_mut().zip(pack_digits(code.head, &self.part)) {
-            *to = word;
         }
     }
 
@@ -101,65 +98,49 @@ impl<'a> Encoder<'a> {
         let length = squared.sqrt();
         if length != 0.0 && !(SHORTEST..LONGEST).contains(&length) {
             // An infinite length: it passes every comparison.
-            return [Some(0), constant.then_some(0), Some(pair(0.0, f32::INFINITY))];
+            return [Some(0), constant.then_some(0), Some(u32::from(upper_bf16(f32::INFINITY)) << 16)];
         }
         let scale = fit.nearest() as f32;
         let s = f64::from(scale);
         let error = (fit.squared - 2.0 * s * fit.inner + s * s * fit.levels).max(0.0).sqrt();
         let along = (s * fit.levels.sqrt()) as f32;
-        let numbers = pair(along.next_up(), (error as f32).next_up());
+        let (error, along) = (upper_bf16((error as f32).next_up()), upper_bf16(along.next_up()));
+        let numbers = u32::from(error) << 16 | u32::from(along);
         [Some(scale.to_bits()), constant.then(|| (-squared as f32).to_bits()), Some(numbers)]
     }
 
-    /// The columns of a row whose value is an estimate: scale, or of its head the scale and how far it may be off; constant (l2).
-    /// Also fills in what lies apart.
+    /// The columns of a row whose value is an estimate: the scale of its signs and how far they may be off; constant (l2). Also fills
+    /// in what lies apart.
     #[inline(always)]
     fn estimated(&mut self, squared: f64, norm: f64, rest: &mut [u8]) -> [Option<u32>; 3] {
-        let code = self.coding.code;
-        let constant = self.coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
-        let length = (norm.min(f64::from(f32::MAX)) as f32).to_bits();
-        if self.coding.metric == Metric::Cosine {
-            let at = rest.len() - 2;
+        let coding = self.coding;
+        let (tail, numbers) = rest.split_at_mut(coding.tail_bytes());
+        let (scale, length) = numbers.split_at_mut(4);
+        pack_planes(coding.code.bits, &self.digits, tail);
+        scale.copy_from_slice(&(Fit::of(&self.y, squared, &self.c).unbiased() as f32).to_le_bytes());
+        if coding.metric == Metric::Cosine {
             // A short length is rounded, not made zero: zero says that there is no direction.
-            let rounded = if norm > 0.0 { ((length + 0x8000) >> 16).max(1) } else { 0 };
-            rest[at..].copy_from_slice(&(rounded as u16).to_le_bytes());
+            let least = u16::from(norm > 0.0);
+            length.copy_from_slice(&nearest_bf16(norm.min(f64::from(f32::MAX)) as f32).max(least).to_le_bytes());
         }
-        let whole = Fit::of(&self.y, squared, &self.c);
-        if code.tail() == 0 {
-            // A row of zeros under cosine passes every comparison; its score is set aside.
-            let zero = self.coding.metric == Metric::Cosine && norm == 0.0;
-            let scale = if zero { f32::NAN } else { whole.unbiased() as f32 };
-            return [Some(scale.to_bits()), constant, None];
-        }
-        let tail_bytes = self.coding.tail_bytes();
-        let (mut tail, numbers) = rest.split_at_mut(tail_bytes);
-        let mut below = code.tail();
-        for bits in pieces(code.tail()) {
-            below -= bits;
-            let (words, more) = tail.split_at_mut(self.coding.width() * bits as usize / 8);
-            let mask = (1u8 << bits) - 1;
-            for (part, &digit) in self.part.iter_mut().zip(&self.digits) {
-                *part = digit >> below & mask;
-            }
-            for (to, word) in words.as_chunks_mut::<4>().0.iter_mut().zip(pack_digits(bits, &self.part)) {
-                *to = word;
-            }
-            tail = more;
-        }
-        numbers[..4].copy_from_slice(&(whole.unbiased() as f32).to_le_bytes());
-        code.head_levels(&self.digits, &mut self.c);
-        let head = Fit::of(&self.y, squared, &self.c);
+        coding.code.signs(&self.digits, &mut self.c);
+        let signs = Fit::of(&self.y, squared, &self.c);
         // A row of zeros under cosine passes every comparison; its score is set aside.
-        let error = if norm == 0.0 { f32::INFINITY } else { head.error() as f32 };
-        let scale = head.unbiased() as f32;
-        [Some(pair(f32::from_bits(scale.to_bits() + 0x8000 & 0xFFFF_0000), error)), constant, None]
+        let error = if norm == 0.0 { f32::INFINITY } else { signs.error() as f32 };
+        let both = u32::from(upper_bf16(error)) << 16 | u32::from(nearest_bf16(signs.unbiased() as f32));
+        let constant = coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
+        [Some(both), constant, None]
     }
 }
 
-/// Two numbers as bf16, `low` in the lower half, both rounded up.
-fn pair(low: f32, high: f32) -> u32 {
-    let up = |value: f32| value.to_bits().div_ceil(1 << 16);
-    up(high) << 16 | up(low)
+/// The bf16 that is nearest to a number that is not negative.
+fn nearest_bf16(value: f32) -> u16 {
+    (value.to_bits().saturating_add(0x8000) >> 16) as u16
+}
+
+/// The bf16 that is next above a number that is not negative.
+fn upper_bf16(value: f32) -> u16 {
+    value.to_bits().div_ceil(1 << 16) as u16
 }
 
 /// A row to be encoded, compiled for the processor.

@@ -1,8 +1,8 @@
 //! A plane of codes over the rows of an index: a few bits a value, laid out to be scanned.
 //!
 //! A row x is centred (and, under cosine, scaled to length 1 first), rotated to y, and kept as the digits of a
-//! [`Code`]. The heads of sixteen rows lie side by side in a *block*, with the few numbers of each row that a scan needs; what
-//! is left of the digits, the *tail*, lies row by row. What a scan computes of a row is its *value*:
+//! [`Code`]. What a scan reads of sixteen rows, their *heads*, lies side by side in a *block*, with the few numbers of each row
+//! that it needs; what is left of the digits, the *tail*, lies row by row. What a scan computes of a row is its *value*:
 //!
 //! - cosine, dot: `<q, y>`, and the score is `<q, mean> + <q, y>` (over ||q|| for cosine);
 //! - l2: `2 <q, y> - ||y||^2` with q centred and rotated too, and the squared distance is `||q||^2` less that.
@@ -17,17 +17,20 @@
 //! to c, `||q||` may be replaced by `sqrt(||q||^2 - low^2)`, `low = |t <p, c>| / ||c|| - ||f||` being the least that q can have along c. Everything
 //! that rounds (the rotation, s, sums in f32) is at most [`SLACK`](encode::SLACK) or the rotation's error, relative to `||q|| (||e|| + ||s c||)`, and is
 //! added. So upper and lower bounds hold always, not with high probability: this is what
-//! [`Purpose::Certify`] keeps. It is a quarter or an eighth of the bytes, and the rows that it cannot decide are few.
+//! [`Purpose::Certify`] keeps. Its heads are whole digits of four bits: an eighth of the bytes of the rows, and the rows
+//! that they cannot decide are few.
 //!
 //! # Values that are estimates
 //!
-//! [`Purpose::Estimate`] keeps the unbiased multiple instead. The value of a row is its estimate from all digits, *capped* by the
-//! estimate from its head plus [`CAP_DEVIATIONS`](query::CAP_DEVIATIONS) standard deviations. The cap is a part of the definition: it binds once
-//! in tens of thousands, and makes heads alone an upper bound, so that a scan of heads finds the best values exactly, whatever the
-//! order in which rows are seen.
+//! [`Purpose::Estimate`] keeps the unbiased multiple instead. Its heads are the signs, scanned with a query of four bits. The value of a
+//! row is its estimate from all digits, *capped* by the estimate from its signs plus [`CAP_DEVIATIONS`](query::CAP_DEVIATIONS) standard
+//! deviations. The cap is a part of the definition: it binds about once in a thousand times, and makes signs alone an upper bound, so that a scan of
+//! signs finds the best values exactly, whatever the order in which rows are seen.
 
 mod encode;
 mod query;
+#[cfg(test)]
+mod suite;
 
 pub(crate) use encode::Encoder;
 pub(crate) use query::{PlaneQuery, pack_panel};
@@ -35,7 +38,7 @@ pub(crate) use query::{PlaneQuery, pack_panel};
 use super::codec::Code;
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, append_digits};
+use crate::kernel::{BLOCK_ROWS, NIBBLE_LINE, SIGN_LINE, unpack_planes};
 use std::sync::Arc;
 
 /// The rows whose mean a plane is centred on: the first so many.
@@ -62,7 +65,7 @@ pub(crate) struct Coding {
 impl Coding {
     /// The coding for rows of `mean.len()` values, centred on `mean`.
     pub(crate) fn new(metric: Metric, purpose: Purpose, code: Code, mean: Vec<f32>, seed: u64) -> Coding {
-        let width = mean.len().next_multiple_of(code.granule());
+        let width = mean.len().next_multiple_of(8);
         let rotation = Rotation::new(mean.len(), width, seed);
         Coding { metric, purpose, code, rotation, mean }
     }
@@ -84,7 +87,15 @@ impl Coding {
 
     /// The lines of 64 bytes with the heads of a block.
     fn head_lines(&self) -> usize {
-        self.width() * self.code.head as usize / 32
+        match self.purpose {
+            Purpose::Certify => self.width() / NIBBLE_LINE,
+            Purpose::Estimate => self.width().div_ceil(SIGN_LINE),
+        }
+    }
+
+    /// Bytes of a bit of all digits of a row.
+    fn plane_bytes(&self) -> usize {
+        self.width() / 8
     }
 
     /// The numbers of a row that lie in its block, four bytes each.
@@ -97,16 +108,24 @@ impl Coding {
         (self.head_lines() + self.columns()) * 64
     }
 
-    /// Bytes of a row's digits below its head.
+    /// Bytes of a row's digits below its signs.
     fn tail_bytes(&self) -> usize {
-        self.width() * self.code.tail() as usize / 8
+        self.plane_bytes() * (self.code.bits as usize - 1)
     }
 
-    /// Bytes of a row that lie apart from its block: the tail and its scale; under cosine the length, as a bf16.
+    /// Bytes of a row that lie apart from its block: the tail and the scale of an estimate; under cosine the length, as a bf16.
     pub(crate) fn rest_bytes(&self) -> usize {
-        let scale = if self.code.tail() > 0 { 4 } else { 0 };
-        let length = if self.purpose == Purpose::Estimate && self.metric == Metric::Cosine { 2 } else { 0 };
-        self.tail_bytes() + scale + length
+        match self.purpose {
+            Purpose::Certify => 0,
+            Purpose::Estimate => self.tail_bytes() + 4 + if self.metric == Metric::Cosine { 2 } else { 0 },
+        }
+    }
+
+    /// Where byte `part` of a row's word lies in a line of its block: words side by side, but of signs the first bytes of all rows, then the
+    /// second, and so on.
+    #[inline(always)]
+    fn place(&self, head: bool, row: usize, part: usize) -> usize {
+        if head && self.purpose == Purpose::Estimate { part * BLOCK_ROWS + row } else { row * 4 + part }
     }
 
     /// The bytes of an encoded row: its head, its columns, its rest.
@@ -181,10 +200,13 @@ impl Plane {
 
     /// Replaces the row in `slot`.
     pub(crate) fn overwrite(&mut self, slot: usize, record: &[u8]) {
+        let lines = self.coding.head_lines();
         let block = self.blocks.row_mut(slot / BLOCK_ROWS);
         let (in_block, rest) = record.split_at(block.len() / BLOCK_ROWS);
-        for (line, word) in block.chunks_exact_mut(64).zip(in_block.as_chunks::<4>().0) {
-            line[slot % BLOCK_ROWS * 4..][..4].copy_from_slice(word);
+        for (line, word) in in_block.as_chunks::<4>().0.iter().enumerate() {
+            for (part, &byte) in word.iter().enumerate() {
+                block[line * 64 + self.coding.place(line < lines, slot % BLOCK_ROWS, part)] = byte;
+            }
         }
         if !rest.is_empty() {
             self.rests.row_mut(slot).copy_from_slice(rest);
@@ -227,49 +249,52 @@ impl Plane {
     }
 
     fn read_record(&self, slot: usize, record: &mut [u8]) {
+        let lines = self.coding.head_lines();
         let (in_block, rest) = record.split_at_mut(self.blocks.width() / BLOCK_ROWS);
-        for (word, line) in in_block.as_chunks_mut::<4>().0.iter_mut().zip(self.lines(slot)) {
-            *word = line;
+        let block = self.blocks.row(slot / BLOCK_ROWS);
+        for (line, word) in in_block.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            for (part, byte) in word.iter_mut().enumerate() {
+                *byte = block[line * 64 + self.coding.place(line < lines, slot % BLOCK_ROWS, part)];
+            }
         }
         if !rest.is_empty() {
             rest.copy_from_slice(self.rests.row(slot));
         }
     }
 
-    /// What the row in `slot` has in each line of its block.
-    fn lines(&self, slot: usize) -> impl Iterator<Item = [u8; 4]> + '_ {
-        let at = slot % BLOCK_ROWS * 4;
-        let block = self.blocks.row(slot / BLOCK_ROWS).as_chunks::<64>().0;
-        block.iter().map(move |line| [line[at], line[at + 1], line[at + 2], line[at + 3]])
+    /// Word `column` of the numbers that the row in `slot` has in its block.
+    #[inline(always)]
+    fn number(&self, slot: usize, column: usize) -> u32 {
+        let at = (self.coding.head_lines() + column) * 64 + slot % BLOCK_ROWS * 4;
+        let block = self.blocks.row(slot / BLOCK_ROWS);
+        u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
     }
 
-    /// All digits of the row in `slot`.
+    /// Gathers the planes of the row in `slot`, signs first, `stride` bytes apart. What is between them stays as it is.
     #[inline(always)]
-    fn digits(&self, slot: usize, digits: &mut [u8]) {
-        let coding = &*self.coding;
-        digits.fill(0);
-        append_digits(coding.code.head, self.lines(slot).take(coding.head_lines()), digits);
-        if coding.code.tail() > 0 {
-            let mut rest = self.rests.row(slot);
-            for bits in pieces(coding.code.tail()) {
-                let (words, more) = rest.split_at(coding.width() * bits as usize / 8);
-                append_digits(bits, words.as_chunks::<4>().0.iter().copied(), digits);
-                rest = more;
-            }
+    fn gather_planes(&self, slot: usize, stride: usize, planes: &mut [u8]) {
+        let (block, row, bytes) = (self.blocks.row(slot / BLOCK_ROWS), slot % BLOCK_ROWS, self.coding.plane_bytes());
+        for (byte, sign) in planes[..bytes].iter_mut().enumerate() {
+            *sign = block[byte * BLOCK_ROWS + row];
+        }
+        let tail = self.rests.row(slot)[..self.coding.tail_bytes()].chunks_exact(bytes);
+        for (plane, bits) in planes.chunks_exact_mut(stride).skip(1).zip(tail) {
+            plane[..bytes].copy_from_slice(bits);
         }
     }
 
-    /// The row in `slot` as its code has it, `dim` values.
+    /// The row in `slot` as its estimate has it, `dim` values.
     pub(crate) fn decode(&self, slot: usize, out: &mut [f32]) {
-        let coding = &*self.coding;
+        let (coding, stride) = (&*self.coding, self.coding.plane_bytes());
         if self.length(slot) == Some(0.0) {
             return out.fill(0.0);
         }
-        let mut digits = vec![0; coding.width()];
-        self.digits(slot, &mut digits);
+        let (mut planes, mut digits) = (vec![0; stride * coding.code.bits as usize], vec![0; coding.width()]);
+        self.gather_planes(slot, stride, &mut planes);
+        unpack_planes(coding.code.bits, &planes, stride, &mut digits);
         let scale = self.scale(slot);
-        let mut row: Vec<f32> =
-            digits.iter().map(|&digit| (scale * f64::from(coding.code.level(digit))) as f32).collect();
+        let value = |&digit: &u8| (scale * f64::from(coding.code.level(digit))) as f32;
+        let mut row: Vec<f32> = digits.iter().map(value).collect();
         coding.rotation.undo(&mut row);
         let length = self.length(slot).unwrap_or(1.0);
         for ((out, y), mean) in out.iter_mut().zip(row).zip(&coding.mean) {
@@ -278,16 +303,10 @@ impl Plane {
     }
 
     /// The multiple of its levels that estimates the row in `slot`.
+    #[inline(always)]
     fn scale(&self, slot: usize) -> f64 {
-        let coding = &*self.coding;
-        let scale = if coding.code.tail() > 0 {
-            let at = coding.tail_bytes();
-            let rest = self.rests.row(slot);
-            [rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]
-        } else {
-            self.lines(slot).nth(coding.head_lines()).unwrap_or_default()
-        };
-        f64::from(f32::from_le_bytes(scale))
+        let (at, rest) = (self.coding.tail_bytes(), self.rests.row(slot));
+        f64::from(f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]))
     }
 
     /// The length of the row in `slot`, where it is kept: under cosine.
@@ -299,9 +318,4 @@ impl Plane {
         let [.., low, high] = rest else { return None };
         Some(f32::from_bits(u32::from_le_bytes([0, 0, *low, *high])))
     }
-}
-
-/// The pieces of 4, 2 and 1 bits that a number of bits is made of, the largest first.
-fn pieces(bits: u32) -> impl Iterator<Item = u32> {
-    [4, 2, 1].into_iter().filter(move |piece| bits & piece != 0)
 }

@@ -1,20 +1,29 @@
 //! What a query needs to meet a plane, and what comes of it.
 
-use super::encode::SLACK;
+use super::encode::{SHORTEST, SLACK};
 use super::{Coding, Plane, Purpose};
-use crate::kernel::{BLOCK_ROWS, Columns, Digit, Weights, canonical_dot, code_products};
+use crate::kernel::{
+    BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, Weights, canonical_dot, level_product, nibble_products,
+    order_query, sign_products, sign_tables,
+};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::{Metric, Query};
 
-/// How far above the estimate of its head, in standard deviations, the estimate of a row may lie.
-pub(crate) const CAP_DEVIATIONS: f64 = 4.0;
+/// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie.
+pub(crate) const CAP_DEVIATIONS: f64 = 3.2;
+
+/// The largest coordinate, in standard deviations, that a query of four bits reaches.
+const COARSE_REACH: f64 = 2.4;
 
 /// Far below any difference that an f32 can show, far above what the denormal range can lose.
 const ETA: f64 = 1e-36;
 
+/// The most that two canonical inner products are off together, relative to the lengths: each adds up at most 8,195 times in f64.
+const SUMMING: f64 = 4e-12;
+
 /// A query in whole numbers.
 pub(crate) struct PlaneQuery {
-    /// p: the rotated query in steps, -127 to 127.
+    /// p: the rotated query in steps, -127 to 127; for estimates in the order of planes.
     digits: Vec<i8>,
     /// The sum of p.
     sum: i32,
@@ -22,12 +31,17 @@ pub(crate) struct PlaneQuery {
     step: f64,
     /// `||f||`, what the steps leave.
     rest: f64,
+    /// For estimates: the tables of the query in coarse steps, to be met by signs, and the length of those steps.
+    tables: Vec<u8>,
+    coarse_step: f64,
     /// The length of the rotated query (for l2, of the centred one).
     norm: f64,
     /// `||q||`.
     whole_norm: f64,
     /// What the centre contributes to every score: `<q, mean>`; for l2 nothing.
     offset: f64,
+    /// How far the offset and a score may be off, together, where they nearly cancel.
+    summing: f64,
     /// What the columns of a row are multiplied with.
     pub(crate) weights: Weights,
 }
@@ -44,28 +58,40 @@ impl Coding {
         let squared = simd::dispatch(RotateQuery { coding: self, query, y: &mut y });
         let largest = y.iter().fold(0f32, |most, value| most.max(value.abs()));
         let step = f64::from(largest) / 127.0;
-        let (mut rest, mut sum) = (0.0, 0);
-        let digits: Vec<i8> = y
-            .iter()
-            .map(|&value| {
-                let digit = if step > 0.0 { (f64::from(value) / step).round() as i8 } else { 0 };
-                rest += (f64::from(value) - step * f64::from(digit)).powi(2);
-                sum += i32::from(digit);
-                digit
-            })
-            .collect();
-        let (norm, rest) = (squared.sqrt(), f64::sqrt(rest));
+        let digits = in_steps(&y, step, 127.0);
+        let left = |(&value, &digit): (&f32, &i8)| (f64::from(value) - step * f64::from(digit)).powi(2);
+        let (norm, rest) = (squared.sqrt(), y.iter().zip(&digits).map(left).sum::<f64>().sqrt());
+        let sum = digits.iter().map(|&digit| i32::from(digit)).sum();
         let centre: Vec<f32> = if self.metric == Metric::L2 { Vec::new() } else { self.mean.clone() };
         let offset = canonical_dot(&query.values[..centre.len()], &centre);
-        let weights = self.weights(step, norm, rest);
-        PlaneQuery { digits, sum, step, rest, norm, whole_norm: query.norm(), offset, weights }
+        let mut coded = PlaneQuery {
+            sum,
+            step,
+            rest,
+            tables: Vec::new(),
+            coarse_step: 0.0,
+            norm,
+            whole_norm: query.norm(),
+            offset,
+            summing: query.norm() * canonical_dot(&centre, &centre).sqrt() * SUMMING,
+            weights: self.weights(step, norm, rest),
+            digits,
+        };
+        if self.purpose == Purpose::Estimate {
+            let reach = f64::from(largest).min(COARSE_REACH * norm / (self.width() as f64).sqrt());
+            coded.coarse_step = reach / f64::from(MOST_COARSE);
+            coded.weights.scale = (self.times() * coded.coarse_step) as f32;
+            sign_tables(&in_steps(&y, coded.coarse_step, f64::from(MOST_COARSE)), &mut coded.tables);
+            coded.digits = order_query(&coded.digits);
+        }
+        coded
     }
 
     fn weights(&self, step: f64, norm: f64, rest: f64) -> Weights {
         let (times, roundings) = (self.times(), self.roundings());
         let (error, along) = match self.purpose {
             Purpose::Certify => (norm * (1.0 + roundings), rest + norm * roundings),
-            Purpose::Estimate => (self.cap(norm) * (1.0 + SLACK), 0.0),
+            Purpose::Estimate => (self.cap(norm) * (1.0 + roundings), 0.0),
         };
         Weights {
             scale: (times * step) as f32,
@@ -75,17 +101,23 @@ impl Coding {
         }
     }
 
-    /// What the error of a head is multiplied with: standard deviations of the projection of a random direction on the query.
+    /// What the error of signs is multiplied with: standard deviations of the projection of a random direction on the query.
     fn cap(&self, norm: f64) -> f64 {
         CAP_DEVIATIONS * norm / (self.width() as f64).sqrt()
     }
 
     /// Every row whose score is `score` or better has a value that is not below this.
     pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
+        if 0.0 < query.norm && query.norm < SHORTEST {
+            // Its steps are in the denormal range: what comes of them says nothing.
+            return f32::NEG_INFINITY;
+        }
         let score = f64::from(score);
         let value = match self.metric {
+            // An estimate that is lower yet has this score too.
+            Metric::Cosine if score <= -1.0 => f64::NEG_INFINITY,
             Metric::Cosine => query.whole_norm * (score - SLACK) - query.offset,
-            Metric::Dot => score - score.abs() * SLACK - query.offset - query.offset.abs() * 1e-12,
+            Metric::Dot => score - score.abs() * SLACK - query.offset - query.summing,
             _ => query.norm.powi(2) * (1.0 - self.roundings()) - score.powi(2) * (1.0 + SLACK),
         };
         self.loosened(value)
@@ -134,12 +166,39 @@ impl Operation for RotateQuery<'_> {
     }
 }
 
-/// The digits of up to `lanes` queries side by side: four of the first, four of the second, and so on.
-pub(crate) fn pack_panel(queries: &[PlaneQuery], lanes: usize, panel: &mut Vec<i8>) {
-    let Some(first) = queries.first() else { return };
-    for group in 0..first.digits.len() / 4 {
+/// The coordinates in steps, none beyond `most`.
+fn in_steps(y: &[f32], step: f64, most: f64) -> Vec<i8> {
+    let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
+    y.iter().map(|&value| (f64::from(value) * per_step).clamp(-most, most).round_ties_even() as i8).collect()
+}
+
+/// What up to `lanes` queries show to blocks, side by side: of their digits four of the first, four of the second, and so on; or of their
+/// tables those for the first line, and so on.
+pub(crate) fn pack_panel(queries: &[PlaneQuery], purpose: Purpose, lanes: usize, panel: &mut Vec<u8>) {
+    let shown = |query: &'_ PlaneQuery| -> (Vec<u8>, usize) {
+        match purpose {
+            Purpose::Certify => (bytemuck::cast_slice(&query.digits).to_vec(), 4),
+            Purpose::Estimate => (query.tables.clone(), 128),
+        }
+    };
+    let shown: Vec<(Vec<u8>, usize)> = queries.iter().map(shown).collect();
+    let Some((first, piece)) = shown.first() else { return };
+    for at in (0..first.len()).step_by(*piece) {
         for lane in 0..lanes {
-            panel.extend(queries.get(lane).map_or(&[0; 4][..], |query| &query.digits[group * 4..][..4]));
+            match shown.get(lane) {
+                Some((bytes, _)) => panel.extend(&bytes[at..at + piece]),
+                None => panel.resize(panel.len() + piece, 0),
+            }
+        }
+    }
+}
+
+impl Coding {
+    /// Bytes that a query shows.
+    pub(crate) fn shown_bytes(&self) -> usize {
+        match self.purpose {
+            Purpose::Certify => self.width(),
+            Purpose::Estimate => self.head_lines() * 128,
         }
     }
 }
@@ -153,108 +212,91 @@ impl Plane {
         let constant = usize::from(coding.has_constant());
         Columns {
             scale: &columns[0],
-            scale_with_error: coding.code.tail() > 0,
+            scale_with_error: coding.purpose == Purpose::Estimate,
             constant: coding.has_constant().then(|| &columns[1]),
             lengths: (coding.purpose == Purpose::Certify).then(|| &columns[1 + constant]),
         }
     }
 
-    /// The inner products of the levels in these blocks with the queries of a panel.
+    /// The inner products of the heads in these blocks with the queries of a panel: of levels, or, for estimates, of signs.
     #[inline(always)]
-    pub(crate) fn products<S: Simd, D: Digit, const R: usize, const Q: usize, const IN_PLACE: bool>(
+    pub(crate) fn products<S: Simd, const SIGNS: bool, const R: usize, const Q: usize>(
         &self,
         simd: S,
         blocks: [usize; R],
-        panel: &[i8],
+        panel: &[u8],
         queries: &[PlaneQuery],
     ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
-        let lines = self.coding.head_lines();
-        assert!(D::BITS == self.coding.code.head && panel.len() >= self.coding.width() * Q);
+        let (coding, lines) = (&*self.coding, self.coding.head_lines());
+        assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
         let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
+        if SIGNS {
+            // SAFETY: every block begins with `lines` lines, and the panel has 128 bytes for each line and query.
+            return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
+        }
         let sums = std::array::from_fn(|q| queries.get(q).map_or(0, |query| query.sum));
-        // SAFETY: every block begins with `lines` lines, and the panel has `width` values for each of Q queries.
-        unsafe { code_products::<S, D, R, Q, IN_PLACE>(simd, addresses, panel.as_ptr(), sums, lines) }
+        // SAFETY: every block begins with `lines` lines, and the panel has eight values for each line and query.
+        unsafe { nibble_products::<S, R, Q>(simd, addresses, panel.as_ptr().cast(), sums, lines) }
     }
 
-    /// An upper bound of the value of row `row` of a block, from the inner product of its levels; as tight as it can be had.
-    pub(crate) fn bound(&self, query: &PlaneQuery, columns: Columns<'_>, row: usize, product: i32) -> f32 {
+    /// An upper bound of the value of the row in `slot`, from the inner product of its levels; as tight as it can be had. Of an estimate
+    /// nothing more is known.
+    #[inline(always)]
+    pub(crate) fn bound(&self, query: &PlaneQuery, slot: usize, product: i32) -> f32 {
         let coding = &*self.coding;
+        if coding.purpose == Purpose::Estimate {
+            return f32::INFINITY;
+        }
         let (times, roundings) = (coding.times(), coding.roundings());
-        let number = |column: Option<&[u32; BLOCK_ROWS]>| column.map_or(0, |column| column[row]);
-        let first = number(Some(columns.scale));
-        let constant = f64::from(f32::from_bits(number(columns.constant)));
+        let scale = f64::from(f32::from_bits(self.number(slot, 0)));
+        let constant = if coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 };
+        let lengths = self.number(slot, coding.columns() - 1);
+        let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
         let inner = query.step * f64::from(product);
-        let (scale, apart) = match coding.purpose {
-            Purpose::Estimate if columns.scale_with_error => {
-                (low_of_pair(first), f64::from(high_of_pair(first)) * coding.cap(query.norm))
-            }
-            Purpose::Estimate => (f32::from_bits(first), 0.0),
-            Purpose::Certify => {
-                let lengths = number(columns.lengths);
-                let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
-                let scale = f32::from_bits(first);
-                let low = if along > 0.0 { inner.abs() * f64::from(scale) / along - query.rest } else { 0.0 };
-                let across = (query.norm.powi(2) - low.max(0.0).powi(2)).max(0.0).sqrt();
-                (scale, error * across + along * query.rest + roundings * query.norm * (error + along))
-            }
-        };
-        let upper = times * (f64::from(scale) * inner + apart * (1.0 + roundings)) + constant * (1.0 - roundings);
+        let low = if along > 0.0 { inner.abs() * scale / along - query.rest } else { 0.0 };
+        let across = (query.norm.powi(2) - low.max(0.0).powi(2)).max(0.0).sqrt();
+        let apart = error * across + along * query.rest + roundings * query.norm * (error + along);
+        let upper = times * (scale * inner + apart) + constant * (1.0 - roundings);
         if upper.is_nan() { f32::INFINITY } else { (upper as f32).next_up() }
     }
 
-    /// The score of the row in `slot`, from the inner product of its head. `room` is memory for its digits.
+    /// The score of the row in `slot`, from the inner product of its signs. `room` is memory for its planes, zeros at first.
     #[inline(always)]
-    pub(crate) fn estimate(&self, query: &PlaneQuery, slot: usize, product: i32, room: &mut Vec<u8>) -> f32 {
+    pub(crate) fn estimate<S: Simd>(
+        &self,
+        simd: S,
+        query: &PlaneQuery,
+        slot: usize,
+        product: i32,
+        room: &mut Vec<u8>,
+    ) -> f32 {
         let coding = &*self.coding;
         if self.length(slot) == Some(0.0) {
             return 0.0;
         }
-        let mut columns = self.lines(slot).skip(coding.head_lines()).map(u32::from_le_bytes);
-        let first = columns.next().unwrap_or_default();
-        let constant =
-            columns.next().filter(|_| coding.has_constant()).map_or(0.0, |bits| f64::from(f32::from_bits(bits)));
-        let value = if coding.code.tail() == 0 {
-            f64::from(f32::from_bits(first)) * query.step * f64::from(product)
-        } else {
-            let head = f64::from(low_of_pair(first)) * query.step * f64::from(product);
-            let cap = head + f64::from(high_of_pair(first)) * coding.cap(query.norm);
-            room.resize(coding.width(), 0);
-            self.digits(slot, room);
-            (self.scale(slot) * query.step * self.whole_product(query, room) as f64).min(cap)
-        };
+        let constant = if coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 };
+        let signs = self.number(slot, 0);
+        let cap = f64::from(low_of_pair(signs)) * query.coarse_step * f64::from(product)
+            + f64::from(high_of_pair(signs)) * coding.cap(query.norm);
+        let stride = coding.plane_bytes().next_multiple_of(PLANE_LINE);
+        room.resize(stride * coding.code.bits as usize, 0);
+        self.gather_planes(slot, stride, room);
+        let table = coding.code.table();
+        let levels = table.as_ref().map_or(Levels::Even(query.sum), Levels::Table);
+        let product = level_product(simd, coding.code.bits, room, stride, &query.digits, levels);
+        let value = (self.scale(slot) * query.step * product as f64).min(cap);
         coding.score(query, coding.times() * value + constant)
     }
 
     /// Asks the memory system for what [`estimate`](Plane::estimate) will read.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
-        if self.coding.rest_bytes() > 0 {
-            for line in self.rests.row(slot).chunks(64) {
-                simd::prefetch(line.as_ptr());
-            }
+        for line in self.rests.row(slot).chunks(64) {
+            simd::prefetch(line.as_ptr());
         }
-    }
-
-    /// The inner product of all levels of a row.
-    #[inline(always)]
-    fn whole_product(&self, query: &PlaneQuery, digits: &mut [u8]) -> i64 {
-        let code = &self.coding.code;
-        let most = (1i64 << code.bits) - 1;
-        if let crate::vectors::codec::Grid::Uneven(..) = code.grid {
-            // As signed bytes, which hold every level of an uneven code.
-            let levels: [u8; 16] = std::array::from_fn(|digit| code.level(digit as u8 & most as u8) as u8);
-            for digit in digits.iter_mut() {
-                *digit = levels[usize::from(*digit & 15)];
-            }
-            return digits
-                .iter()
-                .zip(&query.digits)
-                .map(|(&level, &p)| i32::from(level as i8) * i32::from(p))
-                .sum::<i32>()
-                .into();
+        for line in self.blocks.row(slot / BLOCK_ROWS).chunks(64) {
+            simd::prefetch(line.as_ptr());
         }
-        let sum: i32 = digits.iter().zip(&query.digits).map(|(&digit, &p)| i32::from(digit) * i32::from(p)).sum();
-        2 * i64::from(sum) - most * i64::from(query.sum)
     }
 }
 

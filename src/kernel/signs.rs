@@ -1,0 +1,127 @@
+//! Inner products of signs with a coarsely quantized query: four dimensions by one look into a table.
+//!
+//! Sixteen rows lie in a *block*. A row has a bit for each dimension, eight to a byte, and a line of 64 bytes has four bytes of each
+//! row: the first of all rows, the second of all rows, and so on. Half a byte is four signs, and what four signs make of four values
+//! of the query is one of sixteen sums: those lie in a table of sixteen bytes, which a shuffle looks up for all rows at once
+//! (Andre, Kermarrec and Le Scouarnec, Cache locality is not enough, VLDB 2015). Four looks fit a byte before they are added to
+//! words. All of it is integer arithmetic, so the sums are exact and the same at every level.
+
+use super::BLOCK_ROWS;
+use crate::simd::Simd;
+
+/// The dimensions that a line holds. The last line may be short of some: their tables are zero.
+pub(crate) const SIGN_LINE: usize = 32;
+
+/// The largest magnitude of a query's value.
+pub(crate) const MOST_COARSE: i8 = 7;
+
+/// Bytes of the tables of a line.
+const TABLES: usize = 128;
+
+/// What every look adds, so that no entry of a table is negative.
+const OFFSET: i32 = 4 * MOST_COARSE as i32;
+
+/// Words hold the looks of so many lines: 8 looks a line, up to twice [`OFFSET`] each.
+const LINES_PER_FOLD: usize = 128;
+
+/// The tables for a query, line after line: sixteen bytes for the lower half of each of the four bytes of a row, then for
+/// the upper halves.
+pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
+    for line in 0..query.len().div_ceil(SIGN_LINE) {
+        for half in 0..2 {
+            for byte in 0..4 {
+                let first = line * SIGN_LINE + byte * 8 + half * 4;
+                let value = |i: usize| query.get(first + i).copied().map_or(0, i32::from);
+                for signs in 0..16 {
+                    let sum: i32 = (0..4).map(|i| if signs >> i & 1 == 1 { value(i) } else { -value(i) }).sum();
+                    tables.push((sum + OFFSET) as u8);
+                }
+            }
+        }
+    }
+}
+
+/// The inner products of the signs in `R` blocks with `Q` queries, row by row. `tables` holds, for every line, those of each query.
+///
+/// # Safety
+/// Each block must be valid for reads of `64 * lines` bytes, `tables` of `lines * 128 * Q` bytes.
+#[inline(always)]
+pub(crate) unsafe fn sign_products<S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    blocks: [*const u8; R],
+    tables: *const u8,
+    lines: usize,
+) -> [[[i32; BLOCK_ROWS]; Q]; R] {
+    let mut products = [[[-OFFSET * 8 * lines as i32; BLOCK_ROWS]; Q]; R];
+    let mut start = 0;
+    while start < lines {
+        let end = lines.min(start + LINES_PER_FOLD);
+        let mut words = [[simd.no_words(); Q]; R];
+        let mut line = start;
+        while line + 2 <= end {
+            for r in 0..R {
+                // SAFETY: line + 1 < lines.
+                unsafe { two_lines(simd, blocks[r].add(line * 64), tables.add(line * TABLES * Q), &mut words[r]) };
+            }
+            line += 2;
+        }
+        if line < end {
+            for r in 0..R {
+                // SAFETY: line < lines.
+                unsafe { one_line(simd, blocks[r].add(line * 64), tables.add(line * TABLES * Q), &mut words[r]) };
+            }
+        }
+        for r in 0..R {
+            for q in 0..Q {
+                let rows = simd.to_rows(simd.fold_words(words[r][q]));
+                for row in 0..BLOCK_ROWS {
+                    products[r][q][row] += rows[row];
+                }
+            }
+        }
+        start = end;
+    }
+    products
+}
+
+/// Adds the looks of two lines: four of them fit a byte.
+///
+/// # Safety
+/// As for [`sign_products`], with two lines.
+#[inline(always)]
+unsafe fn two_lines<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: *const u8, words: &mut [S::Words; Q]) {
+    // SAFETY: the caller vouches for two lines of the block and of the tables.
+    unsafe {
+        let (a, b) = (simd.load_codes(block), simd.load_codes(block.add(64)));
+        let (a_low, a_high) = (simd.digits(a, 0, 15), simd.digits(a, 4, 15));
+        let (b_low, b_high) = (simd.digits(b, 0, 15), simd.digits(b, 4, 15));
+        for q in 0..Q {
+            let (first, second) = (tables.add(q * TABLES), tables.add((Q + q) * TABLES));
+            let a_low = simd.look_up(simd.load_codes(first), a_low);
+            let a_high = simd.look_up(simd.load_codes(first.add(64)), a_high);
+            let b_low = simd.look_up(simd.load_codes(second), b_low);
+            let b_high = simd.look_up(simd.load_codes(second.add(64)), b_high);
+            let sum = simd.add_bytes(simd.add_bytes(a_low, a_high), simd.add_bytes(b_low, b_high));
+            words[q] = simd.add_to_words(words[q], sum);
+        }
+    }
+}
+
+/// Adds the looks of one line.
+///
+/// # Safety
+/// As for [`sign_products`], with one line.
+#[inline(always)]
+unsafe fn one_line<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: *const u8, words: &mut [S::Words; Q]) {
+    // SAFETY: the caller vouches for one line of the block and of the tables.
+    unsafe {
+        let line = simd.load_codes(block);
+        let (low, high) = (simd.digits(line, 0, 15), simd.digits(line, 4, 15));
+        for q in 0..Q {
+            let tables = tables.add(q * TABLES);
+            let low = simd.look_up(simd.load_codes(tables), low);
+            let high = simd.look_up(simd.load_codes(tables.add(64)), high);
+            words[q] = simd.add_to_words(words[q], simd.add_bytes(low, high));
+        }
+    }
+}
