@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearfield._core import FlatIndex
+from nearfield._core import FlatIndex, QuantizedIndex
 from nearfield.arrays import as_array
 from nearfield.display import table_html, table_text
 from nearfield.errors import DimensionError, DTypeError
@@ -233,7 +233,8 @@ def evaluate(
         The queries; a few hundred at least for a recall that can be trusted, and a thousand for a p99.
     truth : array of int, shape (nq, >= k), or SearchResult, optional
         The ids of the true neighbours, best first, padded with -1; columns beyond k are not used. If not
-        given, the index is asked for the exact answer: `index.search(queries, k, exact=True)`.
+        given, the index is asked for the exact answer: `index.search(queries, k, exact=True)`. A
+        `QuantizedIndex` that keeps no rows cannot give it.
     k : int, default 10
         Neighbours per query.
     ef : sequence of int, optional
@@ -249,7 +250,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If k is less than 1, a beam is less than 1, there are no queries, or the index is empty.
+        If k is less than 1, a beam is less than 1, there are no queries, or the index is empty; or if it
+        keeps nothing but codes, and there is no `truth`.
     DimensionError
         If `truth` has not one row for each query, or fewer than k columns.
     DTypeError
@@ -263,6 +265,11 @@ def evaluate(
     if len(batch) == 0:
         raise ValueError("cannot evaluate without queries: expected an array of shape (nq, d) with nq >= 1")
     beams = _beams(index, ef)
+    if truth is None and isinstance(index, QuantizedIndex) and index.keep is None:
+        raise ValueError(
+            "recall needs the exact answer, and this QuantizedIndex keeps no rows to give it; "
+            "pass truth=nf.exact_neighbors(vectors, queries, k, metric)"
+        )
     # Truth that does not fit must be told before minutes of measuring, not after.
     known = None if truth is None else _check_truth(getattr(truth, "ids", truth), len(batch), k)
     report = reporter(progress, "Evaluating") or (lambda done, total: None)

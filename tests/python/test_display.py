@@ -99,7 +99,7 @@ def test_an_index_is_shown_by_its_stats():
     assert cells(html) == shown.split("|")
 
 
-@pytest.mark.parametrize("make", [nf.FlatIndex, nf.HnswIndex])
+@pytest.mark.parametrize("make", [nf.FlatIndex, nf.QuantizedIndex, nf.HnswIndex])
 def test_a_real_index_is_shown_in_a_notebook(make):
     index = make(3, "l2")
     index.add(np.ones((1234, 3), np.float32))

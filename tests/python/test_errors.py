@@ -17,7 +17,7 @@ from nearfield.arrays import as_array
 D = 4
 
 
-@pytest.fixture(params=[nf.FlatIndex, nf.HnswIndex])
+@pytest.fixture(params=[nf.FlatIndex, nf.QuantizedIndex, nf.HnswIndex])
 def index(request):
     index = request.param(D, "l2")
     index.add(np.random.default_rng(3).standard_normal((30, D), dtype=np.float32))
@@ -308,7 +308,7 @@ def test_what_no_codec_keeps_is_named_alike(codec, bad):
 # ---- making an index
 
 
-@pytest.mark.parametrize("make", [nf.FlatIndex, nf.HnswIndex])
+@pytest.mark.parametrize("make", [nf.FlatIndex, nf.QuantizedIndex, nf.HnswIndex])
 class TestMaking:
     @pytest.mark.parametrize("dim", [0, -1, 65_536, 2**40])
     def test_a_dim_out_of_range_is_a_value_error(self, make, dim):
@@ -327,6 +327,8 @@ class TestMaking:
 
     @pytest.mark.parametrize("codec", ["f64", "F16", "", "nonsense"])
     def test_an_unknown_codec_names_those_that_exist(self, make, codec):
+        if make is nf.QuantizedIndex:
+            pytest.skip("has bits instead")
         with pytest.raises(ValueError, match=rf"codec must be .*'f32'.*got \"{codec}\""):
             make(D, codec=codec)
 

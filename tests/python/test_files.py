@@ -21,13 +21,25 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32)
 
 
-@pytest.fixture(
-    params=[nf.FlatIndex, nf.HnswIndex, partial(nf.FlatIndex, codec="i8")], ids=["flat", "hnsw", "flat i8"]
-)
+# Each kind, with what makes its files different; with codes there must be more rows than they are centred on.
+KINDS = {
+    "flat": (nf.FlatIndex, 400),
+    "flat i8": (partial(nf.FlatIndex, codec="i8"), 400),
+    "flat with codes": (nf.FlatIndex, 1100),
+    "quantized": (partial(nf.QuantizedIndex, bits=3), 1100),
+    "quantized f16": (partial(nf.QuantizedIndex, bits=8, keep="f16"), 1100),
+    "quantized without codes": (nf.QuantizedIndex, 300),
+    "hnsw": (nf.HnswIndex, 400),
+}
+
+
+@pytest.fixture(params=KINDS)
 def index(request):
-    index = request.param(D, "cosine")
-    index.add(rows(400), np.random.default_rng(1).permutation(4000)[:400])
+    make, n = KINDS[request.param]
+    index = make(D, "cosine")
+    index.add(rows(n), np.random.default_rng(1).permutation(4000)[:n])
     index.delete(index.ids[::9])
+    assert (index.stats()["code_bytes"] > 0) == (n > 1024)
     return index
 
 
@@ -89,7 +101,7 @@ def test_hnsw_options_come_back(tmp_path, mmap):
         assert (again.m, again.ef_construction, again.ef_search, again.seed) == (7, 33, 21, 5)
 
 
-@pytest.mark.parametrize("make", [nf.FlatIndex, nf.HnswIndex])
+@pytest.mark.parametrize("make", [nf.FlatIndex, nf.QuantizedIndex, nf.HnswIndex])
 def test_an_empty_index_comes_back(make, tmp_path, mmap):
     index = make(D, "dot")
     index.add(rows(3))
@@ -171,11 +183,67 @@ def test_a_file_that_may_not_be_written_can_be_loaded(index, path, mmap):
     assert len(nf.load(path, mmap=mmap)) == len(index)
 
 
+def test_a_file_has_the_sections_of_its_kind(index, path):
+    content = path.read_bytes()
+    found = sections(content)
+    table = ["schema", "rows", "terms", "ids", "live", "order"]
+    if isinstance(index, nf.HnswIndex):
+        assert list(found)[:6] == table
+    elif index.stats()["code_bytes"]:
+        assert list(found) == [*table, "mean", "codes", "rests"]
+        assert len(found["mean"]) == 4 * D
+    else:
+        assert list(found) == table
+    n = len(index) + index.stats()["dead"]
+    keeps_rows = not (isinstance(index, nf.QuantizedIndex) and index.keep is None and n > 1024)
+    assert len(found["terms"]) == 4 * n * keeps_rows
+    assert (len(found["rows"]) > 0) == keeps_rows
+    assert len(found["ids"]) == 8 * n
+
+
+def test_ids_that_are_slots_take_no_room(tmp_path):
+    for make, n in KINDS.values():
+        index = make(D, "cosine")
+        index.add(rows(n))
+        index.delete(range(0, n, 9))
+        index.save(tmp_path / "index.nf")
+        found = sections((tmp_path / "index.nf").read_bytes())
+        assert len(found["ids"]) == 0 and "order" not in found
+        assert snapshot(nf.load(tmp_path / "index.nf", mmap=True)) == snapshot(index)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs /proc")
+@pytest.mark.parametrize("options", [{}, {"keep": "f32"}, None], ids=["codes", "codes and rows", "flat"])
+def test_opening_a_mapped_file_reads_neither_rows_nor_codes(tmp_path, options):
+    index = nf.FlatIndex(256) if options is None else nf.QuantizedIndex(256, bits=8, **options)
+    index.add(np.random.default_rng(1).standard_normal((20_000, 256), dtype=np.float32))
+    path = tmp_path / "index.nf"
+    index.save(path)
+    content = bytearray(path.read_bytes())
+    for name in ("rows", "codes", "rests"):
+        section = sections(bytes(content))[name]
+        if section:
+            content[section[len(section) // 2]] ^= 1
+    path.write_bytes(content)
+    mapped = nf.load(path, mmap=True)  # a page that is not read cannot be verified
+    with pytest.raises(nf.CorruptionError):
+        nf.load(path)
+    resident = 0
+    mine = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            mine = line.endswith(str(path))
+        elif mine and line.startswith("Rss:"):
+            resident += int(line.split()[1]) * 1024
+    assert 0 < resident < len(content) / 2, "pages come by the megabyte where there are huge ones"
+    assert len(mapped) == 20_000
+
+
 # ---- damaged
 
 
 def test_a_missing_file_is_not_found(tmp_path, mmap):
-    for load in (nf.load, nf.FlatIndex.load, nf.HnswIndex.load):
+    for load in (nf.load, nf.FlatIndex.load, nf.QuantizedIndex.load, nf.HnswIndex.load):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.nf"):
             load(tmp_path / "nowhere.nf", mmap=mmap)
 
@@ -207,17 +275,29 @@ def test_a_longer_file_is_corrupt(path, mmap):
             nf.load(path, mmap=mmap)
 
 
-def flips(size: int) -> list[int]:
-    """Positions all over the file, densest where its structure is."""
+def sections(content: bytes) -> dict[str, range]:
+    """Where each section lies: FORMAT.md, the table in the header."""
+    places = {}
+    for row in range(int.from_bytes(content[12:16], "little")):
+        at = 48 + 48 * row
+        start, length = (int.from_bytes(content[at + n : at + n + 8], "little") for n in (16, 24))
+        places[content[at : at + 16].rstrip(b"\0").decode()] = range(start, start + length)
+    return places
+
+
+def flips(content: bytes) -> list[int]:
+    """Positions all over the file and in each section, densest where its structure is."""
     rng = np.random.default_rng(3)
-    return sorted(
-        {*range(0, 256, 3), *range(PAGE - 20, PAGE + 64, 3), *rng.integers(0, size, size=150).tolist()}
-    )
+    positions = {*range(0, 256, 3), *range(PAGE - 20, PAGE + 64, 3)}
+    positions.update(rng.integers(0, len(content), size=100).tolist())
+    for section in sections(content).values():
+        positions.update(section[::997], section[-1:], rng.choice(section, 5).tolist() if section else ())
+    return sorted(positions)
 
 
 def test_any_flipped_byte_is_noticed_when_a_file_is_read(index, path):
     whole = bytearray(path.read_bytes())
-    for position in flips(len(whole)):
+    for position in flips(bytes(whole)):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << (position % 8)
         path.write_bytes(damaged)
@@ -231,7 +311,7 @@ def test_a_flipped_byte_of_a_mapped_file_is_refused_or_stays_a_wrong_number(inde
     whole = bytearray(path.read_bytes())
     queries = rows(5, 8)
     refused = 0
-    for position in flips(len(whole)):
+    for position in flips(bytes(whole)):
         damaged = bytearray(whole)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
@@ -285,9 +365,9 @@ def test_a_file_of_another_version_names_both(path, version, mmap):
 
 
 def test_a_file_of_another_index_is_refused(index, path, mmap):
-    other = nf.HnswIndex if isinstance(index, nf.FlatIndex) else nf.FlatIndex
-    with pytest.raises((nf.NearfieldError, ValueError), match=type(index).__name__):
-        other.load(path, mmap=mmap)
+    for other in {nf.FlatIndex, nf.QuantizedIndex, nf.HnswIndex} - {type(index)}:
+        with pytest.raises((nf.NearfieldError, ValueError), match=type(index).__name__):
+            other.load(path, mmap=mmap)
 
 
 def test_a_failed_load_holds_no_file_open(path, mmap):
