@@ -8,6 +8,7 @@ use super::coded::{Coded, CodedSchema, PlaneSpec};
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
 use super::scan::Scan;
+use super::selection::Selection;
 use super::sieve::Sieve;
 use super::table::Table;
 use super::tabular::{Body, Tabled, Tabular};
@@ -98,12 +99,18 @@ impl Tabular for FlatIndex {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
-        let certain = |query: &Query<'_>| query.squared_norm == 0.0 || query.norm() > SHORTEST_QUERY;
-        let Some(plane) = state.useful_plane(search).filter(|_| queries.iter().all(certain)) else {
+        let Some(plane) = state.useful_plane(search).filter(|_| suits(state, queries, search)) else {
             return Scan::new(state.table(), search).run(queries, call);
         };
-        let sifted = Sieve::new(plane, state.table(), search).run(queries, call)?;
+        let mut sifted = Sieve::new(plane, state.table(), search).run(queries, call)?;
         state.looks().count(&sifted);
+        let given_up: Vec<usize> = (0..queries.len()).filter(|&i| sifted[i].given_up).collect();
+        if !given_up.is_empty() {
+            let queries: Vec<_> = given_up.iter().map(|&i| queries[i]).collect();
+            for (&i, top) in given_up.iter().zip(Scan::new(state.table(), search).run(&queries, call)?) {
+                sifted[i].top = top;
+            }
+        }
         Ok(sifted.into_iter().map(|sifted| sifted.top).collect())
     }
 
@@ -126,3 +133,17 @@ impl Tabular for FlatIndex {
 
 /// Queries shorter than this, but for those that are zero, have products in the denormal range, and no certain bounds.
 const SHORTEST_QUERY: f64 = 1e-18;
+
+/// A batch meets whole blocks of codes. If it may return fewer than one row in so many, the rows alone are less.
+const SPARSE: usize = 4;
+
+/// As many queries as read rows together.
+const BATCH: usize = 4;
+
+/// Whether codes are certain for these queries, and the shorter way.
+fn suits(state: &Coded, queries: &[Query<'_>], search: &Search<'_>) -> bool {
+    let certain = |query: &Query<'_>| query.squared_norm == 0.0 || query.norm() > SHORTEST_QUERY;
+    let rows = search.selection.map_or(state.table().live(), Selection::count);
+    let sparse = rows.saturating_mul(SPARSE) < state.table().slots();
+    (queries.len() < BATCH || !sparse) && queries.iter().all(certain)
+}

@@ -7,7 +7,8 @@
 //! code. So no row that belongs among the best k can be passed over, and the order in which chunks are done, or by how
 //! many threads, changes nothing.
 //!
-//! The first chunks are small and find a limit; the later ones let little pass.
+//! The first chunks are small and find a limit; the later ones let little pass. Where bounds decide little, as between rows that are
+//! nearly as far from a query as each other, a query is given up, to be answered from the rows themselves.
 
 use super::Search;
 use super::selection::Selection;
@@ -38,6 +39,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 const FIRST_ROUND: usize = 8;
 /// More rows than this are not left aside for the end.
 const MOST_ASIDE: usize = 1 << 16;
+/// Certain bounds that leave more than this many rows of a chunk aside, and more than half of them, are not worth going on with.
+const MOST_UNDECIDED: usize = 512;
 /// How many rows ahead a look asks for.
 const LOOK_AHEAD: usize = 4;
 
@@ -57,6 +60,8 @@ pub(crate) struct Sifted {
     pub(crate) top: TopK,
     /// Rows that were looked at.
     pub(crate) looked: usize,
+    /// The codes rule too little out for this query: nothing has been found, and a scan of the rows is what is left.
+    pub(crate) given_up: bool,
     limit: f32,
     aside: Vec<Aside>,
 }
@@ -78,7 +83,8 @@ impl<'a> Sieve<'a> {
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
         if self.k == 0 {
-            let none = |_| Sifted { top: TopK::new(0, self.floor), looked: 0, limit: 0.0, aside: Vec::new() };
+            let none =
+                |_| Sifted { top: TopK::new(0, self.floor), looked: 0, given_up: false, limit: 0.0, aside: Vec::new() };
             return Ok(queries.iter().map(none).collect());
         }
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
@@ -122,7 +128,7 @@ impl<'a> Sieve<'a> {
 
     fn fresh(&self, query: &PlaneQuery) -> Sifted {
         let limit = self.plane.coding().limit(query, self.floor);
-        Sifted { top: TopK::new(self.k, self.floor), looked: 0, limit, aside: Vec::new() }
+        Sifted { top: TopK::new(self.k, self.floor), looked: 0, given_up: false, limit, aside: Vec::new() }
     }
 }
 
@@ -167,6 +173,10 @@ impl<'a> Group<'a> {
             for ((result, part), query) in results.iter_mut().zip(set).zip(&self.coded) {
                 result.top.merge(part.top);
                 result.looked += part.looked;
+                if result.given_up || part.given_up {
+                    result.give_up();
+                    continue;
+                }
                 result.aside.extend(part.aside);
                 result.raise_limit(sieve.plane.coding(), query);
             }
@@ -178,6 +188,11 @@ impl<'a> Group<'a> {
 impl Sifted {
     fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
         self.limit = self.limit.max(coding.limit(query, self.top.limit()));
+    }
+
+    fn give_up(&mut self) {
+        (self.given_up, self.limit) = (true, f32::INFINITY);
+        self.aside.clear();
     }
 
     /// Drops what is below the limit.
@@ -219,7 +234,9 @@ impl Task for Step<'_> {
         let mut look = Look::new(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
             look.at_the_best(simd, space, query, coded, result);
-            if result.aside.len() > MOST_ASIDE {
+            if look.is_hopeless(result, self.blocks.len() * BLOCK_ROWS) {
+                result.give_up();
+            } else if result.aside.len() > MOST_ASIDE {
                 look.at_all(simd, space, query, coded, result);
             }
         }
@@ -337,6 +354,11 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(sieve: &'a Sieve<'a>) -> Look<'a> {
         Look { sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
+    }
+
+    /// Whether too few of `rows` rows have been decided by their bounds.
+    fn is_hopeless(&self, result: &Sifted, rows: usize) -> bool {
+        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(rows / 2)
     }
 
     /// Looks at all rows that are set aside, best first, as long as they reach the limit.

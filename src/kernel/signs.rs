@@ -31,14 +31,23 @@ pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
         for half in 0..2 {
             for byte in 0..4 {
                 let first = line * SIGN_LINE + byte * 8 + half * 4;
-                let value = |i: usize| query.get(first + i).copied().map_or(0, i32::from);
-                for signs in 0..16 {
-                    let sum: i32 = (0..4).map(|i| if signs >> i & 1 == 1 { value(i) } else { -value(i) }).sum();
-                    tables.push((sum + OFFSET) as u8);
-                }
+                let value = |i: usize| query.get(first + i).copied().unwrap_or(0);
+                tables.extend(sums_of_four([value(0), value(1), value(2), value(3)]));
             }
         }
     }
+}
+
+/// For each choice of four signs the sum, and [`OFFSET`]: bit i says that value i is added, not taken away.
+fn sums_of_four(values: [i8; 4]) -> [u8; 16] {
+    let mut sums = [0; 16];
+    sums[0] = (OFFSET - values.iter().map(|&value| i32::from(value)).sum::<i32>()) as u8;
+    for (i, value) in values.into_iter().enumerate() {
+        for signs in 0..1 << i {
+            sums[signs | 1 << i] = sums[signs].wrapping_add_signed(2 * value);
+        }
+    }
+    sums
 }
 
 /// The inner products of the signs in `R` blocks with `Q` queries, row by row. `tables` holds, for every line, those of each query.

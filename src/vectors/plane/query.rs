@@ -54,31 +54,35 @@ impl Coding {
 
     /// The query, rotated and in whole numbers.
     pub(crate) fn query(&self, query: &Query<'_>) -> PlaneQuery {
-        let mut y = vec![0.0; self.width()];
-        let squared = simd::dispatch(RotateQuery { coding: self, query, y: &mut y });
-        let largest = y.iter().fold(0f32, |most, value| most.max(value.abs()));
-        let step = f64::from(largest) / 127.0;
+        simd::dispatch(CodeQuery { coding: self, query })
+    }
+
+    #[inline(always)]
+    fn code_query(&self, query: &Query<'_>) -> PlaneQuery {
+        let (mut y, mut room) = (vec![0.0; self.width()], vec![0.0; self.mean.len()]);
+        let (values, centred) = (&query.values[..self.mean.len()], self.metric == Metric::L2);
+        let norm = self.rotated(values, 1.0, centred, &mut y, &mut room).sqrt();
+        let largest = f64::from(y.iter().fold(0f32, |most, value| most.max(value.abs())));
+        let step = largest / 127.0;
         let digits = in_steps(&y, step, 127.0);
         let left = |(&value, &digit): (&f32, &i8)| (f64::from(value) - step * f64::from(digit)).powi(2);
-        let (norm, rest) = (squared.sqrt(), y.iter().zip(&digits).map(left).sum::<f64>().sqrt());
-        let sum = digits.iter().map(|&digit| i32::from(digit)).sum();
-        let centre: Vec<f32> = if self.metric == Metric::L2 { Vec::new() } else { self.mean.clone() };
-        let offset = canonical_dot(&query.values[..centre.len()], &centre);
+        let rest = y.iter().zip(&digits).map(left).sum::<f64>().sqrt();
+        let centre = if centred { &[] } else { &self.mean[..] };
         let mut coded = PlaneQuery {
-            sum,
+            sum: digits.iter().map(|&digit| i32::from(digit)).sum(),
             step,
             rest,
             tables: Vec::new(),
             coarse_step: 0.0,
             norm,
             whole_norm: query.norm(),
-            offset,
-            summing: query.norm() * canonical_dot(&centre, &centre).sqrt() * SUMMING,
+            offset: canonical_dot(&values[..centre.len()], centre),
+            summing: query.norm() * canonical_dot(centre, centre).sqrt() * SUMMING,
             weights: self.weights(step, norm, rest),
             digits,
         };
         if self.purpose == Purpose::Estimate {
-            let reach = f64::from(largest).min(COARSE_REACH * norm / (self.width() as f64).sqrt());
+            let reach = largest.min(COARSE_REACH * norm / (self.width() as f64).sqrt());
             coded.coarse_step = reach / f64::from(MOST_COARSE);
             coded.weights.scale = (self.times() * coded.coarse_step) as f32;
             sign_tables(&in_steps(&y, coded.coarse_step, f64::from(MOST_COARSE)), &mut coded.tables);
@@ -148,25 +152,23 @@ impl Coding {
     }
 }
 
-struct RotateQuery<'a> {
+/// A query to be coded, compiled for the processor.
+struct CodeQuery<'a> {
     coding: &'a Coding,
     query: &'a Query<'a>,
-    y: &'a mut [f32],
 }
 
-impl Operation for RotateQuery<'_> {
-    /// The squared length of what has been rotated.
-    type Output = f64;
+impl Operation for CodeQuery<'_> {
+    type Output = PlaneQuery;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> f64 {
-        let mut room = vec![0.0; self.coding.mean.len()];
-        let centred = self.coding.metric == Metric::L2;
-        self.coding.rotated(&self.query.values[..room.len()], 1.0, centred, self.y, &mut room)
+    fn run<S: Simd>(self, _simd: S) -> PlaneQuery {
+        self.coding.code_query(self.query)
     }
 }
 
 /// The coordinates in steps, none beyond `most`.
+#[inline(always)]
 fn in_steps(y: &[f32], step: f64, most: f64) -> Vec<i8> {
     let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
     y.iter().map(|&value| (f64::from(value) * per_step).clamp(-most, most).round_ties_even() as i8).collect()
