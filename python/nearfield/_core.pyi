@@ -1,8 +1,8 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
 # Not here yet, although the contract has them: the store and its filter language,
-# `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and codecs
-# other than f32. They come with their own issues.
+# `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and
+# codecs other than f32. They come with their own issues.
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload

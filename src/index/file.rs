@@ -75,21 +75,171 @@ pub(crate) fn read_schema<T: DeserializeOwned>(container: &Container) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::{IndexOptions, QuantizedParameters, Search};
+    use crate::runtime::Call;
     use crate::storage::ContainerWriter;
+    use crate::vectors::{Metric, Rows};
+    use serde_json::{Value, json};
 
     #[test]
     fn a_codec_that_the_kind_of_index_does_not_have_is_corrupt() {
         let graph = r#","parameters":{"m":16,"ef_construction":200,"seed":0},"ef_search":64,
                        "graph":{"entry":4294967295,"nodes":[0]}"#;
-        for (kind, codec, rest) in [("flat", "f64", ""), ("flat", "F16", ""), ("hnsw", "f16", graph)] {
+        let flat = r#","codes":false,"accelerate":true"#;
+        for (kind, codec, rest) in [("flat", "f64", flat), ("flat", "F16", flat), ("hnsw", "f16", graph)] {
             let table = r#""dim":4,"metric":"dot","rows":0,"live":0,"next_id":0,"sequential":true,"ascending":true"#;
-            let schema = format!(r#"{{"table":{{"codec":"{codec}",{table}}}{rest}}}"#);
+            let schema = format!(r#"{{"table":{{"codec":"{codec}",{table},"has_rows":true}}{rest}}}"#);
             let bytes = ContainerWriter::to_bytes(kind, |writer| {
                 writer.section("schema", |out| out.write_all(schema.as_bytes()))
             });
             let error = IndexFile::from_bytes(bytes.expect("writing to memory")).err().expect("no such codec");
             assert!(matches!(&error, Error::Corruption { block, .. } if block == "schema"), "{error}");
             assert!(error.to_string().contains(codec), "{error}");
+        }
+    }
+
+    const DIM: usize = 12;
+    const ROWS: usize = 1100;
+
+    fn values(rows: usize) -> Vec<f32> {
+        (0..rows * DIM).map(|i| (i * i % 1009) as f32 - 500.0).collect()
+    }
+
+    fn filled(index: &dyn Index) -> Vec<u8> {
+        index
+            .add(&Rows::new(&values(ROWS), DIM).expect("whole rows"), None, &Call::uninterrupted())
+            .expect("good rows");
+        index.to_bytes().expect("writing to memory")
+    }
+
+    /// A file of each kind with codes, under each metric that they serve.
+    fn files() -> Vec<Vec<u8>> {
+        let mut files = Vec::new();
+        for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+            let options = IndexOptions::new(DIM, metric);
+            files.push(filled(&FlatIndex::new(options).expect("good options")));
+            for (bits, keep) in [(1, false), (4, true), (7, false), (8, false)] {
+                let parameters = QuantizedParameters { bits, keep, seed: 0 };
+                files.push(filled(&QuantizedIndex::new(options, parameters).expect("good options")));
+            }
+        }
+        files
+    }
+
+    /// The file with each section as `change` leaves it, and with the checksums that go with that.
+    fn forged(file: &[u8], change: &dyn Fn(&str, &mut Vec<u8>)) -> Result<IndexFile> {
+        let container = Container::from_bytes(file.to_vec()).expect("a good file");
+        let bytes = ContainerWriter::to_bytes(&container.kind(), |writer| {
+            for name in ["schema", "rows", "terms", "ids", "live", "mean", "codes", "rests"] {
+                let mut content = container.read(name).expect("a good section");
+                change(name, &mut content);
+                writer.section(name, |out| out.write_all(&content))?;
+            }
+            Ok(())
+        });
+        IndexFile::from_bytes(bytes.expect("writing to memory"))
+    }
+
+    fn schema_of(file: &[u8]) -> Value {
+        read_schema(&Container::from_bytes(file.to_vec()).expect("a good file")).expect("a good schema")
+    }
+
+    fn assert_corrupt(result: Result<IndexFile>, blocks: &[&str], what: &str) {
+        match result {
+            Err(Error::Corruption { block, .. }) => assert!(blocks.contains(&block.as_str()), "{what}: {block}"),
+            Err(error) => panic!("{what}: {error}"),
+            Ok(_) => panic!("{what} is taken"),
+        }
+    }
+
+    #[test]
+    fn a_schema_that_its_sections_contradict_is_corrupt() {
+        let changes: [(&str, Value, &[&str]); 16] = [
+            ("/codes", json!(false), &["schema"]),
+            ("/table/has_rows", json!(null), &["schema"]),
+            ("/table/dim", json!(0), &["schema"]),
+            ("/table/dim", json!(DIM + 1), &["rows", "mean"]),
+            ("/table/dim", json!(DIM + 16), &["rows", "mean"]),
+            ("/table/dim", json!(65_536), &["schema"]),
+            ("/table/rows", json!(ROWS + 1), &["rows", "rests"]),
+            ("/table/rows", json!(ROWS - 500), &["rows", "live"]),
+            ("/table/rows", json!(1u64 << 62), &["schema"]),
+            ("/table/metric", json!("l1"), &["schema"]),
+            ("/accelerate", json!(false), &["schema"]),
+            ("/parameters/keep", json!(true), &["schema"]),
+            ("/parameters/bits", json!(0), &["schema"]),
+            ("/parameters/bits", json!(3), &["rests"]),
+            ("/parameters/bits", json!(9), &["schema"]),
+            ("/rerank", json!(0.5), &["schema"]),
+        ];
+        for file in files() {
+            let schema = schema_of(&file);
+            for (place, value, blocks) in &changes {
+                let mut schema = schema.clone();
+                let keeps_rows = schema["table"]["has_rows"] == json!(true);
+                // What an index has in one of its forms is no lie in another.
+                if *place == "/codes" && keeps_rows || schema.pointer(place).is_none_or(|old| old == value) {
+                    continue;
+                }
+                *schema.pointer_mut(place).expect("it is there") = value.clone();
+                let text = schema.to_string().into_bytes();
+                let result = forged(&file, &|name, content| {
+                    if name == "schema" {
+                        content.clone_from(&text);
+                    }
+                });
+                assert_corrupt(result, blocks, &format!("{place}: {value}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_section_of_another_length_is_corrupt() {
+        for file in files() {
+            for section in ["rows", "terms", "ids", "live", "mean", "codes", "rests"] {
+                for longer in [true, false] {
+                    let container = Container::from_bytes(file.clone()).expect("a good file");
+                    if !longer && container.length(section).expect("it is there") == 0 {
+                        continue;
+                    }
+                    let result = forged(&file, &|name, content| {
+                        if name == section && longer {
+                            content.extend([0; 8]);
+                        } else if name == section {
+                            content.pop();
+                        }
+                    });
+                    assert_corrupt(result, &[section], section);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_numbers_in_rows_and_codes_make_wrong_answers_and_no_panic() {
+        let queries = values(3);
+        let queries = Rows::new(&queries, DIM).expect("whole rows");
+        for file in files() {
+            for (seed, filler) in [(1, None), (2, Some(0xFF)), (3, Some(0x7F)), (4, None)] {
+                let result = forged(&file, &|name, content| {
+                    if ["rows", "terms", "mean", "codes", "rests"].contains(&name) {
+                        for (i, byte) in content.iter_mut().enumerate() {
+                            *byte = filler.unwrap_or((i * i * seed % 251) as u8 ^ (i / 7) as u8);
+                        }
+                    }
+                });
+                let index = result.expect("checksums that fit").index();
+                for search in [Search::top(5), Search::top(ROWS), Search { exact: true, ..Search::top(5) }] {
+                    let hits = index.search(&queries, &search, &Call::uninterrupted()).expect("good queries");
+                    assert!(hits.ids.iter().all(|&id| (-1..ROWS as i64).contains(&id)));
+                }
+                index.range_search(&queries, 1.0, None, &Call::uninterrupted()).expect("good queries");
+                assert_eq!(index.get(&[0, 1099]).expect("ids that exist").len(), 2 * DIM);
+                index.upsert(&[3, 5000, 9], &queries, &Call::uninterrupted()).expect("good rows");
+                index.delete(&[0, 1], &Call::uninterrupted()).expect("ids");
+                index.optimize(&Call::uninterrupted()).expect("room");
+                index.search(&queries, &Search::top(5), &Call::uninterrupted()).expect("good queries");
+            }
         }
     }
 }
