@@ -35,6 +35,8 @@ const CHUNK_GROWTH: usize = 4;
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
+/// The blocks whose rows a word of live bits has.
+const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
 /// Rows are looked at in rounds, the first of so many, or k, if that is more.
 const FIRST_ROUND: usize = 8;
 /// More rows than this are not left aside for the end.
@@ -119,11 +121,17 @@ impl<'a> Sieve<'a> {
     /// The blocks with rows that are visible and selected, and which rows those are.
     fn candidates(&self, blocks: Range<usize>) -> Vec<(u32, u32)> {
         let selected = self.selection.map(Selection::bits);
-        let rows = |block: usize| {
-            let word = self.table.live_word(block / 4) & selected.map_or(u64::MAX, |bits| bits.word(block / 4));
-            (word >> (block % 4 * BLOCK_ROWS)) as u32 & 0xFFFF
-        };
-        blocks.map(|block| (block as u32, rows(block))).filter(|&(_, rows)| rows != 0).collect()
+        let mut found = Vec::with_capacity(blocks.len());
+        for word in blocks.start / WORD_BLOCKS..blocks.end.div_ceil(WORD_BLOCKS) {
+            let rows = self.table.live_word(word) & selected.map_or(u64::MAX, |bits| bits.word(word));
+            for part in 0..WORD_BLOCKS {
+                let (block, rows) = (word * WORD_BLOCKS + part, (rows >> (part * BLOCK_ROWS)) as u32 & 0xFFFF);
+                if rows != 0 && blocks.contains(&block) {
+                    found.push((block as u32, rows));
+                }
+            }
+        }
+        found
     }
 
     fn fresh(&self, query: &PlaneQuery) -> Sifted {

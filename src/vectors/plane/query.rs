@@ -167,11 +167,16 @@ impl Operation for CodeQuery<'_> {
     }
 }
 
-/// The coordinates in steps, none beyond `most`.
+/// The coordinates in steps, none beyond `most`. A loop, not a chain of iterators: those are compiled for any processor, and call a
+/// function for each rounding.
 #[inline(always)]
 fn in_steps(y: &[f32], step: f64, most: f64) -> Vec<i8> {
     let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
-    y.iter().map(|&value| (f64::from(value) * per_step).clamp(-most, most).round_ties_even() as i8).collect()
+    let mut digits = vec![0; y.len()];
+    for (digit, &value) in digits.iter_mut().zip(y) {
+        *digit = (f64::from(value) * per_step).clamp(-most, most).round_ties_even() as i8;
+    }
+    digits
 }
 
 /// What up to `lanes` queries show to blocks, side by side: of their digits four of the first, four of the second, and so on; or of their
