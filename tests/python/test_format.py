@@ -1,0 +1,186 @@
+"""FORMAT.md, read by somebody who knows nothing else: what the bytes of codes mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+
+D, ROWS = 37, 1100
+PIECES = {1: [], 2: [1], 3: [2], 4: [2, 1], 5: [2, 1, 1], 6: [2, 1, 2], 7: [2, 1, 2, 1], 8: [2, 1, 4]}
+UPPER_LEVELS = {2: [1, 3], 3: [14, 45, 79, 127], 4: [6, 18, 31, 44, 58, 75, 96, 127]}
+
+
+@pytest.fixture(params=["cosine", "dot", "l2"])
+def metric(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    rows = np.random.default_rng(8).standard_normal((ROWS, D)).astype(np.float32) + np.float32(0.3)
+    rows[5] = 0
+    return rows
+
+
+class File:
+    """The sections of a saved index."""
+
+    def __init__(self, index: nf.Index, path: Path) -> None:
+        index.save(path)
+        content = path.read_bytes()
+        number = lambda at, size: int.from_bytes(content[at : at + size], "little")  # noqa: E731
+        assert content[:8] == b"\x89NEARF\r\n"
+        assert number(8, 4) == 0 and number(32, 8) == len(content)
+        self.kind = content[16:32].rstrip(b"\0").decode()
+        self.sections: dict[str, bytes] = {}
+        for at in range(48, 48 + 48 * number(12, 4), 48):
+            name = content[at : at + 16].rstrip(b"\0").decode()
+            start, length = number(at + 16, 8), number(at + 24, 8)
+            assert start % 4096 == 0
+            self.sections[name] = content[start : start + length]
+        self.schema = json.loads(self.sections["schema"])
+        self.mean = np.frombuffer(self.sections["mean"], np.float32)
+
+    def lines(self, heads: int) -> tuple[np.ndarray, np.ndarray]:
+        """The heads (blocks, lines, 64 bytes) and the columns (blocks, columns, 16 words)."""
+        blocks = np.frombuffer(self.sections["codes"], np.uint8).reshape(-(-ROWS // 16), -1, 64)
+        return blocks[:, :heads], np.ascontiguousarray(blocks[:, heads:]).view(np.uint32)
+
+
+def bf16(halves: np.ndarray) -> np.ndarray:
+    return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def split(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and the upper bf16 of words."""
+    return bf16(words & 0xFFFF), bf16(words >> 16)
+
+
+def signs(width: int, seed: int) -> np.ndarray:
+    """Four rounds of signs: bit 63 of the numbers of SplitMix64."""
+    mask = 2**64 - 1
+    flips = []
+    for i in range(4 * width):
+        z = (seed + (i + 1) * 0x9E3779B97F4A7C15) & mask
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        flips.append(-1.0 if (z ^ (z >> 31)) >> 63 else 1.0)
+    return np.array(flips).reshape(4, width)
+
+
+def rotated(x: np.ndarray, seed: int) -> np.ndarray:
+    """Rows (n, d) in coordinates (n, w)."""
+    width = -(-x.shape[1] // 8) * 8
+    y = np.zeros((len(x), width))
+    y[:, : x.shape[1]] = x
+    power = 1 << (width.bit_length() - 1)
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < power:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    for number, flips in enumerate(signs(width, seed)):
+        y *= flips
+        part = slice(0, power) if number % 2 == 0 else slice(width - power, width)
+        y[:, part] = y[:, part] @ hadamard / np.sqrt(power)
+        if power < width:
+            a, b = y[:, : width // 2].copy(), y[:, width // 2 :].copy()
+            y = np.concatenate([a + b, a - b], axis=1) / np.sqrt(2)
+    return y
+
+
+def centred(rows: np.ndarray, metric: str, mean: np.ndarray) -> np.ndarray:
+    x = rows.astype(np.float64)
+    if metric == "cosine":
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+        x = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    np.testing.assert_allclose(mean, x[:1024].mean(axis=0), atol=1e-6)
+    return x - mean
+
+
+def test_the_codes_of_a_flat_index(rows, metric, tmp_path):
+    index = nf.FlatIndex(D, metric)
+    index.add(rows)
+    file = File(index, tmp_path / "index.nf")
+    assert (file.kind, file.schema["codes"], file.schema["accelerate"]) == ("flat", True, True)
+    y = rotated(centred(rows, metric, file.mean), 0)
+    width = y.shape[1]
+    heads, columns = file.lines(width // 8)
+    digits = np.empty((len(heads) * 16, width), np.int64)
+    for line in range(width // 8):
+        for r in range(16):
+            for j in range(4):
+                byte = heads[:, line, 4 * r + j]
+                digits[r::16, 8 * line + j] = byte & 15
+                digits[r::16, 8 * line + 4 + j] = byte >> 4
+    levels = 2 * digits[:ROWS] - 15
+    assert columns.shape[1] == 2 + (metric == "l2")
+    scale = columns[:, 0].view(np.float32).ravel()[:ROWS]
+    along, apart = (lengths.ravel()[:ROWS] for lengths in split(columns[:, -1]))
+    coded = scale[:, None].astype(np.float64) * levels
+    assert (np.linalg.norm(coded, axis=1) <= along).all()
+    assert (np.linalg.norm(y - coded, axis=1) <= apart + 1e-5).all()
+    assert np.median(apart / np.linalg.norm(y, axis=1)) < 0.13, "a code of four bits is as good as that"
+    if metric == "l2":
+        minus_squared = columns[:, 1].view(np.float32).ravel()[:ROWS]
+        np.testing.assert_allclose(minus_squared, -(y**2).sum(axis=1), rtol=1e-5)
+    assert file.sections["rests"] == file.sections["ids"] == b""
+
+
+@pytest.mark.parametrize("bits", PIECES)
+def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
+    index = nf.QuantizedIndex(D, metric, bits=bits, seed=77)
+    index.add(rows)
+    file = File(index, tmp_path / "index.nf")
+    assert file.kind == "quantized"
+    assert file.schema["parameters"] == {"bits": bits, "keep": False, "seed": 77}
+    assert (file.schema["rerank"], file.schema["table"]["has_rows"]) == (4.0, False)
+    assert file.sections["rows"] == file.sections["terms"] == b""
+    y = rotated(centred(rows, metric, file.mean), 77)
+    width = y.shape[1]
+    heads, columns = file.lines(-(-width // 32))
+    digits = np.zeros((len(heads) * 16, width), np.int64)
+    for coordinate in range(width):
+        line, k, i = coordinate // 32, coordinate // 8 % 4, coordinate % 8
+        for r in range(16):
+            digits[r::16, coordinate] = heads[:, line, 16 * k + r] >> i & 1
+    digits = digits[:ROWS]
+    planes = width // 8
+    rest = np.frombuffer(file.sections["rests"], np.uint8).reshape(ROWS, -1)
+    assert rest.shape[1] == (bits - 1) * planes + 4 + 2 * (metric == "cosine")
+    first = 0
+    for m in PIECES[bits]:
+        piece = rest[:, first : first + m * planes].reshape(ROWS, m, planes)
+        for coordinate in range(width):
+            j, within = divmod(coordinate, 8)
+            k, i = divmod(within, 8 // m)
+            bits_of_piece = piece[:, k, j] >> (m * i) & ((1 << m) - 1)
+            digits[:, coordinate] = digits[:, coordinate] << m | bits_of_piece
+        first += m * planes
+    levels = 2 * digits - (2**bits - 1)
+    if bits in UPPER_LEVELS:
+        upper = np.array(UPPER_LEVELS[bits])
+        levels = np.concatenate([-upper[::-1], upper])[digits]
+    scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
+    # What the digits say of a row, turned back, is what `get` returns: the rotation keeps inner products.
+    described = scale * levels
+    decoded = index.get(index.ids)
+    length = np.ones(ROWS)
+    if metric == "cosine":
+        length = bf16(np.ascontiguousarray(rest[:, first + 4 :]).view(np.uint16).ravel()).astype(np.float64)
+        np.testing.assert_allclose(length, np.linalg.norm(rows, axis=1), rtol=2**-8)
+        assert (length == 0).tolist() == [row == 5 for row in range(ROWS)]
+        assert not decoded[5].any()
+    known = length > 0
+    again = rotated(decoded[known] / length[known, None] - file.mean, 77)
+    # With d below w the last coordinates of what the code describes are lost on the way back.
+    back = np.linalg.norm(again - described[known], axis=1)
+    assert (back <= 1.2 * np.linalg.norm(y[known] - described[known], axis=1) + 1e-5).all()
+    estimate = (described * y).sum(axis=1) / (y**2).sum(axis=1)
+    np.testing.assert_allclose(estimate[known], 1, atol=1e-4)
+    signs_scale, _ = (pair.ravel()[:ROWS] for pair in split(columns[:, 0]))
+    of_signs = (signs_scale[:, None] * np.where(digits >> (bits - 1), 1, -1) * y).sum(axis=1)
+    np.testing.assert_allclose(of_signs[known], (y**2).sum(axis=1)[known], rtol=2**-7)
