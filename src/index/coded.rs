@@ -16,6 +16,7 @@ use crate::runtime::{Call, Writer, map};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Metric, Piece, Plane, Purpose, RowSource};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,8 +48,8 @@ impl Looks {
 
 pub(crate) struct Coded {
     table: Table,
-    /// Slots that are not visible and may be written again.
-    free: Vec<u32>,
+    /// Slots that are not visible and may be written again, the first of them first, however many rows a call brings.
+    free: BTreeSet<u32>,
     spec: Option<PlaneSpec>,
     plane: Option<Plane>,
     /// The plane that the present write makes.
@@ -91,8 +92,7 @@ impl Coded {
         let (free, before) = {
             let state = writer.read();
             let reused = intake.stored().min(state.free.len());
-            // From the end on, as if the rows came one by one.
-            let free: Vec<u32> = state.free.iter().rev().take(reused).copied().collect();
+            let free: Vec<u32> = state.free.iter().take(reused).copied().collect();
             body.check_room(&state, || state.growth(intake, &free))?;
             (free, state.table.slots())
         };
@@ -106,8 +106,9 @@ impl Coded {
                 return Err(error);
             }
         };
-        let kept = state.free.len() - free.len();
-        state.free.truncate(kept);
+        for slot in &free {
+            state.free.remove(slot);
+        }
         if let Some(plane) = state.coming.take() {
             state.plane = Some(plane);
         }

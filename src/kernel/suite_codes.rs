@@ -33,7 +33,7 @@ impl Codes {
         let mut numbers = Numbers(dims as u64);
         let mut more = Numbers(dims as u64 + 1);
         let drawn = Codes::new(dims, &mut || (numbers.bits() % (u64::from(most) + 1)) as u8, &mut |_| {
-            (more.bits() % (2 * largest as u64 + 1)) as i8 - largest
+            ((more.bits() % (2 * largest as u64 + 1)) as i64 - i64::from(largest)) as i8
         });
         let most = |signs: fn(usize) -> bool| {
             Codes::new(dims, &mut || most, &mut |query| if signs(query) { largest } else { -largest })
