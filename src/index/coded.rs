@@ -91,7 +91,8 @@ impl Coded {
         let (free, before) = {
             let state = writer.read();
             let reused = intake.stored().min(state.free.len());
-            let free = state.free[state.free.len() - reused..].to_vec();
+            // From the end on, as if the rows came one by one.
+            let free: Vec<u32> = state.free.iter().rev().take(reused).copied().collect();
             body.check_room(&state, || state.growth(intake, &free))?;
             (free, state.table.slots())
         };

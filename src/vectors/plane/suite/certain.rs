@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::vectors::plane::Purpose;
-use crate::vectors::whole_rabitq4;
+use crate::vectors::rabitq;
 
 /// What the denormal range can lose; limits allow for it.
 const ETA: f64 = 1e-36;
 
 fn coding(metric: Metric, mean: Vec<f32>) -> Coding {
-    Coding::new(metric, Purpose::Certify, whole_rabitq4(), mean, 0)
+    Coding::new(metric, Purpose::Certify, rabitq(4), mean, 0)
 }
 
 /// Queries that hurt: of every kind, equal to rows, nearly equal, zero, and as short as one that is certain can be.
@@ -94,14 +94,14 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(plane: &Plane, slot: usize, row: &[f32], query: &[f32]) -> Parts {
+    fn of(plane: &Plane, row: &[f32], query: &[f32]) -> Parts {
         let coding = plane.coding();
         let (mut y, mut q) = (vec![0.0; coding.width()], vec![0.0; coding.width()]);
         coding.rotation.apply(row, &mut y);
         coding.rotation.apply(query, &mut q);
-        let mut digits = vec![0; coding.width()];
-        plane.digits(slot, &mut digits);
-        let c: Vec<f64> = digits.iter().map(|&digit| f64::from(coding.code.level(digit))).collect();
+        let (mut digits, mut c) = (vec![0; coding.width()], vec![0.0; coding.width()]);
+        coding.code.quantize(&y, squared(&y).sqrt(), &mut digits, &mut c);
+        let c: Vec<f64> = c.into_iter().map(f64::from).collect();
         let [y, q] = [y, q].map(|values| values.into_iter().map(f64::from).collect::<Vec<f64>>());
         let step = q.iter().fold(0.0, |most: f64, value| most.max(value.abs())) / 127.0;
         let tp: Vec<f64> = q.iter().map(|value| (value / step).round() * step).collect();
@@ -177,7 +177,7 @@ fn a_query_along_the_code_with_its_error_along_the_rest_is_bounded() {
         }
         // The test has teeth: the same bound without the allowance for f is missed by far more than roundings, and ours is tight.
         let plane = plane(coding_of(Metric::Dot), std::slice::from_ref(&row));
-        let parts = Parts::of(&plane, 0, &row, &query);
+        let parts = Parts::of(&plane, &row, &query);
         let slack = plane.coding().roundings() * parts.norm * (parts.along + parts.error) * 2.0;
         let cosine = parts.along_code / parts.norm;
         assert!((-0.992..-0.988).contains(&cosine), "width {width}: the cosine with the code is {cosine}");
@@ -192,9 +192,9 @@ fn without_any_of_its_terms_a_bound_would_be_missed() {
     let (dim, mut numbers, mut missed) = (100, Numbers::new(9), [0; 3]);
     let rows: Vec<Vec<f32>> = (0..64).map(|_| numbers.row(dim, |n, _| n.normal())).collect();
     let plane = plane(coding(Metric::Dot, vec![0.0; dim]), &rows);
-    for (slot, row) in rows.iter().enumerate() {
+    for row in &rows {
         let query: Vec<f32> = row.iter().map(|value| value + numbers.normal() * 0.02).collect();
-        let parts = Parts::of(&plane, slot, row, &query);
+        let parts = Parts::of(&plane, row, &query);
         let naive = |parts: Parts| usize::from(parts.upper(parts.rest) < parts.value);
         missed[0] += naive(Parts { error: parts.error * 0.1, ..parts });
         missed[1] += naive(Parts { rest: 0.0, error: 0.0, ..parts });
