@@ -21,6 +21,7 @@ const MOST: i32 = 15;
 /// # Safety
 /// Each block must be valid for reads of `64 * lines` bytes, `query` of `lines * 8 * Q` values.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "several arrays go by the same numbers, whose ranges are constants")]
 pub(crate) unsafe fn nibble_products<S: Simd, const R: usize, const Q: usize>(
     simd: S,
     blocks: [*const u8; R],

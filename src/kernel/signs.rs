@@ -98,6 +98,7 @@ pub(crate) unsafe fn sign_products<S: Simd, const R: usize, const Q: usize>(
 /// # Safety
 /// As for [`sign_products`], with two lines.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "words and tables go by the same number, whose range is a constant")]
 unsafe fn two_lines<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: *const u8, words: &mut [S::Words; Q]) {
     // SAFETY: the caller vouches for two lines of the block and of the tables.
     unsafe {
@@ -121,6 +122,7 @@ unsafe fn two_lines<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: 
 /// # Safety
 /// As for [`sign_products`], with one line.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "words and tables go by the same number, whose range is a constant")]
 unsafe fn one_line<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: *const u8, words: &mut [S::Words; Q]) {
     // SAFETY: the caller vouches for one line of the block and of the tables.
     unsafe {

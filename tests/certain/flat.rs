@@ -56,7 +56,7 @@ impl Pair<'_> {
 
     fn check_selected(&self, model: &Model, rankings: &[Vec<(i64, f32)>]) -> Outcome {
         for (one_in, k) in [(2, 10), (7, 100), (50, 1), (500, 10), (100_000, 1)] {
-            let wanted = |id: i64| (id * 2_654_435_761 >> 8) % one_in == 0;
+            let wanted = |id: i64| ((id * 2_654_435_761) >> 8) % one_in == 0;
             let ids: Vec<i64> = model.rows.keys().copied().filter(|&id| wanted(id)).collect();
             let by_id = [self.coded, self.plain].map(|index| index.select_ids(&ids));
             let mask: Vec<bool> = model.rows.keys().map(|&id| wanted(id)).collect();

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -312,6 +315,36 @@ def test_rows_far_from_the_others_are_told_apart(metric, rng):
         if metric == "l2":
             assert result.ids[:, 0].tolist() == list(range(1400, 1450))
         assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize("level", ["portable", "avx2"])
+def test_scores_are_the_same_bits_whatever_the_processor_can_do(level):
+    script = """
+import hashlib, numpy as np, nearfield as nf
+rng = np.random.default_rng(3)
+rows, queries = rng.standard_normal((1200, 45), np.float32), rng.standard_normal((9, 45), np.float32)
+digest = hashlib.sha256()
+for metric in ("cosine", "dot", "l2"):
+    quantized = [nf.QuantizedIndex(45, metric, bits=bits) for bits in range(1, 9)]
+    for index in (nf.FlatIndex(45, metric), *quantized):
+        index.add(rows)
+        for result in (index.search(queries, 20), index.search(queries[0], 20)):
+            digest.update(result.ids.tobytes() + result.scores.tobytes())
+        digest.update(index.get(index.ids).tobytes())
+print(digest.hexdigest())
+"""
+    digests = set()
+    for environment in ({}, {"NEARFIELD_SIMD": level}):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
 
 
 # ---- what cannot be

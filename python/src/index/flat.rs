@@ -48,7 +48,6 @@ impl FlatIndex {
     #[new]
     #[pyo3(signature = (dim, metric="cosine", *, codec=None, accelerate=true, max_bytes=None, threads=None),
            text_signature = "(dim, metric='cosine', *, codec='f32', accelerate=True, max_bytes=None, threads=None)")]
-    #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
     fn new(
         py: Python<'_>,
         dim: Integer,

@@ -41,8 +41,8 @@ use std::sync::Arc;
 /// Notes
 /// -----
 /// `exact=True` compares with every row where rows are kept, and so does `range_search`. `min_score` is compared with the scores that
-/// are returned; of the rows that reach it, only candidates are found. While the first 1,024 rows arrive, and until the call that
-/// brings the last of them returns, memory holds those rows.
+/// are returned; of the rows that reach it, only candidates are found. A call that brings the 1,024th row holds all of its rows in
+/// memory until it returns: of a large set, add some thousand first.
 #[pyclass(extends = Index, frozen, module = "nearfield._core")]
 pub(crate) struct QuantizedIndex {
     inner: Arc<nearfield::QuantizedIndex>,

@@ -45,7 +45,8 @@ fn check_bounds(plane: &Plane, rows: &[Vec<f32>], asked: &[Asked], what: &str) {
         assert!(meeting.passes(limit) && bound >= limit, "{}: {bound:e} misses the limit {limit:e}", what());
         for lower in [score.next_down(), score - score.abs() * 0.1 - 1e-9, f32::NEG_INFINITY] {
             let lower_limit = coding.limit(meeting.query, lower);
-            assert!(!(lower_limit > limit), "{}: the limit of {lower:e} is {lower_limit:e}, above {limit:e}", what());
+            let above = lower_limit.partial_cmp(&limit) == Some(std::cmp::Ordering::Greater);
+            assert!(!above, "{}: the limit of {lower:e} is {lower_limit:e}, above {limit:e}", what());
         }
     });
 }
