@@ -21,6 +21,8 @@ mod reference;
 mod signs;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod suite_codes;
 
 pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2};
 pub(crate) use columns::{Columns, Weights, rows_not_below};

@@ -10,9 +10,9 @@ pub(crate) fn squared_l2(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
 }
 
-/// `sum(digits[i] * query[i])`.
-pub(crate) fn code_product(digits: &[u8], query: &[i8]) -> i64 {
-    digits.iter().zip(query).map(|(&digit, &value)| i64::from(digit) * i64::from(value)).sum()
+/// `sum(levels[i] * query[i])`.
+pub(crate) fn code_product(levels: &[i8], query: &[i8]) -> i64 {
+    levels.iter().zip(query).map(|(&level, &value)| i64::from(level) * i64::from(value)).sum()
 }
 
 /// The length of a vector.

@@ -1,14 +1,13 @@
 //! The bounds of values that are certain.
 
 use super::*;
-use crate::vectors::plane::Purpose;
-use crate::vectors::whole_rabitq4;
+use crate::vectors::rabitq;
 
 /// What the denormal range can lose; limits allow for it.
 const ETA: f64 = 1e-36;
 
 fn coding(metric: Metric, mean: Vec<f32>) -> Coding {
-    Coding::new(metric, Purpose::Certify, whole_rabitq4(), mean, 0)
+    Coding::new(metric, Purpose::Certify, rabitq(4), mean, 0)
 }
 
 /// Queries that hurt: of every kind, equal to rows, nearly equal, zero, and as short as one that is certain can be.
@@ -99,9 +98,11 @@ impl Parts {
         let (mut y, mut q) = (vec![0.0; coding.width()], vec![0.0; coding.width()]);
         coding.rotation.apply(row, &mut y);
         coding.rotation.apply(query, &mut q);
-        let mut digits = vec![0; coding.width()];
-        plane.digits(slot, &mut digits);
-        let c: Vec<f64> = digits.iter().map(|&digit| f64::from(coding.code.level(digit))).collect();
+        let mut record = vec![0; coding.record_bytes()];
+        plane.read_record(slot, &mut record);
+        // The first four of eight dimensions in the lower halves of four bytes, the others in the upper.
+        let digit = |i: usize| record[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15;
+        let c: Vec<f64> = (0..coding.width()).map(|i| f64::from(coding.code.level(digit(i)))).collect();
         let [y, q] = [y, q].map(|values| values.into_iter().map(f64::from).collect::<Vec<f64>>());
         let step = q.iter().fold(0.0, |most: f64, value| most.max(value.abs())) / 127.0;
         let tp: Vec<f64> = q.iter().map(|value| (value / step).round() * step).collect();

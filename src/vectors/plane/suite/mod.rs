@@ -7,15 +7,11 @@ mod certain;
 mod estimates;
 mod records;
 
-use super::{Coding, Encoder, Plane, PlaneQuery, pack_panel};
-use crate::kernel::{
-    BLOCK_ROWS, Digit, FourBits, OneBit, TwoBits, canonical_dot, canonical_dot_and_square, canonical_squared_l2,
-    rows_not_below,
-};
+use super::{Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
+use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, rows_not_below};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::seed::random_bits;
 use crate::vectors::{Metric, Query};
-use std::marker::PhantomData;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
 const DIMS: [usize; 12] = [1, 2, 3, 7, 8, 9, 31, 33, 100, 128, 384, 1000];
@@ -199,25 +195,24 @@ impl Operation for Met<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        match self.plane.coding.code.head {
-            1 => self.run_as(simd, PhantomData::<OneBit>),
-            2 => self.run_as(simd, PhantomData::<TwoBits>),
-            _ => self.run_as(simd, PhantomData::<FourBits>),
+        match self.plane.coding.purpose {
+            Purpose::Certify => self.run_as::<S, false>(simd),
+            Purpose::Estimate => self.run_as::<S, true>(simd),
         }
     }
 }
 
 impl Met<'_> {
     #[inline(always)]
-    fn run_as<S: Simd, D: Digit>(&self, simd: S, _digit: PhantomData<D>) -> Vec<[i32; BLOCK_ROWS]> {
+    fn run_as<S: Simd, const SIGNS: bool>(&self, simd: S) -> Vec<[i32; BLOCK_ROWS]> {
         const LANES: usize = 8;
-        let (plane, mut found) = (self.plane, Vec::new());
+        let (plane, purpose, mut found) = (self.plane, self.plane.coding.purpose, Vec::new());
         for queries in self.queries.chunks(LANES) {
             let (mut panel, mut alone) = (Vec::new(), Vec::new());
-            pack_panel(queries, LANES, &mut panel);
-            let [products] = plane.products::<S, D, 1, LANES, false>(simd, [self.block], &panel, queries);
-            pack_panel(&queries[..1], 1, &mut alone);
-            let [[first]] = plane.products::<S, D, 1, 1, true>(simd, [self.block], &alone, queries);
+            pack_panel(queries, purpose, LANES, &mut panel);
+            let [products] = plane.products::<S, SIGNS, 1, LANES>(simd, [self.block], &panel, queries);
+            pack_panel(&queries[..1], purpose, 1, &mut alone);
+            let [[first]] = plane.products::<S, SIGNS, 1, 1>(simd, [self.block], &alone, queries);
             assert_eq!(first, products[0], "alone or among others");
             found.extend_from_slice(&products[..queries.len()]);
         }
@@ -240,7 +235,7 @@ impl Operation for Passes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
         let columns = self.plane.columns(self.slot / BLOCK_ROWS);
-        let passing = rows_not_below(simd, self.products, columns, self.query.weights, self.limit);
+        let (_, passing) = rows_not_below(simd, self.products, columns, self.query.weights, self.limit);
         passing >> (self.slot % BLOCK_ROWS) & 1 == 1
     }
 }
@@ -266,8 +261,7 @@ impl Meeting<'_> {
 
     /// The tight bound.
     fn bound(&self) -> f32 {
-        let columns = self.plane.columns(self.slot / BLOCK_ROWS);
-        self.plane.bound(self.query, columns, self.slot % BLOCK_ROWS, self.product())
+        self.plane.bound(self.query, self.slot, self.product())
     }
 }
 

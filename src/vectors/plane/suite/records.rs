@@ -1,14 +1,13 @@
 //! What is kept of a row: the same wherever and however it is encoded, and through all that happens to a plane.
 
 use super::*;
-use crate::vectors::plane::Purpose;
-use crate::vectors::{Code, n8, rabitq, turbo, whole_rabitq4};
+use crate::vectors::{Code, n8, rabitq, turbo};
 
 /// Every code, and what it is for.
 pub(super) fn codes() -> Vec<(Purpose, Code)> {
     let estimates = (1..=8).map(rabitq).chain((2..=4).map(turbo)).chain([n8()]);
     let estimates = estimates.map(|code| (Purpose::Estimate, code));
-    estimates.chain([(Purpose::Certify, whole_rabitq4())]).collect()
+    estimates.chain([(Purpose::Certify, rabitq(4))]).collect()
 }
 
 /// A plane of each code and metric with rows that hurt, to be shown to `check` with its rows.
