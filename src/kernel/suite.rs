@@ -2,9 +2,9 @@
 //! kernel's documentation gives.
 
 use super::{
-    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_l1,
-    canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits, pack_queries, panel, reference, squared_l2,
-    stream_sums,
+    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot,
+    canonical_dot_and_square, canonical_l1, canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits,
+    pack_queries, panel, reference, squared_l2, stream_sums,
 };
 use crate::simd::{Counting, Level, Operation, Simd, dispatch_at};
 use std::marker::PhantomData;
@@ -114,14 +114,15 @@ struct Each<'a>(&'a [f32], &'a [f32]);
 
 impl Operation for Each<'_> {
     /// The sums of the fast kernels, and the canonical ones.
-    type Output = ([f32; 3], [f64; 3]);
+    type Output = ([f32; 3], [f64; 5]);
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
         let Each(a, b) = self;
+        let (product, square) = canonical_dot_and_square(a, b);
         (
             [dot(simd, a, b), squared_l2(simd, a, b), l1(simd, a, b)],
-            [canonical_dot(a, b), canonical_squared_l2(a, b), canonical_l1(a, b)],
+            [canonical_dot(a, b), canonical_squared_l2(a, b), canonical_l1(a, b), product, square],
         )
     }
 }
@@ -159,7 +160,9 @@ fn canonical_sums_have_the_same_bits_at_every_level() {
         let (_, here) = dispatch_at(level, Each(a, b));
         let (_, portable) = dispatch_at(Level::Portable, Each(a, b));
         assert_eq!(here.map(f64::to_bits), portable.map(f64::to_bits), "{label}");
-        let [dot, squared_l2, l1] = here;
+        let [dot, squared_l2, l1, product, square] = here;
+        assert_eq!(product.to_bits(), dot.to_bits(), "the product beside the square, {label}");
+        assert_eq!(square.to_bits(), canonical_dot(b, b).to_bits(), "the square beside the product, {label}");
         assert!((dot - reference::dot(a, b)).abs() <= 1e-12 * reference::norm(a) * reference::norm(b), "dot, {label}");
         for (sum, exact) in [(squared_l2, reference::squared_l2(a, b)), (l1, reference::l1(a, b))] {
             assert!((sum - exact).abs() <= 1e-11 * exact, "{label}: {sum}, not {exact}");
