@@ -10,6 +10,7 @@ mod file;
 mod flat;
 mod hnsw;
 mod intake;
+mod look;
 mod quantized;
 mod rerank;
 mod scan;

@@ -11,6 +11,7 @@
 //! nearly as far from a query as each other, a query is given up, to be answered from the rows themselves.
 
 use super::Search;
+use super::look::Look;
 use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
@@ -37,14 +38,8 @@ const CHUNK_WORK: usize = 400_000_000;
 const CHUNK_BYTES: usize = 4 << 20;
 /// The blocks whose rows a word of live bits has.
 const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
-/// Rows are looked at in rounds, the first of so many, or k, if that is more.
-const FIRST_ROUND: usize = 8;
 /// More rows than this are not left aside for the end.
 const MOST_ASIDE: usize = 1 << 16;
-/// Certain bounds that leave more than this many rows of a chunk aside, and more than half of them, are not worth going on with.
-const MOST_UNDECIDED: usize = 512;
-/// How many rows ahead a look asks for.
-const LOOK_AHEAD: usize = 4;
 
 /// What to look for, and where.
 #[derive(Clone, Copy)]
@@ -64,16 +59,16 @@ pub(crate) struct Sifted {
     pub(crate) looked: usize,
     /// The codes rule too little out for this query: nothing has been found, and a scan of the rows is what is left.
     pub(crate) given_up: bool,
-    limit: f32,
-    aside: Vec<Aside>,
+    pub(super) limit: f32,
+    pub(super) aside: Vec<Aside>,
 }
 
 /// A row that is set aside.
 #[derive(Clone, Copy)]
-struct Aside {
-    upper: f32,
-    slot: u32,
-    product: i32,
+pub(super) struct Aside {
+    pub(super) upper: f32,
+    pub(super) slot: u32,
+    pub(super) product: i32,
 }
 
 impl<'a> Sieve<'a> {
@@ -194,17 +189,17 @@ impl<'a> Group<'a> {
 }
 
 impl Sifted {
-    fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
+    pub(super) fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
         self.limit = self.limit.max(coding.limit(query, self.top.limit()));
     }
 
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         (self.given_up, self.limit) = (true, f32::INFINITY);
         self.aside.clear();
     }
 
     /// Drops what is below the limit.
-    fn drop_hopeless(&mut self) {
+    pub(super) fn drop_hopeless(&mut self) {
         let limit = self.limit;
         // A NaN stays: it passes every limit.
         self.aside.retain(|row| !matches!(row.upper.partial_cmp(&limit), Some(Ordering::Less)));
@@ -346,122 +341,6 @@ impl Step<'_> {
             passing &= passing - 1;
             let slot = block * BLOCK_ROWS as u32 + row as u32;
             result.aside.push(Aside { upper: values[row], slot, product: products[row] });
-        }
-    }
-}
-
-/// A closer look at rows.
-struct Look<'a> {
-    sieve: &'a Sieve<'a>,
-    /// A row decoded, if rows are not kept as f32.
-    room: Vec<f32>,
-    /// The planes of a code.
-    planes: Vec<u8>,
-}
-
-impl<'a> Look<'a> {
-    fn new(sieve: &'a Sieve<'a>) -> Look<'a> {
-        Look { sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
-    }
-
-    /// Whether too few of `rows` rows have been decided by their bounds.
-    fn is_hopeless(&self, result: &Sifted, rows: usize) -> bool {
-        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(rows / 2)
-    }
-
-    /// Looks at all rows that are set aside, best first, as long as they reach the limit.
-    #[inline(always)]
-    fn at_all<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-    ) {
-        result.drop_hopeless();
-        let mut round = FIRST_ROUND.max(self.sieve.k);
-        while !result.aside.is_empty() {
-            self.at_some(simd, space, query, coded, result, round);
-            round = round.saturating_mul(2);
-        }
-    }
-
-    /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
-    #[inline(always)]
-    fn at_the_best<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-    ) {
-        self.at_some(simd, space, query, coded, result, FIRST_ROUND.max(self.sieve.k));
-    }
-
-    /// Looks at the `count` best rows that are set aside, as long as they reach the limit.
-    #[inline(always)]
-    fn at_some<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-        count: usize,
-    ) {
-        let mut aside = std::mem::take(&mut result.aside);
-        let count = count.min(aside.len());
-        let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
-        if 0 < count && count < aside.len() {
-            aside.select_nth_unstable_by(count, descending);
-        }
-        aside[..count].sort_unstable_by(descending);
-        for i in 0..count {
-            if let Some(next) = aside[..count].get(i + LOOK_AHEAD) {
-                self.ask_for(next.slot as usize);
-            }
-            let row = aside[i];
-            if row.upper < result.limit {
-                break;
-            }
-            // A tighter bound takes longer; it is for rows that would have to be looked at.
-            if self.sieve.plane.bound(coded, row.slot as usize, row.product) < result.limit {
-                continue;
-            }
-            result.looked += 1;
-            let score = self.score(simd, space, query, coded, row);
-            if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
-                result.raise_limit(self.sieve.plane.coding(), coded);
-            }
-        }
-        aside.drain(..count);
-        result.aside = aside;
-        result.drop_hopeless();
-    }
-
-    #[inline(always)]
-    fn score<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        row: Aside,
-    ) -> f32 {
-        let slot = row.slot as usize;
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => space.score(query, self.sieve.table.values(slot, &mut self.room)),
-            Purpose::Estimate => self.sieve.plane.estimate(simd, coded, slot, row.product, &mut self.planes),
-        }
-    }
-
-    #[inline(always)]
-    fn ask_for(&self, slot: usize) {
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => self.sieve.table.prefetch(slot),
-            Purpose::Estimate => self.sieve.plane.prefetch(slot),
         }
     }
 }
