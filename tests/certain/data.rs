@@ -29,7 +29,7 @@ impl Numbers {
 /// Value `i` of row `row`, given a row of small whole numbers that all rows of a set share.
 pub(crate) type Kind = (&'static str, fn(&mut Numbers, &[f32], usize, usize) -> f32);
 
-pub(crate) const KINDS: [Kind; 12] = [
+pub(crate) const KINDS: [Kind; 13] = [
     ("ordinary", |n, _, _, _| n.unit() + n.unit() + n.unit()),
     ("whole, many of them equal", |n, _, _, _| n.below(3) as f32 - 1.0),
     ("off centre", |n, base, _, i| base[i] * 10.0 + n.unit()),
@@ -41,6 +41,7 @@ pub(crate) const KINDS: [Kind; 12] = [
     ("with an outlier", |n, _, _, i| if i == 1 { 1e6 + n.unit() } else { n.unit() }),
     ("cancelling", |n, _, row, i| if i < 2 { 1e9 } else { n.unit() * [1e-7, 1e-3, 1e-8][row % 3] }),
     ("in clusters", |n, base, row, i| base[(i + row / 100) % base.len()] + n.unit() * 0.01),
+    ("as long as can be", |n, base, _, _| n.unit().signum() * (1.8e19 / (base.len() as f32).sqrt())),
     ("mostly the same row", |n, base, row, i| if row.is_multiple_of(9) { n.unit() } else { base[i] }),
 ];
 

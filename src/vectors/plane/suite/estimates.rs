@@ -20,6 +20,8 @@ fn mixed_rows(numbers: &mut Numbers, dim: usize) -> Vec<Vec<f32>> {
     rows.extend((0..20).map(|_| numbers.row(dim, |n, _| n.normal())));
     rows.extend((0..20).map(|_| numbers.row(dim, |n, i| n.normal() + if i % 2 == 0 { 2.0 } else { -1.0 })));
     rows.extend(rows[75..85].to_vec());
+    // As long as can be, so that an estimate may be beyond all numbers.
+    rows.extend((0..8).map(|_| numbers.row(dim, |n, _| (1.8e19 / (dim as f32).sqrt()).copysign(n.unit()))));
     rows
 }
 
@@ -136,7 +138,9 @@ fn every_row_reaches_the_limit_of_its_own_estimate() {
         let rows = mixed_rows(&mut numbers, dim);
         for (metric, code) in estimated() {
             let mut queries: Vec<Vec<f32>> = rows.iter().step_by(4).cloned().collect();
-            queries.extend(rows.iter().skip(20).step_by(9).map(|row| row.iter().map(|value| -value).collect()));
+            queries.extend(
+                rows.iter().skip(20).step_by(9).chain(rows.last()).map(|row| row.iter().map(|value| -value).collect()),
+            );
             let asked: Vec<Asked> = queries.iter().map(|values| Asked::new(metric, values)).collect();
             for mean in means(metric, &rows_that_hurt(&mut numbers, dim)).into_iter().take(3) {
                 let plane = plane(coding(metric, code, mean), &rows);
