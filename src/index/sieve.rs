@@ -21,7 +21,6 @@ use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
 use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
 use parking_lot::Mutex;
-use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::atomic::{self, AtomicUsize};
 
@@ -201,8 +200,7 @@ impl Sifted {
     /// Drops what is below the limit.
     pub(super) fn drop_hopeless(&mut self) {
         let limit = self.limit;
-        // A NaN stays: it passes every limit.
-        self.aside.retain(|row| !matches!(row.upper.partial_cmp(&limit), Some(Ordering::Less)));
+        self.aside.retain(|row| row.upper >= limit);
     }
 }
 
@@ -340,7 +338,9 @@ impl Step<'_> {
             let row = passing.trailing_zeros() as usize;
             passing &= passing - 1;
             let slot = block * BLOCK_ROWS as u32 + row as u32;
-            result.aside.push(Aside { upper: values[row], slot, product: products[row] });
+            // No number: nothing is known of the row, and it is looked at first.
+            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
+            result.aside.push(Aside { upper, slot, product: products[row] });
         }
     }
 }

@@ -6,7 +6,7 @@
 //! **Estimator** of `<q, y>`: `<q, c> ||y||^2 / <y, c>`, c being the vector of levels.
 //!
 //! **Error**: no coordinate is off by more than 1/256 of the largest, so `||y - s c|| <= sqrt(d) max|y| / 256`; with a rotation in front,
-//! about 0.007 ||y||. The upper half alone: sixteen times that.
+//! about 0.0075 ||y||. The upper half alone: sixteen times that.
 //!
 //! **Source**: the uniform scalar quantizer, over a random rotation.
 
