@@ -234,7 +234,7 @@ def run_script(script: str, timeout: float = 60) -> str:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
     "make",
-    ['FlatIndex(16, "l2")', 'QuantizedIndex(16, "l2", keep="f32", rerank=100)', 'HnswIndex(16, "l2")'],
+    ['FlatIndex(16, "l2")', 'QuantizedIndex(16, "l2", bits=8, keep="f32", rerank=20)', 'HnswIndex(16, "l2")'],
     ids=lambda make: make.partition("(")[0],
 )
 def test_a_forked_child_searches_and_writes_while_the_parent_is_busy(make):
