@@ -35,6 +35,8 @@ const CHUNK_GROWTH: usize = 4;
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
+/// The blocks that a panel meets before the next: what it shows stays in the first-level cache meanwhile.
+const TILE: usize = 32;
 /// The blocks whose rows a word of live bits has.
 const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
 /// More rows than this are not left aside for the end.
@@ -309,12 +311,14 @@ impl Step<'_> {
     ) {
         let (plane, coded) = (self.sieve.plane, &self.group.coded);
         let panel = plane.coding().shown_bytes() * Q;
-        for &(block, rows) in blocks {
-            for (i, digits) in self.group.panels.chunks_exact(panel).enumerate() {
+        for tile in blocks.chunks(TILE) {
+            for (i, shown) in self.group.panels.chunks_exact(panel).enumerate() {
                 let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
-                let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], digits, queries);
-                for q in 0..queries.len() {
-                    self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
+                for &(block, rows) in tile {
+                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, queries);
+                    for q in 0..queries.len() {
+                        self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
+                    }
                 }
             }
         }

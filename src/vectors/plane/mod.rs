@@ -58,6 +58,8 @@ pub(crate) struct Coding {
     pub(crate) metric: Metric,
     pub(crate) purpose: Purpose,
     pub(crate) code: Code,
+    /// The levels of the code, where they are not even.
+    table: Option<[i8; 16]>,
     rotation: Rotation,
     mean: Vec<f32>,
 }
@@ -67,7 +69,7 @@ impl Coding {
     pub(crate) fn new(metric: Metric, purpose: Purpose, code: Code, mean: Vec<f32>, seed: u64) -> Coding {
         let width = mean.len().next_multiple_of(8);
         let rotation = Rotation::new(mean.len(), width, seed);
-        Coding { metric, purpose, code, rotation, mean }
+        Coding { metric, purpose, table: code.table(), code, rotation, mean }
     }
 
     /// What rows are centred on.
@@ -274,8 +276,10 @@ impl Plane {
     #[inline(always)]
     fn gather_planes(&self, slot: usize, stride: usize, planes: &mut [u8]) {
         let (block, row, bytes) = (self.blocks.row(slot / BLOCK_ROWS), slot % BLOCK_ROWS, self.coding.plane_bytes());
-        for (byte, sign) in planes[..bytes].iter_mut().enumerate() {
-            *sign = block[byte * BLOCK_ROWS + row];
+        for (signs, line) in planes[..bytes].chunks_mut(4).zip(block.as_chunks::<64>().0) {
+            for (part, signs) in signs.iter_mut().enumerate() {
+                *signs = line[part * BLOCK_ROWS + row];
+            }
         }
         let tail = self.rests.row(slot)[..self.coding.tail_bytes()].chunks_exact(bytes);
         for (plane, bits) in planes.chunks_exact_mut(stride).skip(1).zip(tail) {

@@ -288,8 +288,7 @@ impl Plane {
         let stride = coding.plane_bytes().next_multiple_of(PLANE_LINE);
         room.resize(stride * coding.code.bits as usize, 0);
         self.gather_planes(slot, stride, room);
-        let table = coding.code.table();
-        let levels = table.as_ref().map_or(Levels::Even(query.sum), Levels::Table);
+        let levels = coding.table.as_ref().map_or(Levels::Even(query.sum), Levels::Table);
         let product = level_product(simd, coding.code.bits, room, stride, &query.digits, levels);
         let value = (self.scale(slot) * query.step * product as f64).min(cap);
         coding.score(query, coding.times() * value + constant)
