@@ -9,8 +9,9 @@ use crate::vectors::{PlaneQuery, Purpose, Query, Space};
 
 /// Rows are looked at in rounds, the first of so many, or k, if that is more.
 const FIRST_ROUND: usize = 8;
-/// Certain bounds that leave more than this many rows of a chunk aside, and more than half of them, are not worth going on with.
-const MOST_UNDECIDED: usize = 512;
+/// Certain bounds that leave more than this many rows of a chunk aside, and more than half of them, are not worth going on with. More
+/// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
+const MOST_UNDECIDED: usize = 2560;
 /// How many rows ahead a look asks for.
 const LOOK_AHEAD: usize = 4;
 
