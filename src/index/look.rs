@@ -9,7 +9,7 @@ use crate::vectors::{PlaneQuery, Purpose, Query, Space};
 
 /// Rows are looked at in rounds, the first of so many, or k, if that is more.
 const FIRST_ROUND: usize = 8;
-/// Certain bounds that leave more than this many rows of a chunk aside, and more than half of them, are not worth going on with. More
+/// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
 /// How many rows ahead a look asks for.
@@ -29,9 +29,9 @@ impl<'a> Look<'a> {
         Look { sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
     }
 
-    /// Whether too few of `rows` rows have been decided by their bounds.
-    pub(super) fn is_hopeless(&self, result: &Sifted, rows: usize) -> bool {
-        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(rows / 2)
+    /// Whether too few rows have been decided by their bounds.
+    pub(super) fn is_hopeless(&self, result: &Sifted) -> bool {
+        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(result.met / 2)
     }
 
     /// Looks at all rows that are set aside, best first, as long as they reach the limit.

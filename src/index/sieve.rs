@@ -58,6 +58,8 @@ pub(crate) struct Sifted {
     pub(crate) top: TopK,
     /// Rows that were looked at.
     pub(crate) looked: usize,
+    /// Rows that it has met so far.
+    pub(super) met: usize,
     /// The codes rule too little out for this query: nothing has been found, and a scan of the rows is what is left.
     pub(crate) given_up: bool,
     pub(super) limit: f32,
@@ -81,8 +83,14 @@ impl<'a> Sieve<'a> {
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
         if self.k == 0 {
-            let none =
-                |_| Sifted { top: TopK::new(0, self.floor), looked: 0, given_up: false, limit: 0.0, aside: Vec::new() };
+            let none = |_| Sifted {
+                top: TopK::new(0, self.floor),
+                looked: 0,
+                met: 0,
+                given_up: false,
+                limit: 0.0,
+                aside: Vec::new(),
+            };
             return Ok(queries.iter().map(none).collect());
         }
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
@@ -132,7 +140,7 @@ impl<'a> Sieve<'a> {
 
     fn fresh(&self, query: &PlaneQuery) -> Sifted {
         let limit = self.plane.coding().limit(query, self.floor);
-        Sifted { top: TopK::new(self.k, self.floor), looked: 0, given_up: false, limit, aside: Vec::new() }
+        Sifted { top: TopK::new(self.k, self.floor), looked: 0, met: 0, given_up: false, limit, aside: Vec::new() }
     }
 }
 
@@ -237,7 +245,8 @@ impl Task for Step<'_> {
         let mut look = Look::new(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
             look.at_the_best(simd, space, query, coded, result);
-            if look.is_hopeless(result, self.blocks.len() * BLOCK_ROWS) {
+            result.met += self.blocks.len() * BLOCK_ROWS;
+            if look.is_hopeless(result) {
                 result.give_up();
             } else if result.aside.len() > MOST_ASIDE {
                 look.at_all(simd, space, query, coded, result);
