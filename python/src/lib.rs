@@ -66,7 +66,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::QuantizedIndex>()?;
     module.add_class::<index::HnswIndex>()?;
     module.add_class::<index::Filter>()?;
-    module.add_function(wrap_pyfunction!(index::load, module)?)?;
+    module.add_function(wrap_pyfunction!(index::file::load, module)?)?;
     module.add_function(wrap_pyfunction!(distances, module)?)?;
     module.add_function(wrap_pyfunction!(simd_level, module)?)?;
     let os = module.py().import("os")?;

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::kernel::BLOCK_ROWS;
 use crate::runtime::{Call, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Metric, Piece, Plane, Purpose, RowSource};
+use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Piece, Plane, Purpose, RowSource};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
@@ -57,6 +57,9 @@ pub(crate) struct Coded {
     looks: Arc<Looks>,
 }
 
+/// One row in so many is a great part of them.
+const GREAT_PART: usize = 4;
+
 /// Rows that one task encodes.
 const ROWS_PER_TASK: usize = 64;
 
@@ -77,7 +80,7 @@ impl Coded {
 
     /// The codes, if a search can make use of them: unless it wants a great part of the rows anyway.
     pub(crate) fn useful_plane(&self, search: &Search<'_>) -> Option<&Plane> {
-        let few = search.min_score.is_some() || search.k.saturating_mul(4) <= self.table.live();
+        let few = search.min_score.is_some() || search.k.saturating_mul(GREAT_PART) <= self.table.live();
         self.plane().filter(|_| few || !self.table.has_rows())
     }
 
@@ -125,16 +128,16 @@ impl Coded {
         let stored = intake.stored();
         let places = intake.places(free, self.table.slots());
         let codes = |spec: PlaneSpec| {
-            let coding = self.coding(spec, Vec::new());
-            let per_row = coding.block_bytes() / BLOCK_ROWS + coding.rest_bytes();
-            let rows = if self.plane.is_some() { stored - free.len() } else { self.table.slots() + stored };
-            (rows + BLOCK_ROWS) * per_row
+            let (rows, coding) = match &self.plane {
+                Some(plane) => (stored - free.len(), Arc::clone(plane.coding())),
+                None => (self.table.slots() + stored, Arc::new(self.coding(spec, vec![0.0; self.table.dim()]))),
+            };
+            (rows + BLOCK_ROWS) * (coding.block_bytes() / BLOCK_ROWS + coding.rest_bytes())
         };
         self.table.growth(places, free.len()) + self.spec.map_or(0, codes)
     }
 
     fn coding(&self, spec: PlaneSpec, mean: Vec<f32>) -> Coding {
-        let mean = if mean.is_empty() { vec![0.0; self.table.dim()] } else { mean };
         Coding::new(self.table.metric(), spec.purpose, spec.code, mean, spec.seed)
     }
 
@@ -153,9 +156,9 @@ impl Coded {
     /// A plane over all slots, if there are enough of them.
     fn first_plane(&self, call: &Call<'_>) -> Result<Option<Plane>> {
         let Some(spec) = self.spec.filter(|_| self.table.slots() >= CENTRED_ROWS) else { return Ok(None) };
-        let mut plane = Plane::new(self.coding(spec, self.mean()));
+        let coding = Arc::new(self.coding(spec, self.mean()));
+        let mut plane = Plane::new(Arc::clone(&coding));
         plane.try_reserve(self.table.slots())?;
-        let coding = Arc::clone(plane.coding());
         let records = encode(&coding, self.table.slots(), call, |slot, values| self.table.read(slot, values))?;
         for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
             plane.push(record);
@@ -168,12 +171,7 @@ impl Coded {
         let (table, mut row) = (&self.table, vec![0.0; self.table.dim()]);
         let mut mean = vec![0.0; table.dim()];
         for slot in 0..CENTRED_ROWS {
-            let norm = table.read(slot, &mut row).sqrt();
-            let factor = match table.metric() {
-                Metric::Cosine if norm > 0.0 => 1.0 / norm,
-                Metric::Cosine => 0.0,
-                _ => 1.0,
-            };
+            let factor = table.metric().coding_factor(table.read(slot, &mut row).sqrt());
             for (sum, &value) in mean.iter_mut().zip(&row) {
                 *sum += f64::from(value) * factor;
             }

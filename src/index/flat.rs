@@ -17,7 +17,7 @@ use super::{IndexFile, IndexOptions, Search};
 use crate::error::Result;
 use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Metric, Purpose, Query, RowSource, rabitq};
+use crate::vectors::{Coding, Metric, Purpose, Query, RowSource, rabitq};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
@@ -36,14 +36,10 @@ struct Schema {
     accelerate: bool,
 }
 
-/// How many queries are answered under one guard: enough that reading the rows costs little beside them.
-const QUERIES_PER_GUARD: usize = 256;
-
 /// The codes that rule rows out.
 fn spec(metric: Metric, accelerate: bool) -> Option<PlaneSpec> {
-    let served = matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2);
     let spec = PlaneSpec { purpose: Purpose::Certify, code: rabitq(4), seed: 0, keeps_rows: true };
-    (accelerate && served).then_some(spec)
+    (accelerate && Coding::serves(metric)).then_some(spec)
 }
 
 impl FlatIndex {
@@ -88,10 +84,6 @@ impl Tabular for FlatIndex {
         Coded::put(&self.body, intake, rows, writer, call)
     }
 
-    fn queries_per_guard(&self, _search: &Search<'_>, _call: &Call<'_>) -> usize {
-        QUERIES_PER_GUARD
-    }
-
     fn search_in(
         &self,
         state: &Coded,
@@ -131,9 +123,6 @@ impl Tabular for FlatIndex {
     }
 }
 
-/// Queries shorter than this, but for those that are zero, have products in the denormal range, and no certain bounds.
-const SHORTEST_QUERY: f64 = 1e-18;
-
 /// A batch meets whole blocks of codes. If it may return fewer than one row in so many, the rows alone are less.
 const SPARSE: usize = 4;
 
@@ -142,8 +131,7 @@ const BATCH: usize = 4;
 
 /// Whether codes are certain for these queries, and the shorter way.
 fn suits(state: &Coded, queries: &[Query<'_>], search: &Search<'_>) -> bool {
-    let certain = |query: &Query<'_>| query.squared_norm == 0.0 || query.norm() > SHORTEST_QUERY;
     let rows = search.selection.map_or(state.table().live(), Selection::count);
     let sparse = rows.saturating_mul(SPARSE) < state.table().slots();
-    (queries.len() < BATCH || !sparse) && queries.iter().all(certain)
+    (queries.len() < BATCH || !sparse) && queries.iter().all(Coding::is_certain_of)
 }

@@ -12,11 +12,13 @@ const FIRST_ROUND: usize = 8;
 /// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
-/// How many rows ahead a look asks for.
-const LOOK_AHEAD: usize = 4;
+/// How many rows ahead a look asks the memory for.
+pub(super) const LOOK_AHEAD: usize = 4;
 
-/// A closer look at rows.
-pub(super) struct Look<'a> {
+/// A closer look at rows, compiled for one metric and one processor.
+pub(super) struct Look<'a, S, M> {
+    simd: S,
+    space: M,
     sieve: &'a Sieve<'a>,
     /// A row decoded, if rows are not kept as f32.
     room: Vec<f32>,
@@ -24,9 +26,9 @@ pub(super) struct Look<'a> {
     planes: Vec<u8>,
 }
 
-impl<'a> Look<'a> {
-    pub(super) fn new(sieve: &'a Sieve<'a>) -> Look<'a> {
-        Look { sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
+impl<'a, S: Simd, M: Space> Look<'a, S, M> {
+    pub(super) fn new(simd: S, space: M, sieve: &'a Sieve<'a>) -> Look<'a, S, M> {
+        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
     }
 
     /// Whether too few rows have been decided by their bounds.
@@ -36,46 +38,24 @@ impl<'a> Look<'a> {
 
     /// Looks at all rows that are set aside, best first, as long as they reach the limit.
     #[inline(always)]
-    pub(super) fn at_all<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-    ) {
+    pub(super) fn at_all(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
         result.drop_hopeless();
         let mut round = FIRST_ROUND.max(self.sieve.k);
         while !result.aside.is_empty() {
-            self.at_some(simd, space, query, coded, result, round);
+            self.at_some(query, coded, result, round);
             round = round.saturating_mul(2);
         }
     }
 
     /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
     #[inline(always)]
-    pub(super) fn at_the_best<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-    ) {
-        self.at_some(simd, space, query, coded, result, FIRST_ROUND.max(self.sieve.k));
+    pub(super) fn at_the_best(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+        self.at_some(query, coded, result, FIRST_ROUND.max(self.sieve.k));
     }
 
     /// Looks at the `count` best rows that are set aside, as long as they reach the limit.
     #[inline(always)]
-    fn at_some<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        result: &mut Sifted,
-        count: usize,
-    ) {
+    fn at_some(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, count: usize) {
         let mut aside = std::mem::take(&mut result.aside);
         let count = count.min(aside.len());
         let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
@@ -96,7 +76,7 @@ impl<'a> Look<'a> {
                 continue;
             }
             result.looked += 1;
-            let score = self.score(simd, space, query, coded, row);
+            let score = self.score(query, coded, row);
             if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
                 result.raise_limit(self.sieve.plane.coding(), coded);
             }
@@ -107,18 +87,11 @@ impl<'a> Look<'a> {
     }
 
     #[inline(always)]
-    fn score<S: Simd, M: Space>(
-        &mut self,
-        simd: S,
-        space: M,
-        query: &Query<'_>,
-        coded: &PlaneQuery,
-        row: Aside,
-    ) -> f32 {
+    fn score(&mut self, query: &Query<'_>, coded: &PlaneQuery, row: Aside) -> f32 {
         let slot = row.slot as usize;
         match self.sieve.plane.coding().purpose {
-            Purpose::Certify => space.score(query, self.sieve.table.values(slot, &mut self.room)),
-            Purpose::Estimate => self.sieve.plane.estimate(simd, coded, slot, row.product, &mut self.planes),
+            Purpose::Certify => self.space.score(query, self.sieve.table.values(slot, &mut self.room)),
+            Purpose::Estimate => self.sieve.plane.estimate(self.simd, coded, slot, row.product, &mut self.planes),
         }
     }
 

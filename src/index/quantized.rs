@@ -17,7 +17,7 @@ use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Code, Codec, Metric, Purpose, Query, RowSource, n8, rabitq, turbo};
+use crate::vectors::{Code, Codec, Coding, Metric, Purpose, Query, RowSource, n8, rabitq, turbo};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
@@ -84,9 +84,6 @@ struct Schema {
 /// How many candidates there are for each row that is wanted, unless somebody says otherwise.
 const DEFAULT_RERANK: f64 = 4.0;
 
-/// How many queries are answered under one guard.
-const QUERIES_PER_GUARD: usize = 256;
-
 impl QuantizedIndex {
     /// An empty index. The codec of the options is that of the rows beside the codes.
     pub fn new(options: IndexOptions, parameters: QuantizedParameters) -> Result<QuantizedIndex> {
@@ -135,7 +132,7 @@ fn check_rerank(rerank: f64) -> Result<()> {
 }
 
 fn check_metric(metric: Metric) -> Result<()> {
-    if matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2) {
+    if Coding::serves(metric) {
         return Ok(());
     }
     Err(Error::InvalidArgument(format!(
@@ -159,10 +156,6 @@ impl Tabular for QuantizedIndex {
 
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<()> {
         Coded::put(&self.body, intake, rows, writer, call)
-    }
-
-    fn queries_per_guard(&self, _search: &Search<'_>, _call: &Call<'_>) -> usize {
-        QUERIES_PER_GUARD
     }
 
     fn search_in(

@@ -1,15 +1,13 @@
 //! Scoring chosen rows from the rows themselves.
 
 use super::Search;
+use super::look::LOOK_AHEAD;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
 use crate::vectors::{Query, Space, Task};
-
-/// How many rows ahead the memory is asked for.
-const LOOK_AHEAD: usize = 4;
 
 /// The k best of the candidates of each query by their canonical scores.
 pub(crate) fn rerank(

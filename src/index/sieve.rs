@@ -83,15 +83,7 @@ impl<'a> Sieve<'a> {
     /// The best rows for each query.
     pub(crate) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Sifted>> {
         if self.k == 0 {
-            let none = |_| Sifted {
-                top: TopK::new(0, self.floor),
-                looked: 0,
-                met: 0,
-                given_up: false,
-                limit: 0.0,
-                aside: Vec::new(),
-            };
-            return Ok(queries.iter().map(none).collect());
+            return Ok(queries.iter().map(|_| Sifted::new(TopK::new(0, self.floor), f32::INFINITY)).collect());
         }
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
         let size = queries.len().div_ceil(call.threads()).clamp(1, GROUP);
@@ -139,8 +131,7 @@ impl<'a> Sieve<'a> {
     }
 
     fn fresh(&self, query: &PlaneQuery) -> Sifted {
-        let limit = self.plane.coding().limit(query, self.floor);
-        Sifted { top: TopK::new(self.k, self.floor), looked: 0, met: 0, given_up: false, limit, aside: Vec::new() }
+        Sifted::new(TopK::new(self.k, self.floor), self.plane.coding().limit(query, self.floor))
     }
 }
 
@@ -198,6 +189,10 @@ impl<'a> Group<'a> {
 }
 
 impl Sifted {
+    fn new(top: TopK, limit: f32) -> Sifted {
+        Sifted { top, looked: 0, met: 0, given_up: false, limit, aside: Vec::new() }
+    }
+
     pub(super) fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
         self.limit = self.limit.max(coding.limit(query, self.top.limit()));
     }
@@ -242,14 +237,14 @@ impl Task for Step<'_> {
             Purpose::Certify => simd.vectorize(Sift::<false> { step: &self, results: &mut results }),
             Purpose::Estimate => simd.vectorize(Sift::<true> { step: &self, results: &mut results }),
         }
-        let mut look = Look::new(&self.sieve);
+        let mut look = Look::new(simd, space, &self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_the_best(simd, space, query, coded, result);
+            look.at_the_best(query, coded, result);
             result.met += self.blocks.len() * BLOCK_ROWS;
             if look.is_hopeless(result) {
                 result.give_up();
             } else if result.aside.len() > MOST_ASIDE {
-                look.at_all(simd, space, query, coded, result);
+                look.at_all(query, coded, result);
             }
         }
         self.group.found.lock().push(results);
@@ -258,7 +253,7 @@ impl Task for Step<'_> {
         }
         let mut results = self.group.merged(&self.sieve);
         for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_all(simd, space, query, coded, result);
+            look.at_all(query, coded, result);
         }
         self.group.found.lock().push(results);
     }

@@ -112,6 +112,9 @@ impl<S: Tabled> Body<S> {
     }
 }
 
+/// How many queries a scan answers under one guard: enough that reading the rows costs little beside them.
+const QUERIES_PER_GUARD: usize = 256;
+
 /// One kind of index on a table: only what sets it apart from the others.
 ///
 /// What is given a `writer` has the turn, but no guard, and lets each guard go before it takes the next: a write waits for all
@@ -143,7 +146,10 @@ pub(crate) trait Tabular: Send + Sync + Sized {
     }
 
     /// How many queries are answered under one guard, if no selection ties them all to one state.
-    fn queries_per_guard(&self, search: &Search<'_>, call: &Call<'_>) -> usize;
+    fn queries_per_guard(&self, search: &Search<'_>, call: &Call<'_>) -> usize {
+        let _ = (search, call);
+        QUERIES_PER_GUARD
+    }
 
     /// Answers queries in one state. The search has been settled and checked.
     fn search_in(

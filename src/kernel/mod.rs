@@ -34,7 +34,7 @@ pub(crate) use levels::{Levels, PLANE_LINE, level_product, order_query, pack_pla
 pub(crate) use nibbles::{NIBBLE_LINE, nibble_products, pack_nibbles};
 pub(crate) use pairing::{Pairing, pair_sum, stream_sums};
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};
-pub(crate) use signs::{MOST_COARSE, SIGN_LINE, sign_products, sign_tables};
+pub(crate) use signs::{MOST_COARSE, SIGN_LINE, SIGN_TABLES, sign_products, sign_tables};
 
 /// The rows of a block of codes.
 pub(crate) const BLOCK_ROWS: usize = 16;

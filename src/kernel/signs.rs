@@ -16,7 +16,7 @@ pub(crate) const SIGN_LINE: usize = 32;
 pub(crate) const MOST_COARSE: i8 = 7;
 
 /// Bytes of the tables of a line.
-const TABLES: usize = 128;
+pub(crate) const SIGN_TABLES: usize = 128;
 
 /// What every look adds, so that no entry of a table is negative.
 const OFFSET: i32 = 4 * MOST_COARSE as i32;
@@ -70,14 +70,14 @@ pub(crate) unsafe fn sign_products<S: Simd, const R: usize, const Q: usize>(
         while line + 2 <= end {
             for r in 0..R {
                 // SAFETY: line + 1 < lines.
-                unsafe { two_lines(simd, blocks[r].add(line * 64), tables.add(line * TABLES * Q), &mut words[r]) };
+                unsafe { two_lines(simd, blocks[r].add(line * 64), tables.add(line * SIGN_TABLES * Q), &mut words[r]) };
             }
             line += 2;
         }
         if line < end {
             for r in 0..R {
                 // SAFETY: line < lines.
-                unsafe { one_line(simd, blocks[r].add(line * 64), tables.add(line * TABLES * Q), &mut words[r]) };
+                unsafe { one_line(simd, blocks[r].add(line * 64), tables.add(line * SIGN_TABLES * Q), &mut words[r]) };
             }
         }
         for r in 0..R {
@@ -106,7 +106,7 @@ unsafe fn two_lines<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: 
         let (a_low, a_high) = (simd.digits(a, 0, 15), simd.digits(a, 4, 15));
         let (b_low, b_high) = (simd.digits(b, 0, 15), simd.digits(b, 4, 15));
         for q in 0..Q {
-            let (first, second) = (tables.add(q * TABLES), tables.add((Q + q) * TABLES));
+            let (first, second) = (tables.add(q * SIGN_TABLES), tables.add((Q + q) * SIGN_TABLES));
             let a_low = simd.look_up(simd.load_codes(first), a_low);
             let a_high = simd.look_up(simd.load_codes(first.add(64)), a_high);
             let b_low = simd.look_up(simd.load_codes(second), b_low);
@@ -129,7 +129,7 @@ unsafe fn one_line<S: Simd, const Q: usize>(simd: S, block: *const u8, tables: *
         let line = simd.load_codes(block);
         let (low, high) = (simd.digits(line, 0, 15), simd.digits(line, 4, 15));
         for q in 0..Q {
-            let tables = tables.add(q * TABLES);
+            let tables = tables.add(q * SIGN_TABLES);
             let low = simd.look_up(simd.load_codes(tables), low);
             let high = simd.look_up(simd.load_codes(tables.add(64)), high);
             words[q] = simd.add_to_words(words[q], simd.add_bytes(low, high));

@@ -102,6 +102,15 @@ impl Metric {
         canonical_dot(values, values)
     }
 
+    /// What a row of this length is multiplied with before it is coded: under cosine codes are of directions.
+    pub(crate) fn coding_factor(self, norm: f64) -> f64 {
+        match self {
+            Metric::Cosine if norm > 0.0 => 1.0 / norm,
+            Metric::Cosine => 0.0,
+            _ => 1.0,
+        }
+    }
+
     /// The term of a row with this squared norm.
     pub(crate) fn term(self, squared_norm: f64) -> f32 {
         match self {

@@ -18,6 +18,7 @@ pub use metric::Metric;
 pub(crate) use metric::{Query, Task};
 pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 pub(crate) use rotation::Rotation;
+pub(crate) use seed::random_bits;
 pub(crate) use source::{Piece, QueryBatch};
 pub use source::{RowSource, Rows};
 pub(crate) use space::{Space, gamma};

@@ -2,6 +2,7 @@
 //! what only they have.
 
 mod arguments;
+pub(crate) mod file;
 mod filter;
 mod flat;
 mod hnsw;
@@ -18,6 +19,7 @@ use crate::array::{Vectors, wanted};
 use crate::call;
 use crate::error::raise;
 use arguments::{Integer, count, threads_of};
+use file::{load, wrap};
 use nearfield::{IndexFile, Search};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -465,40 +467,4 @@ impl Index {
         stats.set_item("class", slf.get_type().name()?)?;
         slf.py().import("nearfield.display")?.call_method1("index_html", (stats,))
     }
-}
-
-/// The Python object for an index that was loaded.
-fn wrap(py: Python<'_>, file: IndexFile, threads: Option<NonZeroUsize>) -> PyResult<Bound<'_, PyAny>> {
-    match file {
-        IndexFile::Flat(index) => Ok(Bound::new(py, FlatIndex::initializer(index, threads))?.into_any()),
-        IndexFile::Hnsw(index) => Ok(Bound::new(py, HnswIndex::initializer(index, threads))?.into_any()),
-        IndexFile::Quantized(index) => Ok(Bound::new(py, QuantizedIndex::initializer(index, threads))?.into_any()),
-    }
-}
-
-/// Load an index from a file, whatever kind of index it holds.
-///
-/// Parameters
-/// ----------
-/// path : str or path-like
-/// mmap : bool, default False
-///     True: map the file instead of reading it. That takes milliseconds, memory is shared between processes, and the index
-///     is read-only; `copy()` gives one that can change. Only what is read is verified.
-///     False: read it all and verify every checksum.
-///
-/// Returns
-/// -------
-/// FlatIndex, QuantizedIndex or HnswIndex
-///
-/// Raises
-/// ------
-/// CorruptionError
-///     Not a Nearfield file, or not what was written; names file and block.
-/// FormatVersionError
-///     Written by a version with another format.
-#[pyfunction]
-#[pyo3(signature = (path, *, mmap=false))]
-pub(crate) fn load(py: Python<'_>, path: PathBuf, mmap: bool) -> PyResult<Bound<'_, PyAny>> {
-    let file = py.detach(|| IndexFile::load(&path, mmap)).map_err(|error| raise(py, error))?;
-    wrap(py, file, None)
 }

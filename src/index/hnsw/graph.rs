@@ -11,7 +11,7 @@ use super::HnswParameters;
 use crate::error::Result;
 use crate::index::table::load_matrix;
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::Matrix;
+use crate::vectors::{Matrix, random_bits};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -129,13 +129,8 @@ impl Graph {
 
     /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
     pub(crate) fn level_of(&self, slot: usize) -> usize {
-        // SplitMix64, started at the seed.
-        let mut z = self.seed.wrapping_add((slot as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
         // In (0, 1]: the logarithm is finite.
-        let uniform = ((z >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let uniform = ((random_bits(self.seed, slot as u64) >> 11) + 1) as f64 / (1u64 << 53) as f64;
         ((-uniform.ln() * self.level_scale) as usize).min(MAX_LEVEL)
     }
 

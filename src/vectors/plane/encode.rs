@@ -1,6 +1,6 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose};
+use super::{Coding, Purpose, pair};
 use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
@@ -61,12 +61,7 @@ impl<'a> Encoder<'a> {
     pub(super) fn encode_one(&mut self, values: &[f32], squared_norm: f64, record: &mut [u8]) {
         let coding = self.coding;
         let norm = squared_norm.sqrt();
-        let factor = match coding.metric {
-            Metric::Cosine if norm > 0.0 => 1.0 / norm,
-            Metric::Cosine => 0.0,
-            _ => 1.0,
-        };
-        let squared = coding.rotated(values, factor, true, &mut self.y, &mut self.room);
+        let squared = coding.rotated(values, coding.metric.coding_factor(norm), true, &mut self.y, &mut self.room);
         coding.code.quantize(&self.y, squared.sqrt(), &mut self.digits, &mut self.c);
         let (head, rest) = record.split_at_mut(coding.head_lines() * 4);
         let (columns, rest) = rest.split_at_mut(coding.columns() * 4);
@@ -98,15 +93,14 @@ impl<'a> Encoder<'a> {
         let length = squared.sqrt();
         if length != 0.0 && !(SHORTEST..LONGEST).contains(&length) {
             // An infinite length: it passes every comparison.
-            return [Some(0), constant.then_some(0), Some(u32::from(upper_bf16(f32::INFINITY)) << 16)];
+            return [Some(0), constant.then_some(0), Some(pair(upper_bf16(f32::INFINITY), 0))];
         }
         let scale = fit.nearest() as f32;
         let s = f64::from(scale);
         let error = (fit.squared - 2.0 * s * fit.inner + s * s * fit.levels).max(0.0).sqrt();
         let along = (s * fit.levels.sqrt()) as f32;
         let (error, along) = (upper_bf16((error as f32).next_up()), upper_bf16(along.next_up()));
-        let numbers = u32::from(error) << 16 | u32::from(along);
-        [Some(scale.to_bits()), constant.then(|| (-squared as f32).to_bits()), Some(numbers)]
+        [Some(scale.to_bits()), constant.then(|| (-squared as f32).to_bits()), Some(pair(error, along))]
     }
 
     /// The columns of a row whose value is an estimate: the scale of its signs and how far they may be off; constant (l2). Also fills
@@ -127,7 +121,7 @@ impl<'a> Encoder<'a> {
         let signs = Fit::of(&self.y, squared, &self.c);
         // A row of zeros under cosine passes every comparison; its score is set aside.
         let error = if norm == 0.0 { f32::INFINITY } else { signs.error() as f32 };
-        let both = u32::from(upper_bf16(error)) << 16 | u32::from(nearest_bf16(signs.unbiased() as f32));
+        let both = pair(upper_bf16(error), nearest_bf16(signs.unbiased() as f32));
         let constant = coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
         [Some(both), constant, None]
     }

@@ -16,7 +16,7 @@
 //! `<p, c>` is exact, s is the f32 that is stored, and the two lengths are rounded up. Since e is nearly at a right angle
 //! to c, `||q||` may be replaced by `sqrt(||q||^2 - low^2)`, `low = |t <p, c>| / ||c|| - ||f||` being the least that q can have along c. Everything
 //! that rounds (the rotation, s, sums in f32) is at most [`SLACK`](encode::SLACK) or the rotation's error, relative to `||q|| (||e|| + ||s c||)`, and is
-//! added. So upper and lower bounds hold always, not with high probability: this is what
+//! added. So the upper bound holds always, not with high probability: this is what
 //! [`Purpose::Certify`] keeps. Its heads are whole digits of four bits: an eighth of the bytes of the rows, and the rows
 //! that they cannot decide are few.
 //!
@@ -58,7 +58,7 @@ pub(crate) struct Coding {
     pub(crate) metric: Metric,
     pub(crate) purpose: Purpose,
     pub(crate) code: Code,
-    /// The levels of the code, where they are not even.
+    /// The levels of the code, where they are not even; made once, since every look at a row needs them.
     table: Option<[i8; 16]>,
     rotation: Rotation,
     mean: Vec<f32>,
@@ -70,6 +70,11 @@ impl Coding {
         let width = mean.len().next_multiple_of(8);
         let rotation = Rotation::new(mean.len(), width, seed);
         Coding { metric, purpose, table: code.table(), code, rotation, mean }
+    }
+
+    /// Whether scores under this metric are inner products in the main: those alone can be coded.
+    pub(crate) fn serves(metric: Metric) -> bool {
+        matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2)
     }
 
     /// What rows are centred on.
@@ -146,9 +151,9 @@ pub(crate) struct Plane {
 
 impl Plane {
     /// No rows yet.
-    pub(crate) fn new(coding: Coding) -> Plane {
-        let (block, rest) = (coding.block_bytes(), coding.rest_bytes().max(1));
-        Plane { coding: Arc::new(coding), rows: 0, blocks: Matrix::new(block), rests: Matrix::new(rest) }
+    pub(crate) fn new(coding: Arc<Coding>) -> Plane {
+        let (blocks, rests) = (Matrix::new(coding.block_bytes()), Matrix::new(coding.rest_bytes().max(1)));
+        Plane { coding, rows: 0, blocks, rests }
     }
 
     /// The `rows` rows in `blocks` and `rests`, which are as wide as `coding` says.
@@ -224,15 +229,9 @@ impl Plane {
 
     /// A plane of its own with the rows in `slots`, in that order.
     pub(crate) fn gathered(&self, slots: &[u32]) -> Result<Plane> {
-        let coding = &self.coding;
-        let mut plane = Plane {
-            coding: Arc::clone(coding),
-            rows: 0,
-            blocks: Matrix::new(self.blocks.width()),
-            rests: Matrix::new(self.rests.width()),
-        };
+        let mut plane = Plane::new(Arc::clone(&self.coding));
         plane.try_reserve(slots.len())?;
-        let mut record = vec![0; coding.record_bytes()];
+        let mut record = vec![0; self.coding.record_bytes()];
         for &slot in slots {
             self.read_record(slot as usize, &mut record);
             plane.push(&record);
@@ -270,6 +269,12 @@ impl Plane {
         let at = (self.coding.head_lines() + column) * 64 + slot % BLOCK_ROWS * 4;
         let block = self.blocks.row(slot / BLOCK_ROWS);
         u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+    }
+
+    /// What the value of the row in `slot` begins with.
+    #[inline(always)]
+    fn constant(&self, slot: usize) -> f64 {
+        if self.coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 }
     }
 
     /// Gathers the planes of the row in `slot`, signs first, `stride` bytes apart. What is between them stays as it is.
@@ -322,4 +327,17 @@ impl Plane {
         let [.., low, high] = rest else { return None };
         Some(f32::from_bits(u32::from_le_bytes([0, 0, *low, *high])))
     }
+}
+
+/// Two bf16 in a word.
+fn pair(high: u16, low: u16) -> u32 {
+    u32::from(high) << 16 | u32::from(low)
+}
+
+fn low_of_pair(pair: u32) -> f32 {
+    f32::from_bits(pair << 16)
+}
+
+fn high_of_pair(pair: u32) -> f32 {
+    f32::from_bits(pair & 0xFFFF_0000)
 }

@@ -1,10 +1,10 @@
 //! What a query needs to meet a plane, and what comes of it.
 
 use super::encode::{SHORTEST, SLACK};
-use super::{Coding, Plane, Purpose};
+use super::{Coding, Plane, Purpose, high_of_pair, low_of_pair};
 use crate::kernel::{
-    BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, Weights, canonical_dot, level_product, nibble_products,
-    order_query, sign_products, sign_tables,
+    BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product,
+    nibble_products, order_query, sign_products, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::{Metric, Query};
@@ -17,6 +17,9 @@ const COARSE_REACH: f64 = 2.4;
 
 /// Far below any difference that an f32 can show, far above what the denormal range can lose.
 const ETA: f64 = 1e-36;
+
+/// The shortest query whose bounds are certain.
+const SHORTEST_QUERY: f64 = 1e-18;
 
 /// The most that two canonical inner products are off together, relative to the lengths: each adds up at most 8,195 times in f64.
 const SUMMING: f64 = 4e-12;
@@ -110,6 +113,11 @@ impl Coding {
         CAP_DEVIATIONS * norm / (self.width() as f64).sqrt()
     }
 
+    /// Whether bounds are certain for a query: not if it is so short that products are in the denormal range, unless it is zero.
+    pub(crate) fn is_certain_of(query: &Query<'_>) -> bool {
+        query.squared_norm == 0.0 || query.norm() > SHORTEST_QUERY
+    }
+
     /// Every row whose score is `score` or better has a value that is not below this.
     pub(crate) fn limit(&self, query: &PlaneQuery, score: f32) -> f32 {
         if 0.0 < query.norm && query.norm < SHORTEST {
@@ -179,24 +187,24 @@ fn in_steps(y: &[f32], step: f64, most: f64) -> Vec<i8> {
     digits
 }
 
-/// What up to `lanes` queries show to blocks, side by side: of their digits four of the first, four of the second, and so on; or of their
-/// tables those for the first line, and so on.
-pub(crate) fn pack_panel(queries: &[PlaneQuery], purpose: Purpose, lanes: usize, panel: &mut Vec<u8>) {
-    let shown = |query: &'_ PlaneQuery| -> (Vec<u8>, usize) {
+impl PlaneQuery {
+    /// What it shows to blocks, and how much of that at a time: four digits, or the tables of a line.
+    fn shown(&self, purpose: Purpose) -> (&[u8], usize) {
         match purpose {
-            Purpose::Certify => (bytemuck::cast_slice(&query.digits).to_vec(), 4),
-            Purpose::Estimate => (query.tables.clone(), 128),
+            Purpose::Certify => (bytemuck::cast_slice(&self.digits), 4),
+            Purpose::Estimate => (&self.tables, SIGN_TABLES),
         }
-    };
-    let shown: Vec<(Vec<u8>, usize)> = queries.iter().map(shown).collect();
-    let Some((first, piece)) = shown.first() else { return };
-    for at in (0..first.len()).step_by(*piece) {
-        for lane in 0..lanes {
-            match shown.get(lane) {
-                Some((bytes, _)) => panel.extend(&bytes[at..at + piece]),
-                None => panel.resize(panel.len() + piece, 0),
-            }
+    }
+}
+
+/// What up to `lanes` queries show to blocks, side by side, piece after piece; lanes without a query are zero.
+pub(crate) fn pack_panel(queries: &[PlaneQuery], purpose: Purpose, lanes: usize, panel: &mut Vec<u8>) {
+    let Some((first, piece)) = queries.first().map(|query| query.shown(purpose)) else { return };
+    for at in (0..first.len()).step_by(piece) {
+        for query in queries {
+            panel.extend(&query.shown(purpose).0[at..at + piece]);
         }
+        panel.resize(panel.len() + (lanes - queries.len()) * piece, 0);
     }
 }
 
@@ -205,7 +213,7 @@ impl Coding {
     pub(crate) fn shown_bytes(&self) -> usize {
         match self.purpose {
             Purpose::Certify => self.width(),
-            Purpose::Estimate => self.head_lines() * 128,
+            Purpose::Estimate => self.head_lines() * SIGN_TABLES,
         }
     }
 }
@@ -238,7 +246,7 @@ impl Plane {
         assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
         let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
         if SIGNS {
-            // SAFETY: every block begins with `lines` lines, and the panel has 128 bytes for each line and query.
+            // SAFETY: every block begins with `lines` lines, and the panel has SIGN_TABLES bytes for each line and query.
             return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
         }
         let sums = std::array::from_fn(|q| queries.get(q).map_or(0, |query| query.sum));
@@ -256,7 +264,7 @@ impl Plane {
         }
         let (times, roundings) = (coding.times(), coding.roundings());
         let scale = f64::from(f32::from_bits(self.number(slot, 0)));
-        let constant = if coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 };
+        let constant = self.constant(slot);
         let lengths = self.number(slot, coding.columns() - 1);
         let (error, along) = (f64::from(high_of_pair(lengths)), f64::from(low_of_pair(lengths)));
         let inner = query.step * f64::from(product);
@@ -281,7 +289,7 @@ impl Plane {
         if self.length(slot) == Some(0.0) {
             return 0.0;
         }
-        let constant = if coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 };
+        let constant = self.constant(slot);
         let signs = self.number(slot, 0);
         let cap = f64::from(low_of_pair(signs)) * query.coarse_step * f64::from(product)
             + f64::from(high_of_pair(signs)) * coding.cap(query.norm);
@@ -304,12 +312,4 @@ impl Plane {
             simd::prefetch(line.as_ptr());
         }
     }
-}
-
-fn low_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair << 16)
-}
-
-fn high_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair & 0xFFFF_0000)
 }

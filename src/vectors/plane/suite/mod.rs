@@ -163,7 +163,7 @@ impl Asked {
 
 /// A plane with these rows.
 fn plane(coding: Coding, rows: &[Vec<f32>]) -> Plane {
-    let mut plane = Plane::new(coding);
+    let mut plane = Plane::new(coding.into());
     plane.try_reserve(rows.len()).expect("memory");
     for record in records_of(&plane, rows) {
         plane.push(&record);
