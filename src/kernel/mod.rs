@@ -3,12 +3,14 @@
 //! Three families live here. The *fast* kernels ([`dot`], [`squared_l2`], [`l1`], [`panel`]) work in f32 and decide which rows
 //! are worth a closer look. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that every processor,
 //! batch size and path returns the same bits; all scores that leave the crate come from them. Both are sums over pairs, told
-//! apart by a [`Pairing`]. Those on *codes* ([`nibble_products`], [`sign_products`], [`level_product`]) work in integers and are exact,
-//! and so is [`hamming`] on rows of bits.
+//! apart by a [`Pairing`]. Those on *codes* ([`nibble_products`], [`sign_products`], [`level_product`]) and on rows of
+//! bytes ([`byte_dot`]) work in integers and are exact, and so is [`hamming`] on rows of bits. [`read_halves`] only converts.
 
+mod bytes;
 mod canonical;
 mod columns;
 mod dot;
+mod halves;
 mod hamming;
 mod l1;
 mod l2;
@@ -22,11 +24,16 @@ mod signs;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
+mod suite_bytes;
+#[cfg(test)]
 mod suite_codes;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "for graphs over rows of bytes"))]
+pub(crate) use bytes::{byte_dot, byte_dots};
 pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2};
 pub(crate) use columns::{Columns, Weights, rows_not_below};
 pub(crate) use dot::{Product, dot};
+pub(crate) use halves::read_halves;
 pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};
 pub(crate) use l1::{AbsoluteDifference, l1};
 pub(crate) use l2::{SquaredDifference, squared_l2};

@@ -15,6 +15,11 @@ pub(crate) fn code_product(digits: &[u8], query: &[i8]) -> i64 {
     digits.iter().zip(query).map(|(&digit, &value)| i64::from(digit) * i64::from(value)).sum()
 }
 
+/// `sum(a[i] * b[i])`.
+pub(crate) fn byte_dot<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i64 {
+    a.iter().zip(b).map(|(&x, &y)| x.into() * y.into()).sum()
+}
+
 /// The length of a vector.
 pub(crate) fn norm(a: &[f32]) -> f64 {
     dot(a, a).sqrt()

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: eight f32 lanes.
 
-use super::{Operation, Simd};
+use super::{Byte, Operation, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX2, FMA and F16C.
@@ -49,6 +49,12 @@ impl Simd for Avx2 {
             let mask = _mm256_loadu_si256(MASKS.as_ptr().add(8 - count).cast());
             _mm256_maskload_ps(from, mask)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> __m256 {
+        // SAFETY: the token proves F16C; the caller vouches for eight readable values.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
     }
 
     #[inline(always)]
@@ -199,6 +205,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply_bytes<Q: Byte, R: Byte>(
+        self,
+        [a, b]: [__m256i; 2],
+        query: [__m256i; 2],
+        row: [__m256i; 2],
+    ) -> [__m256i; 2] {
+        [add_products::<Q, R>(a, query[0], row[0]), add_products::<Q, R>(b, query[1], row[1])]
+    }
+
+    #[inline(always)]
     fn no_words(self) -> [[__m256i; 2]; 2] {
         [self.no_pairs(); 2]
     }
@@ -279,5 +295,33 @@ impl Simd for Avx2 {
         }
         // SAFETY: the token proves AVX2, FMA and F16C; every processor with AVX2 has BMI, POPCNT and LZCNT.
         unsafe { enter(self, operation) }
+    }
+}
+
+/// Adds the products of 32 bytes. Signed ones, of which the sign can be moved from one to the other, by the instruction for bytes: two products
+/// of at most 127^2 fit its sums of sixteen bits. Two of 255 * 127 do not, so all else is widened first.
+#[inline(always)]
+fn add_products<Q: Byte, R: Byte>(sums: __m256i, query: __m256i, row: __m256i) -> __m256i {
+    // SAFETY: whoever calls holds the token, which proves AVX2.
+    unsafe {
+        if Q::SIGNED && R::SIGNED {
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(query), _mm256_sign_epi8(row, query));
+            return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
+        let ([a, b], [c, d]) = (halves::<Q>(query), halves::<R>(row));
+        _mm256_add_epi32(sums, _mm256_add_epi32(_mm256_madd_epi16(a, c), _mm256_madd_epi16(b, d)))
+    }
+}
+
+/// Every second byte, from the first on and from the second on, in sixteen bits each.
+#[inline(always)]
+fn halves<B: Byte>(bytes: __m256i) -> [__m256i; 2] {
+    // SAFETY: whoever calls holds the token, which proves AVX2.
+    unsafe {
+        if B::SIGNED {
+            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes)]
+        } else {
+            [_mm256_and_si256(bytes, _mm256_set1_epi16(0xFF)), _mm256_srli_epi16::<8>(bytes)]
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! AVX-512: sixteen f32 lanes, masks instead of tails, and four products of bytes added up by one instruction (VNNI).
 
-use super::{Operation, Simd};
+use super::{Byte, Operation, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512 F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later), and AVX2 with FMA.
@@ -48,6 +48,12 @@ impl Simd for Avx512 {
         // SAFETY: the token proves AVX-512F; a masked load touches only the lanes that are set, which the caller
         // vouches for.
         unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> __m512 {
+        // SAFETY: the token proves AVX-512F; the caller vouches for sixteen readable values.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
 
     #[inline(always)]
@@ -143,6 +149,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_codes_partial(self, from: *const u8, count: usize) -> __m512i {
+        let mask = (1u64 << count) - 1;
+        // SAFETY: the token proves AVX-512BW; a masked load touches only the bytes that are set, which the caller vouches for.
+        unsafe { _mm512_maskz_loadu_epi8(mask, from.cast()) }
+    }
+
+    #[inline(always)]
     fn digits(self, codes: __m512i, shift: u32, mask: u8) -> __m512i {
         // SAFETY: the token proves AVX-512 F and BW.
         unsafe {
@@ -183,6 +196,19 @@ impl Simd for Avx512 {
             let negative = _mm512_movepi8_mask(bytes);
             let signed = _mm512_mask_sub_epi8(query, negative, _mm512_setzero_si512(), query);
             _mm512_dpbusd_epi32(sums, _mm512_abs_epi8(bytes), signed)
+        }
+    }
+
+    const SHIFTS_ROWS: bool = true;
+
+    /// The instruction multiplies unsigned bytes with signed ones. If both are of one kind, 128 is added to the row, or taken from it,
+    /// which is the same change of a bit, to make it one of the other.
+    #[inline(always)]
+    fn multiply_bytes<Q: Byte, R: Byte>(self, sums: __m512i, query: __m512i, row: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 F and VNNI.
+        unsafe {
+            let row = if Q::SIGNED == R::SIGNED { _mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN)) } else { row };
+            if Q::SIGNED { _mm512_dpbusd_epi32(sums, row, query) } else { _mm512_dpbusd_epi32(sums, query, row) }
         }
     }
 

@@ -42,6 +42,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of `count` values, and `count <= LANES`.
     unsafe fn load_partial(self, from: *const f32, count: usize) -> Self::F32;
+    /// Reads `LANES` halves (IEEE 754 binary16), converted. Every half has the same value as an f32; of a NaN the payload stays, and it
+    /// becomes quiet.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` values.
+    unsafe fn load_half(self, from: *const u16) -> Self::F32;
     /// Reads `LANES` i32 values, converted.
     ///
     /// # Safety
@@ -95,6 +101,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of 64 bytes.
     unsafe fn load_codes(self, from: *const u8) -> Self::Codes;
+    /// Reads `count < 64` bytes; the others are zero.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `count` bytes.
+    #[inline(always)]
+    unsafe fn load_codes_partial(self, from: *const u8, count: usize) -> Self::Codes {
+        let mut bytes = [0u8; 64];
+        // SAFETY: the caller vouches for `count` readable bytes, fewer than there is room for.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
+            self.load_codes(bytes.as_ptr())
+        }
+    }
     /// `codes >> shift & mask` in every byte; `mask << shift` must fit a byte.
     fn digits(self, codes: Self::Codes, shift: u32, mask: u8) -> Self::Codes;
     /// `high << shift | low` in every byte; no `high` may reach beyond its byte.
@@ -116,6 +135,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `query` must be valid for reads of 64 values.
     unsafe fn multiply_signed(self, sums: Self::Sums, bytes: Self::Codes, query: *const i8) -> Self::Sums;
+    /// Whether [`multiply_bytes`](Simd::multiply_bytes) shifts rows that are signed like the query.
+    const SHIFTS_ROWS: bool = false;
+    /// Adds the products of 64 bytes of a query with those of a row, those of four neighbours to each sum, which may wrap around. No signed
+    /// byte may be -128. Where rows are shifted, and both are signed or both are not, every product is off by the same multiple of the query's
+    /// byte: a row of zeros gets as much, and nothing else.
+    fn multiply_bytes<Q: Byte, R: Byte>(self, sums: Self::Sums, query: Self::Codes, row: Self::Codes) -> Self::Sums;
     /// `sums + pairs`.
     fn widen(self, sums: Self::Sums, pairs: Self::Pairs) -> Self::Sums;
     /// `2 * sums - less`, which may wrap around on the way.
@@ -137,6 +162,20 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn vectorize_counting<O: Operation>(self, operation: O) -> O::Output {
         self.vectorize(operation)
     }
+}
+
+/// A byte that is a number.
+pub(crate) trait Byte: Copy + 'static {
+    /// Whether it is in two's complement.
+    const SIGNED: bool;
+}
+
+impl Byte for i8 {
+    const SIGNED: bool = true;
+}
+
+impl Byte for u8 {
+    const SIGNED: bool = false;
 }
 
 /// Something to be compiled once for every instruction set. `run` and all that it calls must be `#[inline(always)]`.

@@ -1,6 +1,6 @@
 //! NEON: two registers of four f32 lanes side by side, so that a block is eight values here too.
 
-use super::{Operation, Simd};
+use super::{Byte, Operation, Simd};
 use std::arch::aarch64::*;
 
 /// Proof that the processor has NEON.
@@ -43,6 +43,13 @@ impl Simd for Neon {
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
             self.load(lanes.as_ptr())
         }
+    }
+
+    /// In integers: the type of four halves is not stable in Rust yet.
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values, and the array holds eight.
+        unsafe { self.load(super::Portable.load_half(from).as_ptr()) }
     }
 
     #[inline(always)]
@@ -215,6 +222,21 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn multiply_bytes<Q: Byte, R: Byte>(
+        self,
+        sums: int32x4x4_t,
+        query: uint8x16x4_t,
+        row: uint8x16x4_t,
+    ) -> int32x4x4_t {
+        int32x4x4_t(
+            add_products::<Q, R>(sums.0, query.0, row.0),
+            add_products::<Q, R>(sums.1, query.1, row.1),
+            add_products::<Q, R>(sums.2, query.2, row.2),
+            add_products::<Q, R>(sums.3, query.3, row.3),
+        )
+    }
+
+    #[inline(always)]
     fn no_words(self) -> [uint16x8_t; 2] {
         // SAFETY: the token proves NEON.
         unsafe { [vdupq_n_u16(0); 2] }
@@ -321,5 +343,40 @@ fn four_rows(sums: int32x4_t, codes: uint8x16_t, query: int8x16_t) -> int32x4_t 
         let low = vpaddlq_s16(vmull_s8(vget_low_s8(codes), vget_low_s8(query)));
         let high = vpaddlq_s16(vmull_high_s8(codes, query));
         vaddq_s32(sums, vpaddq_s32(low, high))
+    }
+}
+
+/// Adds the products of sixteen bytes: as bytes if both are signed or both are not, widened first if not.
+#[inline(always)]
+fn add_products<Q: Byte, R: Byte>(sums: int32x4_t, query: uint8x16_t, row: uint8x16_t) -> int32x4_t {
+    // SAFETY: whoever calls holds the token, which proves NEON.
+    unsafe {
+        if Q::SIGNED && R::SIGNED {
+            let (query, row) = (vreinterpretq_s8_u8(query), vreinterpretq_s8_u8(row));
+            let low = vmull_s8(vget_low_s8(query), vget_low_s8(row));
+            return vpadalq_s16(vpadalq_s16(sums, low), vmull_high_s8(query, row));
+        }
+        if !Q::SIGNED && !R::SIGNED {
+            let low = vmull_u8(vget_low_u8(query), vget_low_u8(row));
+            let sums = vpadalq_u16(vreinterpretq_u32_s32(sums), low);
+            return vreinterpretq_s32_u32(vpadalq_u16(sums, vmull_high_u8(query, row)));
+        }
+        let ([a, b], [c, d]) = (halves::<Q>(query), halves::<R>(row));
+        let sums = vmlal_high_s16(vmlal_s16(sums, vget_low_s16(a), vget_low_s16(c)), a, c);
+        vmlal_high_s16(vmlal_s16(sums, vget_low_s16(b), vget_low_s16(d)), b, d)
+    }
+}
+
+/// The lower and the upper eight of sixteen bytes, in sixteen bits each.
+#[inline(always)]
+fn halves<B: Byte>(bytes: uint8x16_t) -> [int16x8_t; 2] {
+    // SAFETY: whoever calls holds the token, which proves NEON.
+    unsafe {
+        if B::SIGNED {
+            let bytes = vreinterpretq_s8_u8(bytes);
+            [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
+        } else {
+            [vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes))), vreinterpretq_s16_u16(vmovl_high_u8(bytes))]
+        }
     }
 }

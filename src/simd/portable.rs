@@ -1,6 +1,6 @@
 //! The path that every processor has: eight lanes of plain Rust, which the compiler turns into what the target offers.
 
-use super::{Operation, Simd};
+use super::{Byte, Operation, Simd};
 
 /// The token of the portable path. Nothing needs to be proven to hold it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,12 @@ impl Simd for Portable {
             *lane = unsafe { from.add(i).read_unaligned() };
         }
         lanes
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Self::F32 {
+        // SAFETY: the caller vouches for eight readable values.
+        unsafe { from.cast::<[u16; 8]>().read_unaligned() }.map(single)
     }
 
     #[inline(always)]
@@ -172,6 +178,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn multiply_bytes<Q: Byte, R: Byte>(self, mut sums: [i32; 16], query: [u8; 64], row: [u8; 64]) -> [i32; 16] {
+        for i in 0..64 {
+            let product = number::<Q>(query[i]) * number::<R>(row[i]);
+            sums[i / 4] = sums[i / 4].wrapping_add(product);
+        }
+        sums
+    }
+
+    #[inline(always)]
     fn no_words(self) -> [u16; 64] {
         [0; 64]
     }
@@ -223,4 +238,32 @@ impl Simd for Portable {
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
         operation.run(self)
     }
+}
+
+/// The number that a byte is.
+#[inline(always)]
+fn number<B: Byte>(byte: u8) -> i32 {
+    if B::SIGNED { i32::from(byte.cast_signed()) } else { i32::from(byte) }
+}
+
+/// What the exponent of an f32 is larger by than that of the same value in half precision, in place.
+const REBIAS: u32 = (127 - 15) << 23;
+/// 2^-14, the smallest half with all its bits, as an f32.
+const SMALLEST_NORMAL: u32 = (127 - 14) << 23;
+/// The first half that is no number, moved to where the fraction of an f32 ends.
+const BEYOND: u32 = 0x7c00 << 13;
+
+/// The value of a half, in integers and in one float operation that is exact; none of them reads or makes an f32 in the denormal range, so that
+/// no setting of the processor changes a bit.
+#[inline(always)]
+pub(super) fn single(half: u16) -> f32 {
+    let sign = (u32::from(half) & 0x8000) << 16;
+    let magnitude = (u32::from(half) & 0x7fff) << 13;
+    // Of a small half the fraction is moved up behind a leading one, and that is taken off again.
+    let small = (f32::from_bits(magnitude + SMALLEST_NORMAL) - f32::from_bits(SMALLEST_NORMAL)).to_bits();
+    let normal = magnitude + REBIAS;
+    // Infinity, or a NaN, which is made quiet.
+    let beyond = (magnitude + 2 * REBIAS) | if magnitude > BEYOND { 1 << 22 } else { 0 };
+    let number = if magnitude < 1 << 23 { small } else { normal };
+    f32::from_bits(sign | if magnitude < BEYOND { number } else { beyond })
 }

@@ -156,8 +156,8 @@ impl Operation for Decode<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        self.rows.codec.run(self);
+    fn run<S: Simd>(self, simd: S) {
+        self.rows.codec.run(simd, self);
     }
 }
 
@@ -165,7 +165,7 @@ impl CodecTask for Decode<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, codec: C) {
+    fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) {
         let ahead = self.out.len() / self.width;
         for (i, (&slot, values)) in self.slots.iter().zip(self.out.chunks_exact_mut(self.width)).enumerate() {
             if let Some(&next) = self.slots.get(i + ahead) {
@@ -173,7 +173,7 @@ impl CodecTask for Decode<'_> {
                     simd::prefetch(line.as_ptr());
                 }
             }
-            codec.decode(self.rows.row(slot as usize), &mut values[..self.rows.dim]);
+            codec.decode(simd, self.rows.row(slot as usize), &mut values[..self.rows.dim]);
         }
     }
 }

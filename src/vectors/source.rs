@@ -127,8 +127,8 @@ impl Operation for Unkeep<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        self.codec.run(self);
+    fn run<S: Simd>(self, simd: S) {
+        self.codec.run(simd, self);
     }
 }
 
@@ -136,8 +136,8 @@ impl CodecTask for Unkeep<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, codec: C) {
-        codec.decode(self.code, self.values);
+    fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) {
+        codec.decode(simd, self.code, self.values);
     }
 }
 
@@ -152,8 +152,8 @@ impl Operation for Keep<'_> {
     type Output = Result<f64, Unfit>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> Result<f64, Unfit> {
-        self.codec.run(self)
+    fn run<S: Simd>(self, simd: S) -> Result<f64, Unfit> {
+        self.codec.run(simd, self)
     }
 }
 
@@ -161,9 +161,9 @@ impl CodecTask for Keep<'_> {
     type Output = Result<f64, Unfit>;
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, codec: C) -> Result<f64, Unfit> {
+    fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) -> Result<f64, Unfit> {
         codec.encode(self.values, self.code)?;
-        codec.decode(self.code, self.values);
+        codec.decode(simd, self.code, self.values);
         Ok(canonical_dot(self.values, self.values))
     }
 }

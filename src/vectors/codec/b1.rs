@@ -3,6 +3,7 @@
 //! Error: none. Every other value is refused. (-0 is kept as 0.) For the metric hamming, which counts in such words.
 
 use super::row::{RowCodec, Unfit};
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct B1;
@@ -30,7 +31,7 @@ impl RowCodec for B1 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
+    fn decode<S: Simd>(self, _simd: S, row: &[u8], values: &mut [f32]) {
         const ONE: u32 = 1f32.to_bits();
         for (values, word) in values.chunks_mut(WORD).zip(row.as_chunks().0) {
             let word = u64::from_le_bytes(*word);

@@ -5,6 +5,7 @@
 //! whose squared norm is within f32 may be rounded to one whose is not; that is refused like any row that is too long.
 
 use super::{RowCodec, Unfit};
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16;
@@ -29,7 +30,7 @@ impl RowCodec for Bf16 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
+    fn decode<S: Simd>(self, _simd: S, row: &[u8], values: &mut [f32]) {
         for (value, code) in values.iter_mut().zip(row.as_chunks().0) {
             *value = f32::from_bits(u32::from(u16::from_le_bytes(*code)) << 16);
         }

@@ -3,10 +3,13 @@
 //! Error: a value x is kept as x' with |x - x'| <= max(2^-11 |x|, 2^-25). So values below 2^-14 lose precision and those up to
 //! 2^-25 become zero. Values beyond 65,504, the largest of this format, are refused.
 //!
-//! The conversions are written in integers, and in the one float operation that shifts a fraction with its rounding right;
-//! none of them reads or makes an f32 in the denormal range, so no setting of the processor changes a bit.
+//! Encoding is written in integers, and in the one float operation that shifts a fraction with its rounding right; it neither reads nor
+//! makes an f32 in the denormal range, so no setting of the processor changes a bit. Decoding is an instruction where there is one
+//! ([`read_halves`]).
 
 use super::row::{RowCodec, Unfit, largest_magnitude};
+use crate::kernel::read_halves;
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct F16;
@@ -40,10 +43,8 @@ impl RowCodec for F16 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
-        for (value, code) in values.iter_mut().zip(row.as_chunks().0) {
-            *value = single(u16::from_le_bytes(*code));
-        }
+    fn decode<S: Simd>(self, simd: S, row: &[u8], values: &mut [f32]) {
+        read_halves(simd, row.as_chunks().0, values);
     }
 }
 
@@ -60,18 +61,6 @@ fn half(value: f32) -> u16 {
     (code | (bits >> 16 & 0x8000)) as u16
 }
 
-/// The value of a half. Infinities and NaN, which are never kept, come out as numbers beyond 65,504.
-#[inline(always)]
-fn single(code: u16) -> f32 {
-    let sign = (u32::from(code) & 0x8000) << 16;
-    let magnitude = (u32::from(code) & 0x7fff) << 13;
-    // Of a small half the fraction is moved up behind a leading one, and that is taken off again; both are exact.
-    let small = f32::from_bits(magnitude + SMALLEST_NORMAL) - f32::from_bits(SMALLEST_NORMAL);
-    let normal = f32::from_bits(magnitude + REBIAS);
-    let value = if magnitude < 1 << 23 { small } else { normal };
-    f32::from_bits(value.to_bits() | sign)
-}
-
 #[cold]
 fn unfit(values: &[f32]) -> Unfit {
     let column = values.iter().position(|value| value.abs().to_bits() > LARGEST).unwrap_or(0);
@@ -81,6 +70,13 @@ fn unfit(values: &[f32]) -> Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Portable;
+
+    fn single(code: u16) -> f32 {
+        let mut value = [0.0];
+        F16.decode(Portable, &code.to_le_bytes(), &mut value);
+        value[0]
+    }
 
     #[test]
     fn every_half_is_its_own_nearest() {

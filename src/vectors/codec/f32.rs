@@ -4,6 +4,7 @@
 //! [`KeptRows::plain`](crate::vectors::KeptRows::plain), ready for the kernels, and never calls this.
 
 use super::{RowCodec, Unfit};
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32;
@@ -25,7 +26,7 @@ impl RowCodec for F32 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
+    fn decode<S: Simd>(self, _simd: S, row: &[u8], values: &mut [f32]) {
         for (value, code) in values.iter_mut().zip(row.as_chunks().0) {
             *value = f32::from_le_bytes(*code);
         }

@@ -7,6 +7,7 @@
 //! unless it is zero.
 
 use super::row::{RowCodec, Unfit, largest_magnitude};
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct I8;
@@ -40,7 +41,7 @@ impl RowCodec for I8 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
+    fn decode<S: Simd>(self, _simd: S, row: &[u8], values: &mut [f32]) {
         let (codes, rest) = row.split_at(values.len());
         let scale = rest.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
         for (value, code) in values.iter_mut().zip(codes) {

@@ -28,6 +28,7 @@ pub(crate) use rabitq::rabitq;
 pub(crate) use row::{CodecTask, RowCodec, Unfit};
 pub(crate) use turbo::turbo;
 
+use crate::simd::{Portable, Simd};
 use serde::{Deserialize, Serialize};
 
 /// How rows are kept.
@@ -55,20 +56,20 @@ impl Codec {
 
     /// Runs `task` for the encoding of this codec.
     #[inline(always)]
-    pub(crate) fn run<T: CodecTask>(self, task: T) -> T::Output {
+    pub(crate) fn run<S: Simd, T: CodecTask>(self, simd: S, task: T) -> T::Output {
         match self {
-            Codec::F32 => task.run_as(f32::F32),
-            Codec::F16 => task.run_as(f16::F16),
-            Codec::Bf16 => task.run_as(bf16::Bf16),
-            Codec::U8 => task.run_as(u8::U8),
-            Codec::I8 => task.run_as(i8::I8),
-            Codec::B1 => task.run_as(b1::B1),
+            Codec::F32 => task.run_as(simd, f32::F32),
+            Codec::F16 => task.run_as(simd, f16::F16),
+            Codec::Bf16 => task.run_as(simd, bf16::Bf16),
+            Codec::U8 => task.run_as(simd, u8::U8),
+            Codec::I8 => task.run_as(simd, i8::I8),
+            Codec::B1 => task.run_as(simd, b1::B1),
         }
     }
 
     /// Its name: `f32`, `f16`, `bf16`, `u8`, `i8` or `b1`.
     pub fn name(self) -> &'static str {
-        self.run(Name)
+        self.run(Portable, Name)
     }
 
     /// The codec of that name.
@@ -78,7 +79,7 @@ impl Codec {
 
     /// Bytes of the code of a row of `dim` values, without padding.
     pub(crate) fn row_bytes(self, dim: usize) -> usize {
-        self.run(RowBytes(dim))
+        self.run(Portable, RowBytes(dim))
     }
 }
 
@@ -88,7 +89,7 @@ impl CodecTask for Name {
     type Output = &'static str;
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, _codec: C) -> &'static str {
+    fn run_as<S: Simd, C: RowCodec>(self, _simd: S, _codec: C) -> &'static str {
         C::NAME
     }
 }
@@ -99,7 +100,7 @@ impl CodecTask for RowBytes {
     type Output = usize;
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, codec: C) -> usize {
+    fn run_as<S: Simd, C: RowCodec>(self, _simd: S, codec: C) -> usize {
         codec.row_bytes(self.0)
     }
 }

@@ -1,6 +1,8 @@
 //! What an encoding of rows is. In a module of its own because the encodings are named like the primitive types, which their
 //! modules hide where they are declared.
 
+use crate::simd::Simd;
+
 /// One way to keep a row in bytes. All methods are compiled into loops for an instruction set, so they must be
 /// `#[inline(always)]`, and written so that the compiler finds the registers: no branch in a loop, no call.
 pub(crate) trait RowCodec: Copy {
@@ -15,7 +17,7 @@ pub(crate) trait RowCodec: Copy {
     fn encode(self, values: &[f32], row: &mut [u8]) -> Result<(), Unfit>;
 
     /// The values whose code is at the front of `row`; as many as `values` holds. Any bytes are a code of something.
-    fn decode(self, row: &[u8], values: &mut [f32]);
+    fn decode<S: Simd>(self, simd: S, row: &[u8], values: &mut [f32]);
 }
 
 /// A value that a codec cannot keep.
@@ -31,8 +33,8 @@ pub(crate) struct Unfit {
 pub(crate) trait CodecTask {
     /// What it computes.
     type Output;
-    /// The work, with the encoding in hand.
-    fn run_as<C: RowCodec>(self, codec: C) -> Self::Output;
+    /// The work, with the token of the instruction set and the encoding in hand.
+    fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) -> Self::Output;
 }
 
 /// The bits of the largest magnitude in `values`; for finite values their order is that of the magnitudes, and the compiler

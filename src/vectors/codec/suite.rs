@@ -1,7 +1,7 @@
 //! One suite for every codec: what comes back is what the documentation says, at every level that this machine has.
 
 use super::{Codec, CodecTask, RowCodec, Unfit};
-use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::simd::{Level, Operation, Portable, Simd, dispatch_at};
 
 /// Encodes `values` and puts the values as kept, and the code, in their place.
 struct Kept<'a> {
@@ -14,8 +14,8 @@ impl Operation for Kept<'_> {
     type Output = Result<(), Unfit>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> Result<(), Unfit> {
-        self.codec.run(self)
+    fn run<S: Simd>(self, simd: S) -> Result<(), Unfit> {
+        self.codec.run(simd, self)
     }
 }
 
@@ -23,11 +23,11 @@ impl CodecTask for Kept<'_> {
     type Output = Result<(), Unfit>;
 
     #[inline(always)]
-    fn run_as<C: RowCodec>(self, codec: C) -> Result<(), Unfit> {
+    fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) -> Result<(), Unfit> {
         // Bytes beyond the code are there when a row is padded, and no business of the codec.
         *self.code = vec![0xa5; codec.row_bytes(self.values.len()) + 7];
         codec.encode(self.values, self.code)?;
-        codec.decode(self.code, self.values);
+        codec.decode(simd, self.code, self.values);
         Ok(())
     }
 }
@@ -198,13 +198,13 @@ fn any_bytes_decode_to_something() {
             struct Decoded<'a>(&'a [u8], usize);
             impl CodecTask for Decoded<'_> {
                 type Output = Vec<f32>;
-                fn run_as<C: RowCodec>(self, codec: C) -> Vec<f32> {
+                fn run_as<S: Simd, C: RowCodec>(self, simd: S, codec: C) -> Vec<f32> {
                     let mut values = vec![0.0; self.1];
-                    codec.decode(self.0, &mut values);
+                    codec.decode(simd, self.0, &mut values);
                     values
                 }
             }
-            assert_eq!(codec.run(Decoded(&code, dim)).len(), dim);
+            assert_eq!(codec.run(Portable, Decoded(&code, dim)).len(), dim);
         }
     }
 }

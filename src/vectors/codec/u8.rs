@@ -3,6 +3,7 @@
 //! Error: none. Every other value is refused. (-0 is kept as 0.)
 
 use super::{RowCodec, Unfit};
+use crate::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct U8;
@@ -29,7 +30,7 @@ impl RowCodec for U8 {
     }
 
     #[inline(always)]
-    fn decode(self, row: &[u8], values: &mut [f32]) {
+    fn decode<S: Simd>(self, _simd: S, row: &[u8], values: &mut [f32]) {
         for (value, code) in values.iter_mut().zip(row) {
             *value = f32::from(*code);
         }
