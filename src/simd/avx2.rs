@@ -149,6 +149,31 @@ impl Simd for Avx2 {
         unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(32).cast())] }
     }
 
+    /// Whole words by a mask, the bytes that are left over by themselves. (By way of memory, the processor waits for the store.)
+    #[inline(always)]
+    unsafe fn load_codes_partial(self, from: *const u8, count: usize) -> [__m256i; 2] {
+        let words = count / 4;
+        let mut last = 0;
+        for i in 4 * words..count {
+            // SAFETY: the caller vouches for `count` readable bytes.
+            last |= i32::from(unsafe { *from.add(i) }) << (8 * (i % 4));
+        }
+        // SAFETY: the token proves AVX2; a masked load touches only the words that are set, which the caller vouches for.
+        unsafe {
+            let (end, last) = (_mm256_set1_epi32(words as i32), _mm256_set1_epi32(last));
+            let first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let places = [first, _mm256_add_epi32(first, _mm256_set1_epi32(8))];
+            let from = from.cast::<i32>();
+            let [a, b] = [_mm256_cmpgt_epi32(end, places[0]), _mm256_cmpgt_epi32(end, places[1])];
+            let whole = [_mm256_maskload_epi32(from, a), _mm256_maskload_epi32(from.wrapping_add(8), b)];
+            let at = [_mm256_cmpeq_epi32(end, places[0]), _mm256_cmpeq_epi32(end, places[1])];
+            [
+                _mm256_or_si256(whole[0], _mm256_and_si256(at[0], last)),
+                _mm256_or_si256(whole[1], _mm256_and_si256(at[1], last)),
+            ]
+        }
+    }
+
     #[inline(always)]
     fn digits(self, codes: [__m256i; 2], shift: u32, mask: u8) -> [__m256i; 2] {
         // SAFETY: the token proves AVX2.

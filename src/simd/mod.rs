@@ -137,8 +137,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn multiply_signed(self, sums: Self::Sums, bytes: Self::Codes, query: *const i8) -> Self::Sums;
     /// Whether [`multiply_bytes`](Simd::multiply_bytes) shifts rows that are signed like the query.
     const SHIFTS_ROWS: bool = false;
-    /// Adds the products of 64 bytes of a query with those of a row, those of four neighbours to each sum, which may wrap around. No signed
-    /// byte may be -128. Where rows are shifted, and both are signed or both are not, every product is off by the same multiple of the query's
+    /// Adds the products of 64 bytes of a query with those of a row to sums, which may wrap around: which product goes to which is for the level to
+    /// say. No signed byte may be -128. Where rows are shifted, and both are signed or both are not, every product is off by the same multiple of the query's
     /// byte: a row of zeros gets as much, and nothing else.
     fn multiply_bytes<Q: Byte, R: Byte>(self, sums: Self::Sums, query: Self::Codes, row: Self::Codes) -> Self::Sums;
     /// `sums + pairs`.

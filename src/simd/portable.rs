@@ -179,9 +179,11 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn multiply_bytes<Q: Byte, R: Byte>(self, mut sums: [i32; 16], query: [u8; 64], row: [u8; 64]) -> [i32; 16] {
-        for i in 0..64 {
-            let product = number::<Q>(query[i]) * number::<R>(row[i]);
-            sums[i / 4] = sums[i / 4].wrapping_add(product);
+        for part in 0..4 {
+            for i in 0..16 {
+                let product = number::<Q>(query[16 * part + i]) * number::<R>(row[16 * part + i]);
+                sums[i] = sums[i].wrapping_add(product);
+            }
         }
         sums
     }
