@@ -17,7 +17,7 @@ mod vectors;
 
 pub use error::{Error, Result};
 pub use index::{
-    FlatIndex, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, QuantizedIndex, QuantizedParameters,
+    FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, QuantizedIndex, QuantizedParameters,
     RangeHits, Search, Selection, Stats,
 };
 pub use runtime::{Call, Caller};

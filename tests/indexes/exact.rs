@@ -156,7 +156,7 @@ fn what_a_codec_cannot_keep_is_named_and_changes_nothing() -> Outcome {
         assert_eq!(index.search(&rows(bad, dim), &Search::top(1), &call())?.counts, [1], "a query is not kept");
     }
     let options = IndexOptions { codec: Codec::F16, ..IndexOptions::new(dim, Metric::Dot) };
-    let refused = HnswIndex::new(options, HnswParameters::for_size(0)).err().map(|error| error.to_string());
+    let refused = HnswIndex::new(options, HnswParameters::for_size(0, options.metric, GraphCodec::Auto)).err().map(|error| error.to_string());
     assert!(refused.is_some_and(|message| message.contains("'f32' only, got 'f16'")));
     Ok(())
 }

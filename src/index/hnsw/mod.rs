@@ -1,11 +1,12 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
-//! [`graph`] is the data, [`walk`] the loop that everything spends its time in, [`build`] links new rows, [`search`] answers one
-//! query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
+//! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
+//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
 //! anew without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
 mod build;
 mod graph;
+mod ground;
 mod search;
 mod walk;
 
@@ -20,7 +21,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Codec, Metric, Query, RowSource};
+use crate::vectors::{CENTRED_ROWS, Codec, Frame, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -37,14 +38,35 @@ pub struct HnswParameters {
     pub m: usize,
     /// The width of the beam that looks for the neighbours of a new row.
     pub ef_construction: usize,
-    /// Decides the layers of each row.
+    /// Decides the layers of each row, and the rotation of what is coded.
     pub seed: u64,
+    /// What walks read.
+    pub codec: GraphCodec,
+}
+
+/// What a walk reads of the nodes that it comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphCodec {
+    /// Cells where the metric allows them (cosine, dot, l2), rows elsewhere.
+    #[default]
+    Auto,
+    /// Rows as they are kept, as f32.
+    F32,
 }
 
 impl HnswParameters {
-    /// The parameters for this many rows: m 16, above 50,000 rows 32; ef_construction 200.
-    pub fn for_size(rows: usize) -> HnswParameters {
-        HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0 }
+    /// The parameters for this many rows under this metric. Cells: m 16, ef_construction 128. Otherwise m 16, above 50,000 rows 32, and
+    /// ef_construction 200.
+    pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
+        let rows_alone = HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
+        let cells = HnswParameters { m: 16, ef_construction: 128, ..rows_alone };
+        if cells.has_cells(metric) { cells } else { rows_alone }
+    }
+
+    /// Whether the base layer is made of cells under this metric.
+    pub(crate) fn has_cells(&self, metric: Metric) -> bool {
+        self.codec == GraphCodec::Auto && Frame::serves(metric)
     }
 
     fn check(&self) -> Result<()> {
@@ -77,6 +99,24 @@ pub struct HnswIndex {
 pub(crate) struct State {
     table: Table,
     graph: Graph,
+}
+
+impl State {
+    /// Forgets what a write that failed has left: all of it if nothing was visible before, else the rows that are not linked.
+    fn undo(&mut self, before: usize, was_empty: bool, parameters: &HnswParameters) {
+        if was_empty {
+            self.table.truncate(0);
+            self.graph = Graph::new(parameters);
+        } else {
+            let linked = self.graph.linked();
+            self.table.truncate(before.max(linked));
+        }
+    }
+
+    /// Whether the graph is still to come: walks of cells begin when there are enough rows.
+    fn waits(&self) -> bool {
+        self.graph.linked() < self.table.slots()
+    }
 }
 
 impl Tabled for State {
@@ -112,12 +152,12 @@ struct Schema {
 }
 
 impl HnswIndex {
-    /// An empty index. The codec must be f32: walks read rows where they lie.
+    /// An empty index. Rows are kept as f32 or f16; the latter only where walks do not read them.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         check_metric(options.metric)?;
         options.check()?;
         parameters.check()?;
-        check_codec(options.codec)?;
+        check_codec(options.codec, options.metric, &parameters)?;
         let state =
             State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
         Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
@@ -195,14 +235,40 @@ fn check_metric(metric: Metric) -> Result<()> {
     Err(Error::InvalidArgument(message.to_owned()))
 }
 
-/// Refuses every codec but the one whose rows a walk can read.
-fn check_codec(codec: Codec) -> Result<()> {
-    if codec == Codec::F32 {
+/// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
+fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
+    if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
         return Ok(());
     }
-    let message =
-        format!("HnswIndex keeps rows in codec 'f32' only, got '{}'; FlatIndex takes any codec", codec.name());
+    let name = codec.name();
+    let message = format!(
+        "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
+        metric.name()
+    );
     Err(Error::InvalidArgument(message))
+}
+
+/// Makes the graph's cells possible once there are enough rows to centre them on.
+fn freeze(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
+    let graph = {
+        let State { table, graph } = &*writer.read();
+        let waits = parameters.has_cells(table.metric()) && graph.cells().is_none();
+        if !waits || table.slots() < CENTRED_ROWS {
+            return Ok(());
+        }
+        cell_graph(table, parameters)?
+    };
+    writer.write().graph = graph;
+    Ok(())
+}
+
+/// A graph without nodes, in cells that are centred on the first rows of the table; room for all of its rows.
+fn cell_graph(table: &Table, parameters: &HnswParameters) -> Result<Graph> {
+    let (metric, dim) = (table.metric(), table.dim());
+    let parts = Frame::measure(metric, dim, CENTRED_ROWS, |slot, values| table.read(slot, values));
+    let mut graph = Graph::with_cells(parameters, Frame::new(metric, dim, 2 * parameters.m, parameters.seed, parts));
+    graph.try_reserve(table.slots())?;
+    Ok(graph)
 }
 
 fn check_ef(name: &str, ef: usize) -> Result<()> {
@@ -229,17 +295,20 @@ impl Tabular for HnswIndex {
     /// is left.
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
         let stored = intake.stored();
-        let was_empty = {
+        let (was_empty, before) = {
             let state = writer.read();
             let places = intake.places(&[], state.table.slots());
             self.body.check_room(&state, || state.table.growth(places, 0) + state.graph.growth(stored))?;
-            state.table.live() == 0
+            (state.table.live() == 0, state.table.slots())
         };
         writer.write().graph.try_reserve(stored)?;
         let entries = intake.stage(writer, rows, &[], call, &|_| ())?;
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, call).map(|()| id_map));
+        let linked = id_map.and_then(|id_map| {
+            freeze(writer, &self.parameters)?;
+            build::link(writer, &self.parameters, call).map(|()| id_map)
+        });
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
@@ -247,13 +316,7 @@ impl Tabular for HnswIndex {
                 Ok(())
             }
             Err(error) => {
-                let linked = state.graph.linked();
-                if was_empty {
-                    state.table.truncate(0);
-                    state.graph = Graph::new(&self.parameters);
-                } else {
-                    state.table.truncate(linked);
-                }
+                state.undo(before, was_empty, &self.parameters);
                 Err(error)
             }
         }
@@ -281,7 +344,7 @@ impl Tabular for HnswIndex {
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
         let ef = self.beam(search);
-        let mut found = if search.exact || scan_is_cheaper(state, search, ef) {
+        let mut found = if search.exact || state.waits() || scan_is_cheaper(state, search, ef) {
             vec![None; queries.len()]
         } else {
             let ef = widened(state, search, ef);
@@ -303,7 +366,10 @@ impl Tabular for HnswIndex {
         let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
         let fresh = Shared::new(State { table, graph });
-        build::link(&fresh.writer(call)?, &self.parameters, call)?;
+        let writer = fresh.writer(call)?;
+        freeze(&writer, &self.parameters)?;
+        build::link(&writer, &self.parameters, call)?;
+        drop(writer);
         Ok(fresh.into_inner())
     }
 
@@ -323,13 +389,14 @@ impl Tabular for HnswIndex {
         let schema: Schema = read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
-        check_codec(schema.table.codec).map_err(invalid)?;
+        check_codec(schema.table.codec, schema.table.metric, &schema.parameters).map_err(invalid)?;
         if !schema.table.has_rows {
             return Err(container.corrupt("schema", "the rows are missing"));
         }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
-        let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
+        let shape = (table.slots(), table.metric(), table.dim());
+        let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
         Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
     }
 }
