@@ -11,17 +11,21 @@
 use super::HnswParameters;
 use crate::error::Result;
 use crate::index::table::load_matrix;
+use crate::simd;
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Cells, EdgeCode, Frame, FrameParts, Matrix, Metric, random_bits};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::sync::Arc;
 
 /// No node; ends a list of links.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// The most layers above the base: with m = 2, a billion rows need no more.
 pub(crate) const MAX_LEVEL: usize = 31;
+
+/// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
+/// begin farther off.
+const SPARSER: usize = 16;
 
 /// One layer.
 pub(crate) struct Layer {
@@ -133,9 +137,10 @@ impl Graph {
         }
     }
 
-    /// A graph without nodes, whose base layer is made of cells.
-    pub(crate) fn with_cells(parameters: &HnswParameters, frame: Frame) -> Graph {
-        Graph { cells: Some(Cells::new(Arc::new(frame))), ..Graph::new(parameters) }
+    /// A graph without nodes above or links, whose base layer is made of these cells.
+    pub(crate) fn with_cells(parameters: &HnswParameters, cells: Cells) -> Graph {
+        let level_scale = 1.0 / ((SPARSER * parameters.m) as f64).ln();
+        Graph { cells: Some(cells), level_scale, ..Graph::new(parameters) }
     }
 
     /// The base layer; without lists, if it is made of cells.
@@ -250,6 +255,12 @@ impl Graph {
         std::iter::once(node).chain(twins)
     }
 
+    /// Asks the memory system for what [`sharing`](Graph::sharing) reads first.
+    #[inline(always)]
+    pub(crate) fn prefetch_twins(&self, node: u32) {
+        simd::prefetch(self.twins.row(node as usize).as_ptr());
+    }
+
     /// Makes `node` of the top layer the entry point.
     pub(crate) fn set_entry(&mut self, node: u32) {
         self.entry = node;
@@ -333,7 +344,8 @@ impl Graph {
         if schema.cells {
             let frame = load_frame(container, parameters, metric, dim)?;
             let cells = load_matrix(container, "cells", frame.cell_bytes(), slots)?;
-            graph.cells = Some(Cells::from_parts(frame, cells));
+            let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
+            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
         } else {
             graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, schema.nodes[0])?;
         }

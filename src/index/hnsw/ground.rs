@@ -211,12 +211,13 @@ impl Ground for Linked<'_> {
     }
 
     fn own_links(self, parameters: &HnswParameters) -> (usize, usize) {
-        self.kept_links(parameters)
+        let links = (3 * parameters.m).div_ceil(2);
+        (links, links)
     }
 
     /// Room is left in a list that was pruned, so that not every new link prunes it again.
     fn kept_links(self, parameters: &HnswParameters) -> (usize, usize) {
-        (2 * parameters.m, (3 * parameters.m).div_ceil(2))
+        self.own_links(parameters)
     }
 }
 

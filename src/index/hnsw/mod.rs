@@ -21,7 +21,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Codec, Frame, Metric, Query, RowSource};
+use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -56,11 +56,10 @@ pub enum GraphCodec {
 }
 
 impl HnswParameters {
-    /// The parameters for this many rows under this metric. Cells: m 16, ef_construction 128. Otherwise m 16, above 50,000 rows 32, and
-    /// ef_construction 200.
+    /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
     pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
         let rows_alone = HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
-        let cells = HnswParameters { m: 16, ef_construction: 128, ..rows_alone };
+        let cells = HnswParameters { m: 16, ..rows_alone };
         if cells.has_cells(metric) { cells } else { rows_alone }
     }
 
@@ -83,6 +82,9 @@ impl HnswParameters {
 
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
+
+/// How many times wider the beam of a second walk is, if the first has not reached enough rows.
+const WIDENED: usize = 4;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
@@ -192,17 +194,26 @@ impl HnswIndex {
     /// One query through the graph; `None` if that did not reach as many rows as there are.
     fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
         let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let (top, reached) = state.table.metric().run(GraphSearch {
-            state,
-            query,
-            k: search.k,
-            floor: search.floor(),
-            ef,
-            selection: search.selection,
-            scratch: &mut scratch,
-        });
+        let wanted = search.k.min(eligible(state, search));
+        let mut found = None;
+        // Several links may bring one node into a beam, so that a narrow one can end with too few.
+        for ef in [ef, ef.saturating_mul(WIDENED)] {
+            let (top, reached) = state.table.metric().run(GraphSearch {
+                state,
+                query,
+                k: search.k,
+                floor: search.floor(),
+                ef,
+                selection: search.selection,
+                scratch: &mut scratch,
+            });
+            if reached >= wanted {
+                found = Some(top);
+                break;
+            }
+        }
         self.scratches.lock().push(scratch);
-        (reached >= search.k.min(eligible(state, search))).then_some(top)
+        found
     }
 }
 
@@ -266,7 +277,8 @@ fn freeze(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()>
 fn cell_graph(table: &Table, parameters: &HnswParameters) -> Result<Graph> {
     let (metric, dim) = (table.metric(), table.dim());
     let parts = Frame::measure(metric, dim, CENTRED_ROWS, |slot, values| table.read(slot, values));
-    let mut graph = Graph::with_cells(parameters, Frame::new(metric, dim, 2 * parameters.m, parameters.seed, parts));
+    let frame = Frame::new(metric, dim, 2 * parameters.m, parameters.seed, parts);
+    let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
     graph.try_reserve(table.slots())?;
     Ok(graph)
 }

@@ -13,7 +13,7 @@ use crate::simd::Simd;
 use crate::vectors::{Codec, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
-const SPARE: usize = 8;
+const SPARE: usize = 4;
 
 /// A search of the graph for one query.
 pub(crate) struct GraphSearch<'a> {
@@ -125,6 +125,7 @@ impl<'a> GraphSearch<'a> {
         let candidates = &candidates[..candidates.len().min(self.k + SPARE)];
         for candidate in candidates {
             table.prefetch(candidate.node() as usize);
+            graph.prefetch_twins(candidate.node());
         }
         let mut room = vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }];
         for candidate in candidates {

@@ -28,8 +28,6 @@
 
 mod encode;
 mod query;
-#[cfg(test)]
-mod suite;
 
 pub(crate) use encode::EdgeCode;
 pub(crate) use query::{CellPoint, CellQuery};
@@ -129,11 +127,6 @@ impl Frame {
     /// Coordinates of a rotated row.
     pub(crate) fn width(&self) -> usize {
         self.rotation.width()
-    }
-
-    /// The most links of a cell.
-    pub(crate) fn degree(&self) -> usize {
-        self.degree
     }
 
     /// Links come in fans of sixteen, whose codes lie side by side.
