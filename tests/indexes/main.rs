@@ -10,8 +10,8 @@ mod limits;
 mod sharing;
 
 use nearfield::{
-    Call, Caller, Codec, Error, FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, Metric,
-    RangeHits, RowSource, Rows, Search, Selection,
+    Call, Caller, Codec, Error, FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions,
+    Metric, RangeHits, RowSource, Rows, Search, Selection,
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;

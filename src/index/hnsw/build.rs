@@ -386,13 +386,7 @@ impl Propose<'_> {
 impl Linker<'_> {
     /// The old node among `candidates` that has this row's values.
     #[inline(always)]
-    fn twin<S: Simd, G: Ground>(
-        &self,
-        simd: S,
-        ground: G,
-        member: usize,
-        candidates: &[Candidate],
-    ) -> Option<u32> {
+    fn twin<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, candidates: &[Candidate]) -> Option<u32> {
         let slot = self.batch.rows.start + member;
         let itself = ground.distance(simd, ground.at(slot), slot);
         for candidate in candidates {

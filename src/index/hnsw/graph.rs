@@ -25,7 +25,7 @@ pub(crate) const MAX_LEVEL: usize = 31;
 
 /// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
 /// begin farther off.
-const SPARSER: usize = 16;
+const SPARSER: usize = 2;
 
 /// One layer.
 pub(crate) struct Layer {
@@ -33,11 +33,25 @@ pub(crate) struct Layer {
     pub(crate) links: Matrix<u32>,
     /// Slot, and node one layer below; empty in the base layer, where a node is its slot.
     places: Matrix<u32>,
+    /// Above cells, the beginnings of those of the nodes, side by side: so few that they stay in the caches.
+    rows: Matrix<u8>,
 }
 
 impl Layer {
     fn new(degree: usize) -> Layer {
-        Layer { links: Matrix::new(degree), places: Matrix::new(2) }
+        Layer { links: Matrix::new(degree), places: Matrix::new(2), rows: Matrix::new(1) }
+    }
+
+    /// No nodes yet, of up to `degree` links, above these cells.
+    fn above(degree: usize, cells: Option<&Cells>) -> Layer {
+        let rows = Matrix::new(cells.map_or(1, |cells| cells.frame().row_bytes()));
+        Layer { rows, ..Layer::new(degree) }
+    }
+
+    /// The row of a node above cells, as its cell begins with it.
+    #[inline(always)]
+    pub(crate) fn row(&self, node: u32) -> &[u8] {
+        self.rows.row(node as usize)
     }
 
     /// How many nodes there are.
@@ -219,13 +233,14 @@ impl Graph {
     /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one. Where there are cells, it has one already.
     pub(crate) fn push_node(&mut self, slot: u32, level: usize, twin: Option<u32>) -> Result<Vec<u32>> {
         while self.layers.len() <= level {
-            self.layers.push(Layer::new(self.m));
+            self.layers.push(Layer::above(self.m, self.cells.as_ref()));
         }
         // Reserved first, all of them, so that a failure leaves every layer as it was.
         let lists = usize::from(self.cells.is_some());
         for layer in &mut self.layers[lists.min(level + 1)..=level] {
             layer.links.try_reserve(1)?;
             layer.places.try_reserve(1)?;
+            layer.rows.try_reserve(1)?;
         }
         self.twins.try_reserve(1)?;
         self.twins.push(&[NONE]);
@@ -240,6 +255,9 @@ impl Graph {
         let mut below = twin.unwrap_or(slot);
         for layer in &mut self.layers[1..=level] {
             below = layer.push(&[slot, below]);
+            if let Some(cells) = &self.cells {
+                layer.rows.push(cells.cell(slot as usize).row());
+            }
             nodes.push(below);
         }
         Ok(nodes)
@@ -268,7 +286,7 @@ impl Graph {
 
     /// Bytes that the links take.
     pub(crate) fn bytes(&self) -> usize {
-        let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes());
+        let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes() + layer.rows.bytes());
         layers.sum::<usize>() + self.twins.bytes() + self.cells.as_ref().map_or(0, Cells::bytes)
     }
 
@@ -276,16 +294,18 @@ impl Graph {
     pub(crate) fn growth(&self, rows: usize) -> usize {
         let links = self.base().degree() * size_of::<u32>();
         let base = self.cells.as_ref().map_or(links, |cells| cells.frame().cell_bytes());
+        let row = self.cells.as_ref().map_or(0, |cells| cells.frame().row_bytes());
         // A node of an upper layer has m links and two numbers for its place.
-        let upper = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot) * (self.m + 2)).sum::<usize>();
-        rows * (base + size_of::<u32>()) + upper * size_of::<u32>()
+        let upper: usize = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot)).sum();
+        rows * (base + size_of::<u32>()) + upper * ((self.m + 2) * size_of::<u32>() + row)
     }
 
     /// A graph of its own with the same nodes and links.
     pub(crate) fn try_clone(&self) -> Result<Graph> {
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            layers.push(Layer { links: layer.links.try_clone()?, places: layer.places.try_clone()? });
+            let (links, places) = (layer.links.try_clone()?, layer.places.try_clone()?);
+            layers.push(Layer { links, places, rows: layer.rows.try_clone()? });
         }
         let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
         let Graph { entry, seed, level_scale, m, .. } = *self;
@@ -313,6 +333,9 @@ impl Graph {
         for (level, layer) in self.layers.iter().enumerate().skip(1) {
             writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
             writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
+            if self.cells.is_some() {
+                writer.section(&format!("rows.{level}"), |out| layer.rows.write_to(out))?;
+            }
         }
         Ok(())
     }
@@ -350,7 +373,12 @@ impl Graph {
             graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, schema.nodes[0])?;
         }
         for level in 1..schema.nodes.len() {
-            graph.layers.push(load_layer(container, level, parameters.m, &schema.nodes, slots)?);
+            let mut layer = load_layer(container, level, parameters.m, &schema.nodes, slots)?;
+            if let Some(cells) = &graph.cells {
+                let bytes = cells.frame().row_bytes();
+                layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
+            }
+            graph.layers.push(layer);
         }
         graph.entry = schema.entry;
         Ok(graph)

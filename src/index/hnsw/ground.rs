@@ -29,6 +29,18 @@ pub(crate) trait Ground: Copy {
     /// Asks the memory system for what [`distance`](Ground::distance) will read.
     fn prefetch(self, slot: usize);
 
+    /// The distance from a point to a node of an upper layer.
+    #[inline(always)]
+    fn distance_above<S: Simd>(self, simd: S, from: Self::Point<'_>, layer: &Layer, node: u32) -> f32 {
+        self.distance(simd, from, layer.slot(node) as usize)
+    }
+
+    /// Asks for what [`distance_above`](Ground::distance_above) will read.
+    #[inline(always)]
+    fn prefetch_above(self, layer: &Layer, node: u32) {
+        self.prefetch(layer.slot(node) as usize);
+    }
+
     /// How many prefetches may be under way.
     fn ahead(self) -> usize;
 
@@ -185,6 +197,18 @@ impl Ground for Linked<'_> {
     }
 
     #[inline(always)]
+    fn distance_above<S: Simd>(self, simd: S, from: CellPoint<'_>, layer: &Layer, node: u32) -> f32 {
+        from.value(simd, self.cells.lone(layer.row(node)))
+    }
+
+    #[inline(always)]
+    fn prefetch_above(self, layer: &Layer, node: u32) {
+        for line in layer.row(node).chunks(64) {
+            prefetch(line.as_ptr());
+        }
+    }
+
+    #[inline(always)]
     fn ahead(self) -> usize {
         8
     }
@@ -226,13 +250,7 @@ impl Linked<'_> {
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
     /// estimates; it is visited once.
     #[inline(always)]
-    pub(crate) fn walk<S: Simd, A: Admission>(
-        self,
-        simd: S,
-        starts: &[u32],
-        admission: &A,
-        scratch: &mut Scratch,
-    ) {
+    pub(crate) fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], admission: &A, scratch: &mut Scratch) {
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let (cells, nodes) = (self.cells, self.cells.len());
         visited.start(nodes);

@@ -58,7 +58,8 @@ pub enum GraphCodec {
 impl HnswParameters {
     /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
     pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
-        let rows_alone = HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
+        let rows_alone =
+            HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
         let cells = HnswParameters { m: 16, ..rows_alone };
         if cells.has_cells(metric) { cells } else { rows_alone }
     }

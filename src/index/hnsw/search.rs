@@ -90,12 +90,7 @@ impl<'a> GraphSearch<'a> {
     }
 
     #[inline(always)]
-    fn walk_rows<S: Simd, M: Space, A: Admission>(
-        &mut self,
-        simd: S,
-        ground: Rows<'a, M>,
-        admission: &A,
-    ) {
+    fn walk_rows<S: Simd, M: Space, A: Admission>(&mut self, simd: S, ground: Rows<'a, M>, admission: &A) {
         let point = Point { values: self.query.values, term: self.query.term };
         let start = self.descend(simd, ground, point);
         let terrain = Terrain::<_, false> { ground, layer: self.state.graph.base() };

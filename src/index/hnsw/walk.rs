@@ -224,12 +224,16 @@ impl<G: Ground, const UPPER: bool> Terrain<'_, G, UPPER> {
 
     #[inline(always)]
     fn distance<S: Simd>(&self, simd: S, from: G::Point<'_>, node: u32) -> f32 {
-        self.ground.distance(simd, from, self.slot(node) as usize)
+        if UPPER {
+            self.ground.distance_above(simd, from, self.layer, node)
+        } else {
+            self.ground.distance(simd, from, node as usize)
+        }
     }
 
     #[inline(always)]
     fn prefetch(&self, node: u32) {
-        self.ground.prefetch(self.slot(node) as usize);
+        if UPPER { self.ground.prefetch_above(self.layer, node) } else { self.ground.prefetch(node as usize) }
     }
 
     /// Starts a walk at `starts`: they are in the beam, marked as seen.

@@ -164,6 +164,11 @@ pub(crate) struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
+    /// The row alone, as [`Frame::encode`] made it: what a cell begins with, and a cell without links.
+    pub(crate) fn row(self) -> &'a [u8] {
+        &self.bytes[..self.frame.row_bytes()]
+    }
+
     /// The row in whole numbers.
     #[inline(always)]
     pub(crate) fn code(self) -> &'a [i8] {
@@ -259,6 +264,13 @@ impl Cells {
     #[inline(always)]
     pub(crate) fn cell(&self, slot: usize) -> Cell<'_> {
         Cell { frame: &self.frame, bytes: self.cells.row(slot) }
+    }
+
+    /// A row that lies elsewhere, as a cell; it has no links.
+    #[inline(always)]
+    pub(crate) fn lone<'a>(&'a self, row: &'a [u8]) -> Cell<'a> {
+        debug_assert_eq!(row.len(), self.frame.row_bytes());
+        Cell { frame: &self.frame, bytes: row }
     }
 
     /// Writes link `at` of a cell: where it leads, and its code.
