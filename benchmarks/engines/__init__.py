@@ -60,6 +60,8 @@ REGISTRY = {
     "faiss-pq-codes": "engines.faiss_:FaissPqCodes",
     "faiss-pq": "engines.faiss_:FaissPq",
     "faiss-rabitq": "engines.faiss_:FaissRabitq",
+    "rabitq-symphony": "engines.rabitqlib_:RabitqlibSymphony",
+    "rabitq-hnsw": "engines.rabitqlib_:RabitqlibHnsw",
     "usearch": "engines.usearch_:Usearch",
     "usearch-flat": "engines.usearch_:UsearchFlat",
     "scann-flat": "engines.scann_:ScannFlat",
@@ -74,7 +76,8 @@ class Engine(ABC):
     """One index over one data set, built once and searched many times."""
 
     kind: ClassVar[Kind]  # rivals are compared within a kind only
-    metrics: ClassVar[frozenset[Metric]]  # without "cosine": gets normalised vectors, and "dot"
+    metrics: ClassVar[frozenset[Metric]]  # without "cosine": gets normalised vectors, and `cosine_as`
+    cosine_as: ClassVar[Metric] = "dot"  # on normalised vectors "l2" gives the same order
     distribution: ClassVar[str]  # what pip calls it
     ours: ClassVar[bool] = False  # everything else is a peer, and ratios are against the best peer
     filters: ClassVar[bool] = False  # whether `filter` is there
