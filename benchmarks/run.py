@@ -125,7 +125,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--list", action="store_true", help="list the engines and leave")
     add("--engines", type=engine_names, default=list(REGISTRY), metavar="NAME,...", help="which to race")
-    add("--data", type=words, default=[], metavar="NAME,...", help="names under NEARFIELD_DATA, or paths")
+    add(
+        "--data",
+        type=words,
+        default=[],
+        metavar="NAME,...",
+        help="names under NEARFIELD_DATA, paths, or NAME=PATH",
+    )
     add("--quick", action="store_true", help="a smoke run on a few thousand rows")
     add("--rows", type=int, help="take only the first rows")
     add("--queries", type=int, default=1_000, help="take only the first queries")

@@ -48,7 +48,7 @@ SWEEPS: dict[Knob, tuple[float, ...]] = {
     # Candidates scored again for each neighbour asked for.
     "factor": (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128),
     # How many lists of rows are read.
-    "lists": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384),
+    "lists": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
     # How much farther than the worst neighbour found so far a graph is still followed.
     "epsilon": (-0.05, -0.02, 0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15),
 }
