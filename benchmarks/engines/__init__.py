@@ -173,7 +173,9 @@ def label(name: str, params: Params) -> str:
 def _told(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return key if value else f"not-{key}"
-    return {"m": f"M{value}", "bits": f"{value}bit", "roots": f"{value}sqrt(n)"}.get(key, str(value))
+    return {"m": f"M{value}", "bits": f"{value}bit", "roots": f"{'' if value == 1 else value}sqrt(n)"}.get(
+        key, str(value)
+    )
 
 
 def lists_for(rows: int, roots: int) -> int:

@@ -1,7 +1,7 @@
 """VSAG, by Ant Group: HGraph over bytes, whose best candidates are scored again from full rows.
 
 All bytes share one scale (`sq8_uniform`), which makes them fast, and the second look makes up for that. Its
-automatic tuning of searches does not race: it was measured to make builds seven times as long, and no search
+automatic tuning of searches does not race: it was measured to make builds nine times as long, and searches no
 faster. It has no call for many queries.
 """
 
