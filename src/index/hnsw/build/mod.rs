@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
-use crate::vectors::Cells;
+use crate::vectors::{CENTRED_ROWS, Cells};
 use parking_lot::Mutex;
 use std::ops::Range;
 
@@ -38,7 +38,8 @@ const LISTS_PER_GUARD: usize = 1024;
 pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call: &Call<'_>) -> Result<()> {
     let (from, to) = {
         let state = writer.read();
-        let waits = parameters.has_cells(state.table.metric()) && state.graph.cells().is_none();
+        // Cells are centred on the first rows; until there are so many, nothing is linked.
+        let waits = parameters.has_cells(state.table.metric()) && state.table.slots() < CENTRED_ROWS;
         (state.graph.linked(), if waits { 0 } else { state.table.slots() })
     };
     let scratches = Mutex::new(Vec::new());
