@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("error", &[]),
     ("runtime", &["error"]),
     ("simd", &["error"]),
-    ("storage", &["error"]),
+    ("storage", &["runtime", "error"]),
     ("kernel", &["simd", "error"]),
     ("vectors", &["kernel", "simd", "runtime", "error"]),
     ("index", &["vectors", "kernel", "simd", "runtime", "storage", "error"]),
@@ -27,7 +27,7 @@ const UNSAFE: [&str; 7] = [
     "kernel/",
     "vectors/matrix.rs",
     "vectors/plane/query.rs",
-    "storage/vfs.rs",
+    "storage/vfs/file.rs",
     "index/scan.rs",
     "index/hnsw/walk.rs",
 ];

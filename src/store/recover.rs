@@ -1,0 +1,136 @@
+//! Opening a store: what its files say, whatever happened to whoever wrote them.
+//!
+//! The newest manifest that can be read, and all batches after it in the logs. If a file of the newest turns out to be damaged, the one
+//! before it and the longer tail of the logs lead to the same rows. Nothing that was found is changed: a writer begins a log of its
+//! own, a reader writes nothing at all.
+
+use super::manifest::{FORMAT_FILE, LOCK_FILE, Manifest, file_number, manifest_generation, manifest_name, read_format};
+use super::world::{World, corrupt};
+use crate::error::{Error, Result};
+use crate::storage::log::{Chain, chain, log_id};
+use crate::storage::vfs::{TEMPORARY, Vfs};
+use std::io;
+use std::time::Duration;
+
+/// A store, read.
+pub(super) struct Loaded {
+    pub(super) store: u128,
+    pub(super) world: World,
+    pub(super) manifest: Manifest,
+    /// `None` if nothing has ever been written.
+    pub(super) chain: Option<Chain>,
+    /// What is wrong with the newest manifest or its files, if another had to be used.
+    pub(super) damage: Option<Error>,
+}
+
+/// What the directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Directory {
+    Store,
+    /// Nothing is in it, or only what somebody left who did not get far.
+    Empty,
+}
+
+/// Looks at the directory, and refuses one that has other things in it.
+pub(super) fn examine(vfs: &dyn Vfs) -> Result<Directory> {
+    let names = names(vfs)?;
+    if names.iter().any(|name| name == FORMAT_FILE) {
+        return Ok(Directory::Store);
+    }
+    match names.iter().find(|name| *name != LOCK_FILE && !name.starts_with(TEMPORARY)) {
+        None => Ok(Directory::Empty),
+        Some(name) => {
+            let what = format!("the directory has no file {FORMAT_FILE:?}, but others, such as {name:?}");
+            Err(Error::NotAStore { path: vfs.path(""), what })
+        }
+    }
+}
+
+pub(super) fn names(vfs: &dyn Vfs) -> Result<Vec<String>> {
+    vfs.list().map_err(|error| Error::io(&vfs.path(""), error))
+}
+
+/// The numbers of the manifests, newest first.
+pub(super) fn generations(names: &[String]) -> Vec<u64> {
+    let mut generations: Vec<u64> = names.iter().filter_map(|name| manifest_generation(name)).collect();
+    generations.sort_unstable_by(|a, b| b.cmp(a));
+    generations
+}
+
+/// Reads the store.
+pub(super) fn load(vfs: &dyn Vfs) -> Result<Loaded> {
+    let store = read_format(vfs)?;
+    let generations = generations(&names(vfs)?);
+    let mut damage = None;
+    for generation in &generations {
+        match load_from(vfs, store, || Manifest::open(vfs, *generation, store)) {
+            Err(error @ Error::Corruption { .. }) => damage = damage.or(Some(error)),
+            Err(error) => return Err(error),
+            Ok(loaded) => return Ok(Loaded { damage, ..loaded }),
+        }
+    }
+    // Before the first manifest everything is in the logs.
+    let empty = || Ok(Manifest { store, next_collection: 1, ..Manifest::default() });
+    match (load_from(vfs, store, empty), damage) {
+        (Ok(loaded), damage) => Ok(Loaded { damage, ..loaded }),
+        (Err(_), Some(damage)) => Err(damage),
+        (Err(error), None) => Err(error),
+    }
+}
+
+fn load_from(vfs: &dyn Vfs, store: u128, manifest: impl FnOnce() -> Result<Manifest>) -> Result<Loaded> {
+    let manifest = manifest()?;
+    let mut world = World::open(vfs, &manifest)?;
+    let chain = chain(vfs, store, manifest.seq, &mut |seq, payload| world.replay(vfs, seq, payload))?;
+    let lost = |what: &str| Err(corrupt(vfs, "the logs", what.to_owned()));
+    match &chain {
+        None if manifest.generation > 0 => return lost("there are none"),
+        None if names(vfs)?.iter().any(|name| file_number(name).is_some()) => return lost("there are none"),
+        // The log that goes with the manifest, or one that replaces it, must be there: it has a larger number.
+        Some(chain) if chain.cursor.seq <= manifest.seq || chain.newest.header.id < manifest.log => {
+            return lost("they end before the manifest does");
+        }
+        _ => {}
+    }
+    Ok(Loaded { store, world, manifest, chain, damage: None })
+}
+
+/// How often a reader looks again when files change under it.
+const ATTEMPTS: u64 = 16;
+
+/// Reads the store while somebody else may be writing it: what looks damaged or is missing may just have been replaced.
+pub(super) fn load_beside_a_writer(vfs: &dyn Vfs) -> Result<Loaded> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let before = names(vfs)?;
+        let error = match load(vfs) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => error,
+        };
+        let is_missing = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let may_pass = is_missing || matches!(error, Error::Corruption { .. });
+        if !may_pass || attempt == ATTEMPTS || names(vfs)? == before {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(attempt));
+    }
+}
+
+/// The largest number that any file has.
+pub(super) fn largest_number(names: &[String]) -> u64 {
+    names.iter().filter_map(|name| log_id(name).or_else(|| file_number(name))).max().unwrap_or(0)
+}
+
+/// Names that nobody but us could have given.
+pub(super) fn is_ours(name: &str) -> bool {
+    log_id(name).is_some()
+        || file_number(name).is_some()
+        || manifest_generation(name).is_some()
+        || name.starts_with(TEMPORARY)
+}
+
+/// The names of these manifests.
+pub(super) fn manifest_names(generations: impl IntoIterator<Item = u64>) -> impl Iterator<Item = String> {
+    generations.into_iter().map(manifest_name)
+}
