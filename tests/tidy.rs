@@ -34,7 +34,7 @@ const UNSAFE: [&str; 7] = [
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 462;
+const LONGEST_FILE: usize = 458;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 
