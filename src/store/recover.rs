@@ -57,42 +57,47 @@ pub(super) fn generations(names: &[String]) -> Vec<u64> {
     generations
 }
 
-/// Reads the store.
+/// Reads the store. Only damage to a manifest or to what it lists sends us to the one before: the logs are the same for both.
 pub(super) fn load(vfs: &dyn Vfs) -> Result<Loaded> {
     let store = read_format(vfs)?;
-    let generations = generations(&names(vfs)?);
-    let mut damage = None;
-    for generation in &generations {
-        match load_from(vfs, store, || Manifest::open(vfs, *generation, store)) {
+    let (mut damage, mut least_log) = (None, 0);
+    for generation in generations(&names(vfs)?) {
+        let opened = Manifest::open(vfs, generation, store).and_then(|manifest| {
+            least_log = least_log.max(manifest.log);
+            World::open(vfs, &manifest).map(|world| (manifest, world))
+        });
+        match opened {
             Err(error @ Error::Corruption { .. }) => damage = damage.or(Some(error)),
             Err(error) => return Err(error),
-            Ok(loaded) => return Ok(Loaded { damage, ..loaded }),
+            Ok(base) => return follow_logs(vfs, base, least_log, damage),
         }
     }
     // Before the first manifest everything is in the logs.
-    let empty = || Ok(Manifest { store, next_collection: 1, ..Manifest::default() });
-    match (load_from(vfs, store, empty), damage) {
-        (Ok(loaded), damage) => Ok(Loaded { damage, ..loaded }),
-        (Err(_), Some(damage)) => Err(damage),
-        (Err(error), None) => Err(error),
-    }
+    let manifest = Manifest { store, next_collection: 1, ..Manifest::default() };
+    follow_logs(vfs, (manifest, World::empty(1)), least_log, damage)
 }
 
-fn load_from(vfs: &dyn Vfs, store: u128, manifest: impl FnOnce() -> Result<Manifest>) -> Result<Loaded> {
-    let manifest = manifest()?;
-    let mut world = World::open(vfs, &manifest)?;
-    let chain = chain(vfs, store, manifest.seq, &mut |seq, payload| world.replay(vfs, seq, payload))?;
+/// Adds the batches behind the manifest. The log numbered `least_log`, or one that replaces it and so has a larger number, must be there.
+fn follow_logs(
+    vfs: &dyn Vfs,
+    (manifest, mut world): (Manifest, World),
+    least_log: u64,
+    damage: Option<Error>,
+) -> Result<Loaded> {
     let lost = |what: &str| Err(corrupt(vfs, "the logs", what.to_owned()));
-    match &chain {
-        None if manifest.generation > 0 => return lost("there are none"),
-        None if names(vfs)?.iter().any(|name| file_number(name).is_some()) => return lost("there are none"),
-        // The log that goes with the manifest, or one that replaces it, must be there: it has a larger number.
-        Some(chain) if chain.cursor.seq <= manifest.seq || chain.newest.header.id < manifest.log => {
-            return lost("they end before the manifest does");
-        }
-        _ => {}
+    let chain = chain(vfs, manifest.store, manifest.seq, &mut |seq, payload| world.replay(vfs, seq, payload));
+    let chain = chain.and_then(|chain| match &chain {
+        None if least_log > 0 || names(vfs)?.iter().any(|name| file_number(name).is_some()) => lost("there are none"),
+        Some(found) if found.newest.header.id < least_log => lost("the newest is missing"),
+        Some(found) if found.cursor.seq <= manifest.seq => lost("they end before the manifest does"),
+        _ => Ok(chain),
+    });
+    match (chain, damage) {
+        (Ok(chain), damage) => Ok(Loaded { store: manifest.store, world, manifest, chain, damage }),
+        // What came first is what to say.
+        (Err(Error::Corruption { .. }), Some(damage)) => Err(damage),
+        (Err(error), _) => Err(error),
     }
-    Ok(Loaded { store, world, manifest, chain, damage: None })
 }
 
 /// How often a reader looks again when files change under it.

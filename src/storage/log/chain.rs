@@ -36,7 +36,12 @@ impl LogFile {
     pub(crate) fn open(vfs: &dyn Vfs, id: u64, store: u128) -> Result<LogFile> {
         let name = log_name(id);
         let path = vfs.path(&name);
-        let file = vfs.open(&name).map_err(|error| Error::io(&path, error))?;
+        let file = vfs.open(&name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::Corruption { path: path.clone(), block: "file".into(), what: "it is missing".into() }
+            }
+            _ => Error::io(&path, error),
+        })?;
         let mut page = [0; PAGE];
         let length = file.len().map_err(|error| Error::io(&path, error))?;
         let what = "the log is shorter than its header".to_owned();
