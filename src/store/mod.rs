@@ -154,6 +154,9 @@ impl Inner {
 impl Store {
     /// Opens the store in the directory at `path`.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Store> {
+        if options.auto_compact.is_some_and(|part| !(0.0..=1.0).contains(&part)) {
+            return Err(Error::InvalidArgument("auto_compact must be between 0 and 1, or nothing".to_owned()));
+        }
         let writes = options.mode == Mode::ReadWrite;
         let disk = if writes && options.create { Disk::create(path)? } else { Disk::open(path)? };
         Store::on(Arc::new(disk), options, Limits::default())
@@ -166,9 +169,6 @@ impl Store {
 
     /// The store on this disk.
     fn on(vfs: Arc<dyn Vfs>, options: StoreOptions, limits: Limits) -> Result<Store> {
-        if options.auto_compact.is_some_and(|part| !(0.0..=1.0).contains(&part)) {
-            return Err(Error::InvalidArgument("auto_compact must be between 0 and 1, or nothing".to_owned()));
-        }
         let (kind, world) = match options.mode {
             Mode::ReadWrite => {
                 let (writer, world) = Writer::open(vfs, options.create, options.sync == Sync::Batch, limits)?;

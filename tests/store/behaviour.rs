@@ -315,6 +315,8 @@ fn what_is_no_store_is_refused_and_left_alone() -> Outcome {
     assert!(matches!(reader(&nowhere), Err(Error::Io { .. })));
     let options = StoreOptions { create: false, ..StoreOptions::default() };
     assert!(matches!(Store::open(&nowhere, options), Err(Error::Io { .. })));
+    let options = StoreOptions { auto_compact: Some(1.5), ..StoreOptions::default() };
+    assert!(matches!(Store::open(&nowhere, options), Err(Error::InvalidArgument(_))));
     assert!(!nowhere.exists());
     Ok(())
 }
