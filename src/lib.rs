@@ -24,7 +24,7 @@ pub use index::{
 pub use runtime::{Call, Caller};
 pub use store::{
     Collection, CollectionStats, Filter, Hit, IndexKind, Key, Metadata, Mode, OnConflict, Schema, Store, StoreOptions,
-    StoreSearch, StoreStats, StoredRow, Sync, Verified,
+    StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
 };
 pub use vectors::{Codec, Metric, RowSource, Rows};
 

@@ -63,7 +63,7 @@ pub enum Mode {
 
 /// When a batch is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
+pub enum SyncMode {
     /// When the call that writes it returns.
     Batch,
     /// After [`Store::flush`] or [`Store::close`]; until then a power cut may take the last batches, in whole.
@@ -78,7 +78,7 @@ pub struct StoreOptions {
     /// Make a store where there is none.
     pub create: bool,
     /// When a batch is durable.
-    pub sync: Sync,
+    pub sync: SyncMode,
     /// Write a segment again once more than this part of it is deleted; `None`: only when asked to.
     pub auto_compact: Option<f64>,
     /// Refuse what would make the collections take more memory than this.
@@ -87,7 +87,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        let (mode, sync) = (Mode::ReadWrite, Sync::Batch);
+        let (mode, sync) = (Mode::ReadWrite, SyncMode::Batch);
         StoreOptions { mode, create: true, sync, auto_compact: Some(0.5), max_bytes: None }
     }
 }
@@ -171,7 +171,7 @@ impl Store {
     fn on(vfs: Arc<dyn Vfs>, options: StoreOptions, limits: Limits) -> Result<Store> {
         let (kind, world) = match options.mode {
             Mode::ReadWrite => {
-                let (writer, world) = Writer::open(vfs, options.create, options.sync == Sync::Batch, limits)?;
+                let (writer, world) = Writer::open(vfs, options.create, options.sync == SyncMode::Batch, limits)?;
                 (Kind::Writer(Box::new(writer)), world)
             }
             Mode::Read => {

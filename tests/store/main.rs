@@ -8,7 +8,7 @@ mod systems;
 
 use nearfield::{
     Call, Collection, Error, Filter, IndexKind, Key, Metadata, Metric, Mode, OnConflict, Rows, Schema, Store,
-    StoreOptions, StoreSearch, Sync,
+    StoreOptions, StoreSearch, SyncMode,
 };
 use serde_json::{Value, json};
 use std::path::Path;

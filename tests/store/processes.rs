@@ -117,7 +117,8 @@ fn killed_at_any_time_a_writer_loses_nothing_and_readers_see_whole_batches() -> 
     let mut acknowledged = -1;
     drop(writer(&path)?);
     for round in 0..rounds {
-        let mut readers: Vec<Child> = (0..2).map(|_| start("reads", &path)).collect::<Result<_, _>>()?;
+        let mut readers: Vec<Child> =
+            (0..if rounds > 100 { 4 } else { 2 }).map(|_| start("reads", &path)).collect::<Result<_, _>>()?;
         let mut child = start("writes", &path)?;
         let lines = numbers(&mut child, "acknowledged");
         let reading = std::thread::spawn(move || lines.last());

@@ -51,7 +51,7 @@ fn directory_many_collections_with_meta_created_and_dropped_idempotently_and_lis
 #[test]
 fn directory_batches_are_all_or_nothing_and_synced_one_by_one_or_on_flush() -> Outcome {
     let directory = tempfile::tempdir()?;
-    for (i, sync) in [Sync::Batch, Sync::Flush].into_iter().enumerate() {
+    for (i, sync) in [SyncMode::Batch, SyncMode::Flush].into_iter().enumerate() {
         let path = directory.path().join(i.to_string());
         let store = Store::open(&path, StoreOptions { sync, ..StoreOptions::default() })?;
         let docs = store.create_collection("docs", Schema::new(2, Metric::Dot), false, &call())?;

@@ -13,7 +13,7 @@ const CHANGES: usize = 26;
 const STATES_PER_RUN: usize = 500;
 
 /// Does random changes to a store that is now and then opened again; remembers every moment.
-fn run(seed: u64, sync: Sync) -> (Model, Vec<Moment>) {
+fn run(seed: u64, sync: SyncMode) -> (Model, Vec<Moment>) {
     let (disk, mut model, mut dice) = (SimDisk::default(), Model::new(), Dice(seed));
     disk.record();
     let mut store = open(&disk, Mode::ReadWrite, sync).expect("an empty disk");
@@ -97,7 +97,7 @@ fn check_again(
     check(crash(&moment.state, dice), range, states, dice, depth - 1);
 }
 
-fn crash_runs(sync: Sync, seeds: std::ops::Range<u64>, range: impl Fn(usize, usize) -> RangeInclusive<usize>) {
+fn crash_runs(sync: SyncMode, seeds: std::ops::Range<u64>, range: impl Fn(usize, usize) -> RangeInclusive<usize>) {
     for seed in seeds {
         let (model, moments) = run(seed, sync);
         let mut dice = Dice(seed ^ 0xC0FFEE);
@@ -115,10 +115,10 @@ fn crash_runs(sync: Sync, seeds: std::ops::Range<u64>, range: impl Fn(usize, usi
 
 #[test]
 fn after_any_crash_the_store_is_as_some_acknowledged_or_submitted_batch_left_it() {
-    crash_runs(Sync::Batch, 0..(STATES * 4 / 5 / STATES_PER_RUN) as u64, |acked, submitted| acked..=submitted);
+    crash_runs(SyncMode::Batch, 0..(STATES * 4 / 5 / STATES_PER_RUN) as u64, |acked, submitted| acked..=submitted);
 }
 
 #[test]
 fn without_a_sync_for_each_batch_whole_batches_may_be_missing_from_the_end() {
-    crash_runs(Sync::Flush, 1000..1000 + (STATES / 5 / STATES_PER_RUN) as u64, |_, submitted| 0..=submitted);
+    crash_runs(SyncMode::Flush, 1000..1000 + (STATES / 5 / STATES_PER_RUN) as u64, |_, submitted| 0..=submitted);
 }

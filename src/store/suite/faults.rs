@@ -43,7 +43,7 @@ fn is_typed(error: &Error) -> bool {
 }
 
 /// Does `change` with a fault under way, then another without, then opens the store again. Whether the fault was ever met.
-fn try_one(start: &(State, Model), change: &Change, plan: Plan, sync: Sync) -> bool {
+fn try_one(start: &(State, Model), change: &Change, plan: Plan, sync: SyncMode) -> bool {
     let what = format!("{change:?}, {plan:?}, {sync:?}");
     let disk = SimDisk::of(start.0.clone());
     let mut model = start.1.clone();
@@ -86,7 +86,7 @@ fn try_one(start: &(State, Model), change: &Change, plan: Plan, sync: Sync) -> b
 #[test]
 fn whichever_call_fails_the_state_is_that_before_or_after() {
     let start = prepared();
-    for sync in [Sync::Batch, Sync::Flush] {
+    for sync in [SyncMode::Batch, SyncMode::Flush] {
         for change in changes() {
             for fault in Fault::ALL {
                 for sticky in [false, true] {

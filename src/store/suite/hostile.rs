@@ -90,7 +90,7 @@ fn a_directory_with_other_things_in_it_is_left_alone() {
     let disk = SimDisk::default();
     disk.overwrite("thesis.txt", b"words".to_vec());
     for mode in [Mode::ReadWrite, Mode::Read] {
-        let error = open(&disk, mode, Sync::Batch).err().expect("no store");
+        let error = open(&disk, mode, SyncMode::Batch).err().expect("no store");
         assert!(matches!(&error, Error::NotAStore { what, .. } if what.contains("thesis.txt")), "{error}");
     }
     assert_eq!((disk.list().expect("a disk").len(), disk.calls()), (1, 0));

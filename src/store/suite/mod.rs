@@ -17,17 +17,17 @@ use model::{Change, Model, content};
 /// Small sizes, so that small workloads reach everything.
 const LIMITS: Limits = Limits { direct_bytes: 1500, checkpoint_bytes: 40 << 10, short_log: 16 << 10 };
 
-fn open(disk: &SimDisk, mode: Mode, sync: Sync) -> Result<Store> {
+fn open(disk: &SimDisk, mode: Mode, sync: SyncMode) -> Result<Store> {
     let options = StoreOptions { mode, sync, ..StoreOptions::default() };
     Store::on(Arc::new(disk.clone()), options, LIMITS)
 }
 
 fn writer(disk: &SimDisk) -> Result<Store> {
-    open(disk, Mode::ReadWrite, Sync::Batch)
+    open(disk, Mode::ReadWrite, SyncMode::Batch)
 }
 
 fn reader(disk: &SimDisk) -> Result<Store> {
-    open(disk, Mode::Read, Sync::Batch)
+    open(disk, Mode::Read, SyncMode::Batch)
 }
 
 fn call() -> Call<'static> {
