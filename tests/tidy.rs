@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("error", &[]),
     ("runtime", &["error"]),
     ("simd", &["error"]),
-    ("storage", &["error"]),
+    ("storage", &["runtime", "error"]),
     ("kernel", &["simd", "error"]),
     ("vectors", &["kernel", "simd", "runtime", "error"]),
     ("index", &["vectors", "kernel", "simd", "runtime", "storage", "error"]),
@@ -27,14 +27,14 @@ const UNSAFE: [&str; 7] = [
     "kernel/",
     "vectors/matrix.rs",
     "vectors/plane/query.rs",
-    "storage/vfs.rs",
+    "storage/vfs/file.rs",
     "index/scan.rs",
     "index/hnsw/walk.rs",
 ];
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 462;
+const LONGEST_FILE: usize = 458;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 
