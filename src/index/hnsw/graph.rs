@@ -25,7 +25,7 @@ pub(crate) const MAX_LEVEL: usize = 31;
 
 /// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
 /// begin farther off.
-const SPARSER: usize = 2;
+const SPARSER: usize = 4;
 
 /// One layer.
 pub(crate) struct Layer {
@@ -183,11 +183,13 @@ impl Graph {
         if level == 0 { self.linked() } else { self.layers.get(level).map_or(0, Layer::len) }
     }
 
-    /// The links of a node.
+    /// The links of a node, as far as they lead to nodes: a forged file may have others.
     pub(crate) fn neighbours(&self, level: usize, node: u32) -> Vec<u32> {
+        let nodes = self.nodes(level);
+        let exists = |&node: &u32| (node as usize) < nodes;
         match &self.cells {
-            Some(cells) if level == 0 => cells.cell(node as usize).links().collect(),
-            _ => self.layers[level].neighbours(node).collect(),
+            Some(cells) if level == 0 => cells.cell(node as usize).links().filter(exists).collect(),
+            _ => self.layers[level].neighbours(node).filter(exists).collect(),
         }
     }
 
