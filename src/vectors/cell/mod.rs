@@ -28,6 +28,8 @@
 
 mod encode;
 mod query;
+#[cfg(test)]
+mod suite;
 
 pub(crate) use encode::EdgeCode;
 pub(crate) use query::{CellPoint, CellQuery};
