@@ -136,6 +136,13 @@ pub(crate) struct GraphSchema {
     cells: bool,
 }
 
+impl GraphSchema {
+    /// Whether no walk ever reads a row: there are cells, or no nodes yet.
+    pub(crate) fn walks_cells(&self) -> bool {
+        self.cells || self.nodes == [0]
+    }
+}
+
 impl Graph {
     /// No nodes.
     pub(crate) fn new(parameters: &HnswParameters) -> Graph {
@@ -323,9 +330,9 @@ impl Graph {
     pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
         writer.section("twins", |out| self.twins.write_to(out))?;
         if let Some(cells) = &self.cells {
-            let FrameParts { mean, unit, reach } = cells.frame().parts();
+            let FrameParts { mean, unit } = cells.frame().parts();
             writer.section("frame", |out| {
-                out.write_all(bytemuck::cast_slice(&[unit, reach]))?;
+                out.write_all(&unit.to_le_bytes())?;
                 out.write_all(bytemuck::cast_slice(&mean))
             })?;
             // A write that was interrupted may have left cells of rows that were never linked.
@@ -358,9 +365,8 @@ impl Graph {
         if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 {
             return corrupt("its layers do not fit its rows");
         }
-        let has_cells = parameters.has_cells(metric);
-        if schema.cells && !has_cells || linked > 0 && has_cells && !schema.cells {
-            return corrupt("whether it has cells does not go with its parameters");
+        if schema.cells && !parameters.has_cells(metric) {
+            return corrupt("it has cells, which do not go with its parameters");
         }
         let top = *schema.nodes.last().unwrap_or(&0);
         let entry_fits = if linked == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
@@ -393,15 +399,13 @@ impl Graph {
 fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric, dim: usize) -> Result<Frame> {
     container.verify("frame")?;
     let bytes = container.read("frame")?;
-    let coordinates = Frame::coordinates(metric, dim);
-    if bytes.len() != 16 + coordinates * size_of::<f32>() {
-        return Err(container.corrupt("frame", "it should hold two numbers, and one for each coordinate"));
-    }
-    let (numbers, mean) = bytes.split_at(16);
-    let number = |at: usize| numbers.as_chunks::<8>().0[at];
+    let Some((unit, mean)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() == 8 + dim * size_of::<f32>())
+    else {
+        return Err(container.corrupt("frame", "it should hold a number, and one for each dimension"));
+    };
     let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-    let parts = FrameParts { mean, unit: f64::from_le_bytes(number(0)), reach: f64::from_le_bytes(number(1)) };
-    Ok(Frame::new(metric, dim, 2 * parameters.m, parameters.seed, parts))
+    let parts = FrameParts { mean, unit: f64::from_le_bytes(*unit) };
+    Ok(Frame::new(metric, 2 * parameters.m, parameters.seed, parts))
 }
 
 /// A layer above the base.

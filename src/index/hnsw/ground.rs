@@ -161,10 +161,6 @@ pub(crate) struct Linked<'a> {
     pub(crate) cells: &'a Cells,
 }
 
-/// How much longer than the detour's second part a link may be, squared, before the detour spares it (the alpha of Subramanya et al., DiskANN,
-/// NeurIPS 2019). Distances here are squared Euclidean ones.
-const SQUARED_ALPHA: f32 = 1.05 * 1.05;
-
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
 const AHEAD: usize = 2;
@@ -198,7 +194,7 @@ impl Ground for Linked<'_> {
 
     #[inline(always)]
     fn distance_above<S: Simd>(self, simd: S, from: CellPoint<'_>, layer: &Layer, node: u32) -> f32 {
-        from.value(simd, self.cells.lone(layer.row(node)))
+        from.value(simd, self.cells.frame().lone(layer.row(node)))
     }
 
     #[inline(always)]
@@ -215,7 +211,7 @@ impl Ground for Linked<'_> {
 
     #[inline(always)]
     fn spares(self, between: f32, distance: f32) -> bool {
-        SQUARED_ALPHA * between < distance
+        self.cells.frame().longer() * between < distance
     }
 
     #[inline(always)]

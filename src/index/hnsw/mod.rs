@@ -260,28 +260,44 @@ fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Res
     Err(Error::InvalidArgument(message))
 }
 
-/// Makes the graph's cells possible once there are enough rows to centre them on.
-fn freeze(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
+/// Decides what the graph stands on, once there are enough rows: cells, if they tell these rows apart, or if walks cannot read the rows
+/// themselves.
+fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
     let graph = {
         let State { table, graph } = &*writer.read();
-        let waits = parameters.has_cells(table.metric()) && graph.cells().is_none();
-        if !waits || table.slots() < CENTRED_ROWS {
+        if graph.linked() > 0 || !parameters.has_cells(table.metric()) || table.slots() < CENTRED_ROWS {
             return Ok(());
         }
-        cell_graph(table, parameters)?
+        let frame = frame_of(table, parameters);
+        if table.codec() == Codec::F32 && !frame.resolves(&encoded(table, &frame), |a, b| same(table, a, b)) {
+            return Ok(());
+        }
+        let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
+        graph.try_reserve(table.slots())?;
+        graph
     };
     writer.write().graph = graph;
     Ok(())
 }
 
-/// A graph without nodes, in cells that are centred on the first rows of the table; room for all of its rows.
-fn cell_graph(table: &Table, parameters: &HnswParameters) -> Result<Graph> {
-    let (metric, dim) = (table.metric(), table.dim());
-    let parts = Frame::measure(metric, dim, CENTRED_ROWS, |slot, values| table.read(slot, values));
-    let frame = Frame::new(metric, dim, 2 * parameters.m, parameters.seed, parts);
-    let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
-    graph.try_reserve(table.slots())?;
-    Ok(graph)
+/// The frame that the first rows of a table make.
+fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
+    let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
+    Frame::new(table.metric(), 2 * parameters.m, parameters.seed, parts)
+}
+
+/// The first rows of a table, encoded.
+fn encoded(table: &Table, frame: &Frame) -> Vec<u8> {
+    let (mut rows, mut values) = (vec![0; CENTRED_ROWS * frame.row_bytes()], vec![0.0; table.dim()]);
+    for (slot, row) in rows.chunks_exact_mut(frame.row_bytes()).enumerate() {
+        let squared_norm = table.read(slot, &mut values);
+        frame.encode(&values, squared_norm, row);
+    }
+    rows
+}
+
+fn same(table: &Table, a: usize, b: usize) -> bool {
+    table.kept().row(a) == table.kept().row(b)
 }
 
 fn check_ef(name: &str, ef: usize) -> Result<()> {
@@ -319,7 +335,7 @@ impl Tabular for HnswIndex {
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
         let linked = id_map.and_then(|id_map| {
-            freeze(writer, &self.parameters)?;
+            settle_ground(writer, &self.parameters)?;
             build::link(writer, &self.parameters, call).map(|()| id_map)
         });
         let mut state = writer.write();
@@ -380,7 +396,7 @@ impl Tabular for HnswIndex {
         graph.try_reserve(table.slots())?;
         let fresh = Shared::new(State { table, graph });
         let writer = fresh.writer(call)?;
-        freeze(&writer, &self.parameters)?;
+        settle_ground(&writer, &self.parameters)?;
         build::link(&writer, &self.parameters, call)?;
         drop(writer);
         Ok(fresh.into_inner())
@@ -409,6 +425,9 @@ impl Tabular for HnswIndex {
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let shape = (table.slots(), table.metric(), table.dim());
+        if schema.table.codec != Codec::F32 && !schema.graph.walks_cells() {
+            return Err(container.corrupt("schema", "a walk cannot read the rows"));
+        }
         let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
         Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
     }

@@ -15,6 +15,11 @@ use crate::vectors::{Codec, Query, Space, Task};
 /// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
 const SPARE: usize = 4;
 
+/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
+fn widened(width: usize) -> usize {
+    width + width / 2
+}
+
 /// A search of the graph for one query.
 pub(crate) struct GraphSearch<'a> {
     pub(crate) state: &'a State,
@@ -106,7 +111,7 @@ impl<'a> GraphSearch<'a> {
         query.set(ground.cells.frame(), &self.query);
         let start = self.descend(simd, ground, query.point());
         self.scratch.query = query;
-        self.scratch.beam.start(self.width());
+        self.scratch.beam.start(widened(self.width()));
         self.scratch.accepted.start(self.k + SPARE);
         ground.walk(simd, start.as_slice(), admission, self.scratch);
     }

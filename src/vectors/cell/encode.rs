@@ -27,7 +27,7 @@ impl Frame {
         self.width() / 8
     }
 
-    /// The row with these values as its cell begins with it: whole numbers, scale, square.
+    /// The row with these values as its cell begins with it: whole numbers, scale, part.
     pub(crate) fn encode(&self, values: &[f32], squared_norm: f64, row: &mut [u8]) {
         self.encode_at(Level::detect(), values, squared_norm, row);
     }
@@ -37,16 +37,12 @@ impl Frame {
         dispatch_at(level, Encode { frame: self, values, squared_norm, room: &mut room, y: &mut y, row });
     }
 
-    /// What is rotated of a row: in units, without the mean; under dot with what makes it as long as the others.
+    /// What is rotated of a row (or of a query), multiplied with `factor`: in units, without the mean.
     #[inline(always)]
-    pub(super) fn centred(&self, values: &[f32], squared_norm: f64, out: &mut [f32]) {
-        let factor = self.metric.coding_factor(squared_norm.sqrt()) * self.unit;
+    pub(super) fn centred(&self, values: &[f32], factor: f64, out: &mut [f32]) {
+        let factor = factor * self.unit;
         for ((out, &value), &mean) in out.iter_mut().zip(values).zip(&self.mean) {
             *out = (f64::from(value) * factor - f64::from(mean)) as f32;
-        }
-        if self.metric == Metric::Dot {
-            let lengthened = (self.reach - squared_norm).max(0.0).sqrt() * self.unit;
-            out[self.dim] = (lengthened - f64::from(self.mean[self.dim])) as f32;
         }
     }
 
@@ -86,6 +82,18 @@ pub(super) fn in_whole_numbers(y: &[f32], code: &mut [i8]) -> (f32, i64) {
     (scale, squares)
 }
 
+/// The inner product with whole numbers, in sixteen lanes.
+#[inline(always)]
+fn along(centre: &[f32], code: &[i8]) -> f32 {
+    let mut lanes = [0f32; 16];
+    for (values, code) in centre.as_chunks::<16>().0.iter().zip(code.as_chunks::<16>().0) {
+        for i in 0..16 {
+            lanes[i] += values[i] * f32::from(code[i]);
+        }
+    }
+    lanes.into_iter().sum()
+}
+
 /// A row to be encoded, compiled for the processor.
 struct Encode<'a> {
     frame: &'a Frame,
@@ -101,15 +109,21 @@ impl Operation for Encode<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        self.frame.centred(self.values, self.squared_norm, self.room);
-        self.frame.rotate(self.room, self.y);
-        let (code, numbers) = self.row.split_at_mut(self.frame.width());
-        let (scale, squares) = in_whole_numbers(self.y, bytemuck::cast_slice_mut(code));
+        let frame = self.frame;
+        frame.centred(self.values, frame.metric.coding_factor(self.squared_norm.sqrt()), self.room);
+        frame.rotate(self.room, self.y);
+        let (code, numbers) = self.row.split_at_mut(frame.width());
+        let code: &mut [i8] = bytemuck::cast_slice_mut(code);
+        let (scale, squares) = in_whole_numbers(self.y, code);
+        let part = match frame.metric {
+            Metric::Dot => -2.0 * scale * along(&frame.centre, code),
+            _ => scale * scale * squares as f32,
+        };
         // What is out of range is infinitely far from everything.
         let in_range = self.y.iter().all(|value| value.is_finite());
-        let square = if in_range { scale * scale * squares as f32 } else { f32::INFINITY };
+        let part = if in_range { part } else { f32::INFINITY };
         numbers[..4].copy_from_slice(&scale.to_le_bytes());
-        numbers[4..8].copy_from_slice(&square.to_le_bytes());
+        numbers[4..8].copy_from_slice(&part.to_le_bytes());
     }
 }
 
@@ -119,7 +133,7 @@ impl Cell<'_> {
     pub(crate) fn encode_link<S: Simd>(self, simd: S, to: Cell<'_>, signs: &mut [u8]) -> u32 {
         let (own_scale, scale) = (self.scale(), to.scale());
         // Sixteen lanes whatever the processor has, so that the sums are the same everywhere.
-        let (mut squares, mut sizes, mut along) = ([0f32; 16], [0f32; 16], [0f32; 16]);
+        let (mut squares, mut sizes, mut along, mut inner) = ([0f32; 16], [0f32; 16], [0f32; 16], [0f32; 16]);
         let pairs = self.code().as_chunks::<16>().0.iter().zip(to.code().as_chunks::<16>().0);
         for ((own, other), signs) in pairs.zip(signs.as_chunks_mut::<2>().0) {
             let mut apart = [0f32; 16];
@@ -130,14 +144,17 @@ impl Cell<'_> {
                 squares[i] += o * o;
                 sizes[i] += o.abs();
                 along[i] += if o < 0.0 { -here } else { here };
+                inner[i] += here * o;
             }
             *signs = signs_of(simd, &apart).to_le_bytes();
         }
         let sum = |lanes: [f32; 16]| lanes.into_iter().sum::<f32>();
-        let (square, size, along) = (sum(squares), sum(sizes), sum(along));
+        let (square, size, along, inner) = (sum(squares), sum(sizes), sum(along), sum(inner));
         // Two rows with the same code: whatever is said of the one goes for the other.
         let factor = if size > 0.0 { square / size } else { 0.0 };
-        u32::from(nearest_bf16(square + 2.0 * factor * along)) << 16 | u32::from(nearest_bf16(-2.0 * factor))
+        // From the sums alone where that is the same, since the parts of two near rows nearly cancel.
+        let apart = if self.frame.metric == Metric::Dot { to.part() - self.part() - 2.0 * inner } else { square };
+        u32::from(nearest_bf16(apart + 2.0 * factor * along)) << 16 | u32::from(nearest_bf16(-2.0 * factor))
     }
 }
 

@@ -12,21 +12,24 @@
 //! signs of `o = y_v - y_u`. With `f = ||o||^2 / <sign o, o>`, the vector `f sign(o)` is an estimate of o that is unbiased under a random rotation
 //! (Gao and Long, RaBitQ, arXiv 2405.12497), and
 //!
-//! `||q - y_v||^2 = ||q - y_u||^2 + ||o||^2 - 2 <q - y_u, o>`, which is about `||q - y_u||^2 + A + B <q, sign o>`
+//! `<q, o> = <q - y_u, o> + <y_u, o>`, which is about `f <q, sign o> - f <y_u, sign o> + <y_u, o>`.
 //!
-//! with `A = ||o||^2 + 2 f <y_u, sign o>` and `B = -2 f`, two numbers that are kept with the link. The first term is known, since a walk
-//! computes it when it comes to u; the last is a sum of signs, which tables give for sixteen links at a time
-//! ([`sign_products`](crate::kernel::sign_products)). This is the idea of SymphonyQG (Gou, Gao, Xu and Long, arXiv 2411.12229); since here
-//! both ends of a link are kept rotated, a link can be coded in one pass over them, and cells can change one link at a time.
+//! Of these only the first depends on q, and it is a sum of signs, which tables give for sixteen links at a time
+//! ([`sign_products`](crate::kernel::sign_products)). What a walk needs of v is its *value*, which orders rows as their distances from q do:
 //!
-//! # Metrics
+//! - cosine (rows are directions), l2: `||q - y||^2`,
+//! - dot: `-2 <q, y>`, with the centre added to both again, and less what is the same for all rows.
 //!
-//! Under cosine rows are directions, and distances those on the sphere. Under dot a row gets one coordinate more, which makes all of
-//! them equally long (`sqrt(R^2 - ||x||^2)`, R being the length of the longest of the first rows); a query has a zero there, so that the nearest row
-//! is the one with the largest inner product, while rows have honest distances among each other. Of the
-//! value of a row only `-2 <q, y>` is computed then.
+//! Either is `own + part - 2 <q, y>`, the *part* of a row being `||y||^2`, or, under dot, `-2 <mean, y>`. So
+//!
+//! `value_v` is about `value_u + A + B <q, sign o>`, with `A = part_v - part_u - 2 <y_u, o> + 2 f <y_u, sign o>` and `B = -2 f`,
+//!
+//! two numbers that are kept with the link; the value of u is known, since a walk computes it when it comes there. This is the idea of
+//! SymphonyQG (Gou, Gao, Xu and Long, arXiv 2411.12229); since here both ends of a link are kept rotated, a link can be coded in
+//! one pass over them, and cells can change one link at a time.
 
 mod encode;
+mod measure;
 mod query;
 #[cfg(test)]
 mod suite;
@@ -43,19 +46,21 @@ use std::sync::Arc;
 /// Coordinates are a multiple of so many: whole lines for every kernel.
 const WIDTH_STEP: usize = 64;
 
-/// Bytes of the numbers of a cell: scale, square, how many links there are; the rest is zero.
+/// See [`Frame::longer`].
+const ALPHA: f32 = 1.05;
+
+/// Bytes of the numbers of a cell: scale, part, how many links there are; the rest is zero.
 const NUMBERS: usize = 64;
 
 /// How rows become cells: what does not change while rows come and go.
 pub(crate) struct Frame {
     metric: Metric,
-    dim: usize,
-    /// What rows are centred on, in units; under dot one value more than rows have.
+    /// What rows are centred on, in units.
     mean: Vec<f32>,
-    /// What rows are multiplied with, so that common lengths are near 1.
+    /// The same, rotated.
+    centre: Vec<f32>,
+    /// What rows are multiplied with, so that their common distance from the mean is 1.
     unit: f64,
-    /// Under dot the square of the length that rows are lengthened to.
-    reach: f64,
     rotation: Rotation,
     /// The most links of a cell.
     degree: usize,
@@ -66,21 +71,16 @@ pub(crate) struct Frame {
 pub(crate) struct FrameParts {
     pub(crate) mean: Vec<f32>,
     pub(crate) unit: f64,
-    pub(crate) reach: f64,
 }
 
 impl Frame {
-    /// Values that are rotated: those of a row, under dot one more.
-    pub(crate) fn coordinates(metric: Metric, dim: usize) -> usize {
-        dim + usize::from(metric == Metric::Dot)
-    }
-
-    /// The frame with these numbers, for cells of up to `degree` links.
-    pub(crate) fn new(metric: Metric, dim: usize, degree: usize, seed: u64, parts: FrameParts) -> Frame {
-        let coordinates = Frame::coordinates(metric, dim);
-        assert_eq!(parts.mean.len(), coordinates);
-        let rotation = Rotation::new(coordinates, coordinates.next_multiple_of(WIDTH_STEP), seed);
-        Frame { metric, dim, mean: parts.mean, unit: parts.unit, reach: parts.reach, rotation, degree }
+    /// The frame with these numbers, for rows of as many values as the mean and cells of up to `degree` links.
+    pub(crate) fn new(metric: Metric, degree: usize, seed: u64, parts: FrameParts) -> Frame {
+        let FrameParts { mean, unit } = parts;
+        let rotation = Rotation::new(mean.len(), mean.len().next_multiple_of(WIDTH_STEP), seed);
+        let mut centre = vec![0.0; rotation.width()];
+        rotation.rotate(&mean, &mut centre);
+        Frame { metric, mean, centre, unit, rotation, degree }
     }
 
     /// Whether distances under this metric can be had from inner products: those alone can be coded.
@@ -88,47 +88,21 @@ impl Frame {
         matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2)
     }
 
-    /// What [`new`](Frame::new) needs, taken from the first rows. `read` writes the values of one of them, and returns its squared norm.
-    pub(crate) fn measure(
-        metric: Metric,
-        dim: usize,
-        rows: usize,
-        read: impl Fn(usize, &mut [f32]) -> f64,
-    ) -> FrameParts {
-        let coordinates = Frame::coordinates(metric, dim);
-        let (mut sums, mut values) = (vec![0.0; coordinates], vec![0.0; dim]);
-        let reach = match metric {
-            Metric::Dot => (0..rows).map(|row| read(row, &mut values)).fold(0.0, f64::max),
-            _ => 0.0,
-        };
-        let mut squares = 0.0;
-        for row in 0..rows {
-            let squared_norm = read(row, &mut values);
-            let factor = metric.coding_factor(squared_norm.sqrt());
-            for (sum, &value) in sums.iter_mut().zip(&values) {
-                *sum += f64::from(value) * factor;
-            }
-            if metric == Metric::Dot {
-                sums[dim] += (reach - squared_norm).max(0.0).sqrt();
-            }
-            squares += if metric == Metric::Dot { reach } else { squared_norm * factor * factor };
-        }
-        let rows = rows.max(1) as f64;
-        let centre: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
-        let spread = (squares / rows - centre.iter().map(|value| value * value).sum::<f64>()).sqrt();
-        // Rows that are all the same, or out of range, have no spread to speak of.
-        let unit = if spread.is_normal() { 1.0 / spread } else { 1.0 };
-        FrameParts { mean: centre.iter().map(|value| (value * unit) as f32).collect(), unit, reach }
-    }
-
     /// What [`new`](Frame::new) was given.
     pub(crate) fn parts(&self) -> FrameParts {
-        FrameParts { mean: self.mean.clone(), unit: self.unit, reach: self.reach }
+        FrameParts { mean: self.mean.clone(), unit: self.unit }
     }
 
     /// Coordinates of a rotated row.
     pub(crate) fn width(&self) -> usize {
         self.rotation.width()
+    }
+
+    /// How many times as far from here as from a neighbour another row must be to need no link of its own (alpha, of Subramanya et al.,
+    /// DiskANN, NeurIPS 2019). For squared distances; inner products have no such proportions.
+    #[inline(always)]
+    pub(crate) fn longer(&self) -> f32 {
+        if self.metric == Metric::Dot { 1.0 } else { ALPHA * ALPHA }
     }
 
     /// Links come in fans of sixteen, whose codes lie side by side.
@@ -144,6 +118,13 @@ impl Frame {
     /// Bytes of a fan: signs, factors, links.
     fn fan_bytes(&self) -> usize {
         (self.sign_lines() + 2) * 64
+    }
+
+    /// A row that lies alone, as a cell; it has no links.
+    #[inline(always)]
+    pub(crate) fn lone<'a>(&'a self, row: &'a [u8]) -> Cell<'a> {
+        debug_assert_eq!(row.len(), self.row_bytes());
+        Cell { frame: self, bytes: row }
     }
 
     /// Bytes of a cell.
@@ -189,9 +170,9 @@ impl<'a> Cell<'a> {
         f32::from_bits(self.word(0))
     }
 
-    /// The squared length.
+    /// What the row adds to its value for every query.
     #[inline(always)]
-    pub(crate) fn square(self) -> f32 {
+    pub(crate) fn part(self) -> f32 {
         f32::from_bits(self.word(1))
     }
 
@@ -266,13 +247,6 @@ impl Cells {
     #[inline(always)]
     pub(crate) fn cell(&self, slot: usize) -> Cell<'_> {
         Cell { frame: &self.frame, bytes: self.cells.row(slot) }
-    }
-
-    /// A row that lies elsewhere, as a cell; it has no links.
-    #[inline(always)]
-    pub(crate) fn lone<'a>(&'a self, row: &'a [u8]) -> Cell<'a> {
-        debug_assert_eq!(row.len(), self.frame.row_bytes());
-        Cell { frame: &self.frame, bytes: row }
     }
 
     /// Writes link `at` of a cell: where it leads, and its code.

@@ -14,18 +14,16 @@ const COARSE_REACH: f32 = 2.4;
 pub(crate) struct CellPoint<'a> {
     code: &'a [i8],
     scale: f32,
-    /// What its values begin with: its own squared length.
+    /// What all of its values begin with.
     own: f32,
-    /// What the squared lengths of rows are multiplied with: 1, or 0 where only inner products count.
-    squares: f32,
 }
 
 impl CellPoint<'_> {
-    /// The value of a row: its squared distance, or what orders rows likewise.
+    /// The value of a row: the smaller, the nearer.
     #[inline(always)]
     pub(crate) fn value<S: Simd>(self, simd: S, row: Cell<'_>) -> f32 {
         let product = byte_dot(simd, self.code, row.code());
-        let value = self.own + self.squares * row.square() - 2.0 * self.scale * row.scale() * product as f32;
+        let value = self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32;
         // What is no number, since a row is out of all proportion, is infinitely far: it must not sort before the others.
         value.min(f32::INFINITY)
     }
@@ -35,7 +33,19 @@ impl<'a> Cell<'a> {
     /// The row of this cell as one side of a distance.
     #[inline(always)]
     pub(crate) fn point(self) -> CellPoint<'a> {
-        CellPoint { code: self.code(), scale: self.scale(), own: self.square(), squares: 1.0 }
+        CellPoint { code: self.code(), scale: self.scale(), own: self.part() }
+    }
+}
+
+impl Frame {
+    /// What the values of a query are multiplied with. Under dot only its direction matters, and estimates are best if it is as long as
+    /// rows commonly are.
+    fn query_factor(&self, query: &Query<'_>) -> f64 {
+        if self.metric != Metric::Dot {
+            return self.metric.coding_factor(query.norm());
+        }
+        let length = (1.0 + self.mean.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()).sqrt();
+        if query.squared_norm > 0.0 { length / (self.unit * query.norm()) } else { 0.0 }
     }
 }
 
@@ -47,7 +57,6 @@ pub(crate) struct CellQuery {
     code: Vec<i8>,
     scale: f32,
     own: f32,
-    squares: f32,
     /// What every choice of four signs makes of four coordinates, these being multiples of `step`.
     coarse: Vec<i8>,
     tables: Vec<u8>,
@@ -59,21 +68,11 @@ impl CellQuery {
     #[inline(always)]
     pub(crate) fn set(&mut self, frame: &Frame, query: &Query<'_>) {
         self.resize(frame);
-        let values = &query.values[..frame.dim];
-        if frame.metric == Metric::Dot {
-            // Only the direction of the query matters.
-            let factor = if query.squared_norm > 0.0 { 1.0 / query.norm() } else { 0.0 };
-            for (out, &value) in self.room.iter_mut().zip(values) {
-                *out = (f64::from(value) * factor) as f32;
-            }
-            self.room[frame.dim] = 0.0;
-        } else {
-            frame.centred(values, query.squared_norm, &mut self.room);
-        }
+        let values = &query.values[..frame.mean.len()];
+        frame.centred(values, frame.query_factor(query), &mut self.room);
         frame.rotate(&self.room, &mut self.y);
         (self.scale, _) = in_whole_numbers(&self.y, &mut self.code);
-        self.squares = if frame.metric == Metric::Dot { 0.0 } else { 1.0 };
-        self.own = self.squares * square(&self.y);
+        self.own = if frame.metric == Metric::Dot { 0.0 } else { square(&self.y) };
         self.make_tables();
     }
 
@@ -86,7 +85,7 @@ impl CellQuery {
             *y = f32::from(whole) * scale;
         }
         self.code.copy_from_slice(row.code());
-        (self.scale, self.own, self.squares) = (scale, row.square(), 1.0);
+        (self.scale, self.own) = (scale, row.part());
         self.make_tables();
     }
 
@@ -116,7 +115,7 @@ impl CellQuery {
     /// The query as one side of a distance.
     #[inline(always)]
     pub(crate) fn point(&self) -> CellPoint<'_> {
-        CellPoint { code: &self.code, scale: self.scale, own: self.own, squares: self.squares }
+        CellPoint { code: &self.code, scale: self.scale, own: self.own }
     }
 
     /// Estimates the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
@@ -149,7 +148,7 @@ impl CellQuery {
                 let mask = unsafe {
                     let sums = simd.load_i32(products[f][0].as_ptr().add(first));
                     let (added, times) = (simd.load_upper(factors.add(first)), simd.load_lower(factors.add(first)));
-                    let base = simd.mul_add(added, simd.splat(self.squares), simd.splat(value));
+                    let base = simd.add(added, simd.splat(value));
                     let estimate = simd.mul_add(simd.mul_add(times, simd.splat(self.step), simd.zero()), sums, base);
                     simd.store(estimate, estimates[f].as_mut_ptr().add(first));
                     !simd.not_below(estimate, simd.splat(limit)) & ((1 << S::LANES) - 1)

@@ -107,10 +107,17 @@ fn a_link_has_the_signs_and_factors_of_its_definition_at_every_level() {
                 let (square, size) = (dot(&o, &o), dot(&o, &signs));
                 let factor = if size > 0.0 { square / size } else { 0.0 };
                 let (added, times) = unpacked(factors);
+                let parts = f64::from(cells.cell(v).part()) - f64::from(cells.cell(u).part());
                 let along = 2.0 * factor * dot(&from, &signs);
+                let expected = parts - 2.0 * dot(&from, &o) + along;
                 // Half a step of bf16, and what the sums in f32 lose.
-                let slack = 1e-4 * (square + 2.0 * factor * norm(&from) * (o.len() as f64).sqrt()) + 1e-30;
-                assert!((added - square - along).abs() <= (square + along).abs() / 500.0 + slack, "dim {dim}: {added}");
+                let sizes =
+                    square + dot(&from, &from) + parts.abs() + 2.0 * factor * norm(&from) * (o.len() as f64).sqrt();
+                let slack = 1e-4 * sizes + 1e-30;
+                assert!(
+                    (added - expected).abs() <= expected.abs() / 250.0 + slack,
+                    "dim {dim}: {added}, not {expected}"
+                );
                 assert!((times + 2.0 * factor).abs() <= factor / 250.0 + slack, "dim {dim}: {times}");
                 assert!(u != v || factors & 0x7FFF_7FFF == 0, "a link from a row to itself says nothing");
             }
@@ -177,8 +184,9 @@ fn under_dot_estimates_are_of_inner_products() {
         for to in 1..33 {
             let (from, there) = (decoded(cells.cell(0)), decoded(cells.cell(to)));
             let o = minus(&there, &from);
-            let likely = 2.0 * 0.76 * norm(&o) / (dim as f64).sqrt();
-            let off = f64::from(found[to - 1]) - exact(cells.frame(), &asked, &rows[to]);
+            let (q, y) = (definition_of_query(cells.frame(), &asked), definition(cells.frame(), &rows[to]));
+            let likely = 2.0 * 0.76 * norm(&o) * norm(&q) / (dim as f64).sqrt();
+            let off = f64::from(found[to - 1]) - exact(cells.frame(), &q, &y);
             assert!(off.abs() < 6.0 * likely, "{}: {off}, when {likely} is likely", level.name());
         }
     }
