@@ -1,6 +1,6 @@
 //! Rows that hurt, and bytes that nobody has written.
 
-use super::links::{estimates, link, link_all};
+use super::links::{Link, estimates, link, link_all};
 use super::*;
 use crate::vectors::Matrix;
 
@@ -48,10 +48,7 @@ fn enormous_rows_are_far_from_all_others_and_nothing_is_no_number() {
                     }
                     let apart = value(cells.cell(u).point(), cells.cell(v));
                     let one_is_far = (u < near.len()) != (v < near.len());
-                    assert!(
-                        !one_is_far || metric == Metric::Cosine || apart > 1e10,
-                        "{metric:?}: {apart} from {u} to {v}"
-                    );
+                    assert!(!one_is_far || metric != Metric::L2 || apart > 1e10, "{metric:?}: {apart} from {u} to {v}");
                 }
                 // Only what is a number can be below a limit, so that nothing else comes into a beam.
                 let (below, found) = estimates(Level::detect(), &query, cells.cell(0), 1.0, f32::INFINITY);
@@ -118,8 +115,9 @@ fn cells_of_any_bytes_make_wrong_numbers_and_no_panic() {
                         Asked::new(metric, &good[u]).ready(cells.frame(), level),
                     ];
                     for (v, query) in (0..8).flat_map(|v| queries.iter().map(move |query| (v, query))) {
-                        link(cell, cells.cell(v));
-                        let near = value(query.point(), cells.cell(v));
+                        dispatch_at(level, Link { from: cell, to: cells.cell(v) });
+                        // Bytes of -128, which nobody writes, are not the same at every level.
+                        let near = dispatch_at(level, Value(query.point(), cells.cell(v)));
                         assert!(!near.is_nan(), "what is no number counts as infinitely far");
                         estimates(level, query, cells.cell(v), near, f32::INFINITY);
                     }
