@@ -44,7 +44,7 @@ const TAKEN_AWAY: [[u8; 16]; 4] = {
     let mut masks = [[0; 16]; 4];
     let mut at = 0;
     while at < 64 {
-        masks[at / 16][at % 16] = if at % 16 >> (at / 16) & 1 == 1 { 0 } else { 0xFF };
+        masks[at / 16][at % 16] = if ((at % 16) >> (at / 16)) & 1 == 1 { 0 } else { 0xFF };
         at += 1;
     }
     masks

@@ -67,7 +67,10 @@ pub(super) fn estimates(level: Level, query: &CellQuery, cell: Cell<'_>, value: 
         below |= mask << (fan * BLOCK_ROWS);
         found.extend(some);
     }
-    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    // What is no number may be any of those.
+    let bits = |values: &[f32]| {
+        values.iter().map(|value| if value.is_nan() { f32::NAN } else { *value }.to_bits()).collect::<Vec<_>>()
+    };
     assert_eq!((both.0, bits(&both.1)), (below, bits(&found)), "one fan after the other, or both at once");
     both
 }
