@@ -23,8 +23,8 @@ pub use index::{
 };
 pub use runtime::{Call, Caller};
 pub use store::{
-    Collection, CollectionStats, Filter, Hit, IndexKind, Key, Metadata, Mode, OnConflict, Schema, Store, StoreOptions,
-    StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
+    Collection, CollectionStats, Document, Filter, Hit, IndexKind, Key, Metadata, Mode, OnConflict, Schema, Store,
+    StoreOptions, StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
 };
 pub use vectors::{Codec, Metric, RowSource, Rows};
 

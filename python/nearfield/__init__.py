@@ -10,7 +10,8 @@
 `FlatIndex` is exact; `HnswIndex` walks a graph, visits few rows, and finds nearly all of what the exact
 search finds; `QuantizedIndex` keeps a few bits of each value, for when memory is short. All keep int64 ids,
 take any array of numbers, can be changed at any time, searched from any number of threads, and saved to one
-file. `evaluate` says how good and how fast an index is on your own queries.
+file. `open` opens a store: collections of rows under keys, with metadata, that survive whatever happens to
+the process. `evaluate` says how good and how fast an index is on your own queries.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 from nearfield import plot
-from nearfield._core import Filter, FlatIndex, HnswIndex, Index, QuantizedIndex, load
+from nearfield._core import Collection, Filter, FlatIndex, HnswIndex, Index, QuantizedIndex, Store, load
+
+# Not in __all__: whoever imports everything keeps the open of Python.
+from nearfield._core import open as open
 from nearfield.errors import (
     CapacityError,
     CollectionExistsError,
@@ -37,22 +41,28 @@ from nearfield.errors import (
     ReadOnlyError,
 )
 from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
+from nearfield.filters import Expr, field
+from nearfield.hits import CollectionResult, Hit, Row
 from nearfield.results import RangeResult, SearchResult
 
 __version__ = _version("nearfield")
 
 __all__ = [
     "CapacityError",
+    "Collection",
     "CollectionExistsError",
     "CollectionNotFoundError",
+    "CollectionResult",
     "CorruptionError",
     "DTypeError",
     "DimensionError",
     "DuplicateKeyError",
+    "Expr",
     "Filter",
     "FilterError",
     "FlatIndex",
     "FormatVersionError",
+    "Hit",
     "HnswIndex",
     "Index",
     "LockedError",
@@ -65,10 +75,13 @@ __all__ = [
     "RangeResult",
     "ReadOnlyError",
     "Report",
+    "Row",
     "SearchResult",
+    "Store",
     "__version__",
     "evaluate",
     "exact_neighbors",
+    "field",
     "load",
     "plot",
 ]

@@ -1,9 +1,10 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
-# Not here yet, although the contract has them: the store and its filter language,
-# `HnswIndex(keep=None, recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and
-# codecs beyond "auto" and "f32". They come with their own issues.
-from collections.abc import Mapping, Sequence
+# Not here yet, although the contract has them: `HnswIndex(keep=None, recall=...)`, `search(..., recall=...)`;
+# in a graph the metric hamming and codecs beyond "auto" and "f32"; of the store `search(..., explain=)`,
+# `create_collection(index="hnsw")` with its options, and so `search(..., ef=, recall=)` and `flush(wait=)`;
+# `scan(order_by=)`, `compact(progress=)`.
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload
 
@@ -11,10 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, disjoint_base
 
+from nearfield.hits import CollectionResult, Row
+from nearfield.meta import Meta
 from nearfield.results import RangeResult, SearchResult
-from nearfield.typing import Codec, Metric, Progress, VectorLike
+from nearfield.typing import Codec, Key, Metric, Progress, VectorLike, Where
 
-__all__ = ["Filter", "FlatIndex", "HnswIndex", "Index", "QuantizedIndex", "distances", "load", "simd_level"]
+__all__ = [
+    "Collection",
+    "Filter",
+    "FlatIndex",
+    "HnswIndex",
+    "Index",
+    "QuantizedIndex",
+    "Scan",
+    "Store",
+    "distances",
+    "load",
+    "open",
+    "simd_level",
+]
 
 _Ids = Sequence[int] | NDArray[Any]
 
@@ -153,3 +169,133 @@ class HnswIndex(Index):
 def load(path: str | PathLike[str], *, mmap: bool = False) -> FlatIndex | QuantizedIndex | HnswIndex: ...
 def distances(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]: ...
 def simd_level() -> str: ...
+
+_Include = Iterable[Literal["metadata", "vectors", "stamps"]]
+_Keys = Sequence[Key] | NDArray[Any]
+
+@final
+class Collection:
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def codec(self) -> Codec: ...
+    @property
+    def index(self) -> Literal["flat"]: ...
+    @property
+    def meta(self) -> Meta: ...
+    @meta.setter
+    def meta(self, meta: Mapping[str, Any]) -> None: ...
+    def upsert(
+        self,
+        keys: _Keys | Key,
+        vectors: VectorLike,
+        metadata: Any | None = None,
+        *,
+        progress: Progress = False,
+    ) -> int: ...
+    def insert(
+        self,
+        keys: _Keys | Key,
+        vectors: VectorLike,
+        metadata: Any | None = None,
+        *,
+        on_conflict: Literal["error", "skip"] = "error",
+    ) -> int: ...
+    def set_metadata(
+        self,
+        keys: _Keys | Key,
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
+    ) -> int: ...
+    @overload
+    def get(self, key: Key) -> Row | None: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, key: _Keys) -> list[Row | None]: ...
+    @overload
+    def delete(self, keys: _Keys | Key) -> int: ...
+    @overload
+    def delete(self, keys: None = None, *, where: Where) -> int: ...
+    def __contains__(self, key: Key, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def search(
+        self,
+        query: VectorLike,
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        min_score: float | None = None,
+        exact: bool = False,
+        include: _Include = (),
+        threads: int | None = None,
+    ) -> CollectionResult: ...
+    def scan(
+        self, where: Where | None = None, *, after: Key | None = None, batch_size: int = 1000
+    ) -> Iterator[Row]: ...
+    def count(self, where: Where | None = None) -> int: ...
+    def filter(self, where: Where) -> Filter: ...
+    def optimize(self, *, progress: Progress = False) -> None: ...
+    def stats(self) -> Mapping[str, Any]: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Scan:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Row: ...
+
+@final
+class Store:
+    def create_collection(
+        self,
+        name: str,
+        dim: int,
+        metric: Metric = "cosine",
+        *,
+        index: Literal["flat"] = "flat",
+        codec: Codec = "auto",
+        exist_ok: bool = False,
+    ) -> Collection: ...
+    def collection(self, name: str) -> Collection: ...
+    def __getitem__(self, name: str, /) -> Collection: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def collections(self) -> list[str]: ...
+    def drop_collection(self, name: str) -> bool: ...
+    def search(
+        self,
+        query: VectorLike,
+        k: int = 10,
+        *,
+        collections: Sequence[str] | None = None,
+        where: Where | None = None,
+        min_score: float | None = None,
+        exact: bool = False,
+        include: _Include = (),
+        threads: int | None = None,
+    ) -> CollectionResult: ...
+    def flush(self) -> None: ...
+    def compact(self) -> None: ...
+    def verify(self) -> Mapping[str, Any]: ...
+    def backup(self, path: str | PathLike[str]) -> None: ...
+    def refresh(self) -> bool: ...
+    def stats(self) -> Mapping[str, Any]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def _repr_html_(self) -> str: ...
+
+def open(
+    path: str | PathLike[str],
+    mode: Literal["rw", "r"] = "rw",
+    *,
+    create: bool = True,
+    sync: Literal["batch", "flush"] = "batch",
+    auto_compact: float | None = 0.5,
+    max_bytes: int | None = None,
+) -> Store: ...
+def _decode(text: bytes) -> dict[str, Any]: ...
+def _get_meta(collection: Collection) -> dict[str, Any]: ...
+def _change_meta(collection: Collection, remove: list[str] | None, dict: Mapping[str, Any]) -> None: ...

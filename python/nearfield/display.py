@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["bytes_text", "index_html", "number_text", "table_html", "table_text"]
+__all__ = [
+    "bytes_text", "collection_html", "index_html", "number_text", "store_html", "table_html", "table_text",
+]  # fmt: skip
 
 
 def number_text(value: Any) -> str:
@@ -127,6 +129,64 @@ def index_html(stats: Mapping[str, Any]) -> str:
         A `<table>` element.
     """
     return table_html((), _rows(stats), caption=str(stats.get("class", "Index")))
+
+
+def store_html(stats: Mapping[str, Any]) -> str:
+    """Show a store in a notebook.
+
+    Parameters
+    ----------
+    stats : mapping
+        What `store.stats()` says.
+
+    Returns
+    -------
+    str
+        Two `<table>` elements: the store, and its collections.
+    """
+    collections: Mapping[str, Mapping[str, Any]] = stats["collections"]
+    whole = {name: value for name, value in stats.items() if name != "collections"}
+    header = ["collection", "dim", "metric", "index", "codec", "rows", "memory"]
+    rows = [
+        [
+            name,
+            *(one[key] for key in ("dim", "metric", "index", "codec", "rows")),
+            bytes_text(one["memory_bytes"]),
+        ]
+        for name, one in collections.items()
+    ]
+    return table_html((), _rows(whole), caption="Store") + table_html(header, rows)
+
+
+def collection_html(stats: Mapping[str, Any], first: Sequence[tuple[Any, Mapping[str, Any]]]) -> str:
+    """Show a collection in a notebook.
+
+    Parameters
+    ----------
+    stats : mapping
+        What `collection.stats()` says.
+    first : sequence of tuples
+        Key and metadata of the first rows.
+
+    Returns
+    -------
+    str
+        Two `<table>` elements: the collection, and its first rows.
+    """
+    names = list(dict.fromkeys(name for _, metadata in first for name in metadata))[:_COLUMNS]
+    rows = [[repr(key), *(_cell(metadata.get(name)) for name in names)] for key, metadata in first]
+    return table_html((), _rows(stats), caption="Collection") + table_html(["key", *names], rows)
+
+
+# Names of metadata that are shown, and letters of each value.
+_COLUMNS, _LETTERS = 6, 60
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 3]}..."
 
 
 def _rows(stats: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
-__all__ = ["Codec", "Metric", "Progress", "VectorLike"]
+if TYPE_CHECKING:
+    from nearfield._core import Filter
+    from nearfield.filters import Expr
+
+__all__ = ["Codec", "Key", "Metric", "Progress", "VectorLike", "Where"]
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2", "l1", "hamming"]
 """How two vectors are compared."""
@@ -21,3 +25,9 @@ VectorLike: TypeAlias = Any
 
 Progress: TypeAlias = bool | Callable[[int, int], None]
 """False: silent. True: a bar. A function: called with (rows done, rows in all)."""
+
+Key: TypeAlias = str | bytes | int
+"""What a row of a collection is called. Typed: 1, "1" and b"1" are three; in order int < bytes < str."""
+
+Where: TypeAlias = Union[Mapping[str, Any], "Expr", "Filter"]
+"""Which rows of a collection: `{"year": {"$gte": 2020}}`, `field("year") >= 2020`, or a compiled filter."""

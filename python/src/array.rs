@@ -210,13 +210,22 @@ impl<'py> Vectors<'py> {
         Ok(Vectors { typed, single: ndim == 1 })
     }
 
+    /// How many rows there are, whatever they are.
+    pub(crate) fn rows(&self) -> usize {
+        self.typed.source().map_or(0, |source| source.rows())
+    }
+
     /// The rows, for this index; a single vector is one row. Under hamming bytes are packed bits.
     pub(crate) fn source(&self, py: Python<'_>, index: &dyn nearfield::Index) -> PyResult<Source<'_>> {
+        self.source_under(py, index.metric(), index.dim())
+    }
+
+    /// The rows, for whatever has this metric and dimension.
+    pub(crate) fn source_under(&self, py: Python<'_>, metric: Metric, dim: usize) -> PyResult<Source<'_>> {
         let no_rows = || PyValueError::new_err("expected a 1-D or 2-D array");
-        if index.metric() != Metric::Hamming {
+        if metric != Metric::Hamming {
             return self.typed.source().ok_or_else(no_rows);
         }
-        let dim = index.dim();
         if let Typed::U8(array) = &self.typed {
             let bytes = two_dimensional(array.as_array()).ok_or_else(no_rows)?;
             if bytes.ncols() != dim.div_ceil(8) {

@@ -1,14 +1,17 @@
-//! The extension module `nearfield._core`: the core's indexes, for Python.
+//! The extension module `nearfield._core`: the core's indexes and its store, for Python.
 //!
 //! Thin on purpose. A call extracts its arguments, lets go of the interpreter, calls the core and wraps what comes back. The core
 //! never waits while attached, and this crate has no unsafe code.
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod array;
 mod call;
 mod error;
+mod filter;
 mod index;
+mod store;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
@@ -30,7 +33,7 @@ fn distances<'py>(
     scores: PyReadonlyArray1<'py, f32>,
     metric: &str,
 ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-    let metric = index::parse_metric(metric)?;
+    let metric = arguments::parse_metric(metric)?;
     let distances: Vec<f32> = scores.as_array().iter().map(|&score| metric.distance(score)).collect();
     Ok(PyArray1::from_vec(py, distances))
 }
@@ -65,7 +68,15 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::FlatIndex>()?;
     module.add_class::<index::QuantizedIndex>()?;
     module.add_class::<index::HnswIndex>()?;
-    module.add_class::<index::Filter>()?;
+    module.add_class::<filter::Filter>()?;
+    module.add_class::<store::Store>()?;
+    module.add_class::<store::Collection>()?;
+    module.add_class::<store::Scan>()?;
+    module.add_function(wrap_pyfunction!(store::open, module)?)?;
+    // Not for users, so not in __all__.
+    module.setattr("_decode", wrap_pyfunction!(store::_decode, module)?)?;
+    module.setattr("_get_meta", wrap_pyfunction!(store::_get_meta, module)?)?;
+    module.setattr("_change_meta", wrap_pyfunction!(store::_change_meta, module)?)?;
     module.add_function(wrap_pyfunction!(index::file::load, module)?)?;
     module.add_function(wrap_pyfunction!(distances, module)?)?;
     module.add_function(wrap_pyfunction!(simd_level, module)?)?;

@@ -5,10 +5,9 @@
 
 use super::coding::{Put, Take};
 use super::key::Key;
-use super::metadata::{self, Metadata};
+use super::metadata::{self, Document, Metadata};
 use super::schema::Schema;
 use crate::storage::Seal;
-use std::sync::Arc;
 
 /// A row, without its vector.
 #[derive(Clone, Debug)]
@@ -17,8 +16,7 @@ pub(super) struct Row {
     /// Milliseconds since 1970.
     pub(super) created: i64,
     pub(super) updated: i64,
-    /// JSON.
-    pub(super) metadata: Arc<[u8]>,
+    pub(super) metadata: Document,
 }
 
 /// A sealed segment of a collection, as a log or a manifest names it.
@@ -74,7 +72,7 @@ pub(super) fn encode_put(out: &mut Vec<u8>, collection: u64, row: &Row, values: 
     row.key.encode(out);
     out.put_i64(row.created);
     out.put_i64(row.updated);
-    out.put_bytes(&row.metadata);
+    out.put_bytes(row.metadata.bytes());
     out.put_bytes(bytemuck::cast_slice(values));
 }
 
@@ -97,11 +95,10 @@ pub(super) fn encode_drop(out: &mut Vec<u8>, collection: u64) {
     out.put_u64(collection);
 }
 
-/// `meta` is the JSON text of the object.
-pub(super) fn encode_meta(out: &mut Vec<u8>, collection: u64, meta: &[u8]) {
+pub(super) fn encode_meta(out: &mut Vec<u8>, collection: u64, meta: &Document) {
     out.put_u8(META);
     out.put_u64(collection);
-    out.put_bytes(meta);
+    out.put_bytes(meta.bytes());
 }
 
 pub(super) fn encode_attach(out: &mut Vec<u8>, collection: u64, segment: &SegmentName) {
@@ -130,7 +127,7 @@ fn decode_one(from: &mut Take<'_>) -> Option<Operation> {
                 key: Key::decode(from)?,
                 created: from.i64()?,
                 updated: from.i64()?,
-                metadata: from.bytes()?.into(),
+                metadata: Document::found(from.bytes()?),
             };
             let (words, rest) = from.bytes()?.as_chunks::<4>();
             let values = words.iter().map(|word| f32::from_le_bytes(*word)).collect();

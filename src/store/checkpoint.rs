@@ -174,6 +174,13 @@ fn merges(world: &World, merge: Merge) -> Result<bool> {
     Ok(world.collections.values().any(|live| !retired(&live.rows.read(), merge).is_empty()))
 }
 
+/// Whether a segment has more deleted rows than is worth keeping.
+pub(super) fn is_mostly_deleted(rows: &Rows, threshold: Option<f64>) -> bool {
+    let passes =
+        |sealed: &Sealed| threshold.is_some_and(|part| sealed.gone_count as f64 > part * sealed.name.rows as f64);
+    rows.segments.values().any(|sealed| sealed.listed && passes(sealed))
+}
+
 /// The segments that are to be written again. Only those that a manifest lists: what logs still refer to must stay.
 fn retired(rows: &Rows, merge: Merge) -> BTreeSet<u64> {
     let there = |sealed: &Sealed| sealed.name.rows - sealed.gone_count;

@@ -1,12 +1,12 @@
 //! One collection, as users see it.
 
 use super::Inner;
-use super::batch::{SegmentName, encode_attach, encode_delete, encode_meta, encode_put};
+use super::batch::{Row, SegmentName, encode_attach, encode_delete, encode_meta, encode_put};
 use super::desk::{Desk, Kind};
 use super::filter::Filter;
 use super::intake::{Intake, OnConflict};
 use super::key::Key;
-use super::metadata::{self, Metadata};
+use super::metadata::{Document, Metadata};
 use super::rows::{Rows, Sealed};
 use super::schema::Schema;
 use super::segment::{self, Input, segment_name};
@@ -17,6 +17,8 @@ use crate::runtime::Call;
 use crate::storage::log::Frame;
 use crate::storage::vfs::Vfs;
 use crate::vectors::{RowSource, Rows as Values};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ pub struct StoredRow {
     /// Its values.
     pub vector: Vec<f32>,
     /// What it says.
-    pub metadata: Metadata,
+    pub metadata: Document,
     /// When it was first put here, in milliseconds since 1970.
     pub created_at: i64,
     /// When it was last put here or changed.
@@ -83,7 +85,7 @@ impl Collection {
         &self,
         keys: &[Key],
         rows: &dyn RowSource,
-        metadata: Option<&[Metadata]>,
+        metadata: Option<&[Document]>,
         call: &Call<'_>,
     ) -> Result<usize> {
         self.put(keys, rows, metadata, OnConflict::Replace, call)
@@ -94,38 +96,75 @@ impl Collection {
         &self,
         keys: &[Key],
         rows: &dyn RowSource,
-        metadata: Option<&[Metadata]>,
+        metadata: Option<&[Document]>,
         conflict: OnConflict,
         call: &Call<'_>,
     ) -> Result<usize> {
+        // What cannot fit is refused before it is read.
+        self.check_room(&*self.inner.world()?, rows.rows().saturating_mul(self.schema.dim).saturating_mul(4))?;
         let mut intake = Intake::read(&self.schema, keys, rows, metadata, conflict, call)?;
-        self.change(call, |desk, live, world| {
+        let written = self.change(call, |desk, live, world| {
             intake.meet(&live.rows.read(), conflict, desk.now())?;
+            self.write(desk, live, world, intake)
+        })?;
+        call.progress(rows.rows(), rows.rows());
+        Ok(written)
+    }
+
+    /// Changes what rows say: names in a patch are set (and, with `replace`, all others removed). One patch for all keys, or one for each.
+    /// Returns how many of the keys there were.
+    pub fn set_metadata(&self, keys: &[Key], patches: &[Metadata], replace: bool, call: &Call<'_>) -> Result<usize> {
+        if patches.len() != 1 && patches.len() != keys.len() {
+            return Err(Error::CountMismatch { what: "metadata", rows: keys.len(), given: patches.len() });
+        }
+        for (i, key) in keys.iter().enumerate() {
+            key.check(i)?;
+        }
+        self.change(call, |desk, live, world| {
+            let intake = {
+                let rows = live.rows.read();
+                let patched = self.patch(&rows, keys, patches, replace)?;
+                self.rewritten(&rows, patched, desk.now())?
+            };
             self.write(desk, live, world, intake)
         })
     }
 
-    /// Changes what rows say: names in `patch` are set (and, with `replace`, all others removed). Returns how many of the keys there were.
-    pub fn set_metadata(&self, keys: &[Key], patch: &Metadata, replace: bool, call: &Call<'_>) -> Result<usize> {
+    /// What the rows with these keys are to say, and the first place of each among them.
+    fn patch<'a>(
+        &self,
+        rows: &Rows,
+        keys: &'a [Key],
+        patches: &[Metadata],
+        replace: bool,
+    ) -> Result<BTreeMap<&'a Key, (usize, Metadata)>> {
+        let mut patched: BTreeMap<&Key, (usize, Metadata)> = BTreeMap::new();
         for (i, key) in keys.iter().enumerate() {
-            key.check(i)?;
-        }
-        let keys: std::collections::BTreeSet<&Key> = keys.iter().collect();
-        self.change(call, |desk, live, world| {
-            let mut intake = Intake { rows: Vec::new(), values: Vec::new(), dim: self.schema.dim };
-            let (rows, now) = (live.rows.read(), desk.now());
-            for (i, key) in keys.into_iter().enumerate() {
-                let (Some(record), Some(number)) = (rows.find(key), rows.number_of(key)) else { continue };
-                let mut new = if replace { Metadata::new() } else { self.decode(&record.row.metadata)? };
-                new.extend(patch.clone());
-                let mut row = record.row.clone();
-                (row.metadata, row.updated) = (metadata::encode(&new, i)?, now);
-                intake.values.extend(rows.values(&[number])?);
-                intake.rows.push(row);
+            let object = match patched.entry(key) {
+                Entry::Occupied(entry) => &mut entry.into_mut().1,
+                Entry::Vacant(entry) => {
+                    let Some(record) = rows.find(key) else { continue };
+                    &mut entry.insert((i, self.object(&record.row.metadata)?)).1
+                }
+            };
+            if replace {
+                object.clear();
             }
-            drop(rows);
-            self.write(desk, live, world, intake)
-        })
+            object.extend(patches[if patches.len() == 1 { 0 } else { i }].clone());
+        }
+        Ok(patched)
+    }
+
+    /// Rows that are there, with other metadata.
+    fn rewritten(&self, rows: &Rows, patched: BTreeMap<&Key, (usize, Metadata)>, now: i64) -> Result<Intake> {
+        let mut intake = Intake { rows: Vec::new(), values: Vec::new(), dim: self.schema.dim };
+        for (key, (position, object)) in patched {
+            let (Some(record), Some(number)) = (rows.find(key), rows.number_of(key)) else { continue };
+            let metadata = Document::new(&object, position)?;
+            intake.values.extend(rows.values(&[number])?);
+            intake.rows.push(Row { metadata, updated: now, ..record.row.clone() });
+        }
+        Ok(intake)
     }
 
     /// Writes a batch of rows and shows it.
@@ -134,7 +173,7 @@ impl Collection {
         if count == 0 {
             return Ok(0);
         }
-        self.check_room(world, &intake)?;
+        self.check_room(world, intake.bytes())?;
         let vfs = match &mut desk.kind {
             Kind::Writer(writer) if intake.bytes() > writer.limits.direct_bytes => {
                 Some((Arc::clone(&writer.vfs), writer.new_file()))
@@ -145,6 +184,8 @@ impl Collection {
             Some((vfs, file)) => self.write_directly(desk, live, &*vfs, file, intake)?,
             None => {
                 let mut frame = Frame::new();
+                let bytes = intake.bytes();
+                frame.payload().try_reserve(bytes).map_err(|_| Error::out_of_memory("the batch", bytes))?;
                 for (row, values) in intake.rows.iter().zip(intake.values.chunks_exact(intake.dim)) {
                     encode_put(frame.payload(), self.id, row, values);
                 }
@@ -186,10 +227,10 @@ impl Collection {
         })
     }
 
-    fn check_room(&self, world: &World, intake: &Intake) -> Result<()> {
+    fn check_room(&self, world: &World, bytes: usize) -> Result<()> {
         let Some(max) = self.inner.max_bytes else { return Ok(()) };
         let held: u64 = world.collections.values().map(|live| live.rows.read().bytes()).sum();
-        let needed = held + intake.bytes() as u64;
+        let needed = held.saturating_add(bytes as u64);
         if needed <= max {
             return Ok(());
         }
@@ -239,14 +280,21 @@ impl Collection {
         Ok(self.live()?.rows.read().meta.clone())
     }
 
-    /// Replaces what the collection says about itself.
-    pub fn set_meta(&self, meta: &Metadata, call: &Call<'_>) -> Result<()> {
-        let text = metadata::encode(meta, 0)?;
+    /// Changes what the collection says about itself. What another thread writes meanwhile comes before or after it.
+    pub fn change_meta(&self, change: impl FnOnce(&mut Metadata), call: &Call<'_>) -> Result<()> {
         self.change(call, |desk, live, _| {
+            let mut meta = live.rows.read().meta.clone();
+            change(&mut meta);
+            let text = Document::new(&meta, 0)?;
             let mut frame = Frame::new();
             encode_meta(frame.payload(), self.id, &text);
-            desk.commit(frame, || live.change(|rows| rows.meta.clone_from(meta)))
+            desk.commit(frame, || live.change(|rows| rows.meta = meta))
         })
+    }
+
+    /// Replaces what the collection says about itself.
+    pub fn set_meta(&self, meta: &Metadata, call: &Call<'_>) -> Result<()> {
+        self.change_meta(|old| old.clone_from(meta), call)
     }
 
     /// The rows with these keys; `None` where there is none.
@@ -291,15 +339,15 @@ impl Collection {
         Ok(StoredRow {
             key: row.key.clone(),
             vector: rows.values(&[number])?,
-            metadata: self.decode(&row.metadata)?,
+            metadata: row.metadata.clone(),
             created_at: row.created,
             updated_at: row.updated,
         })
     }
 
     /// The object in a text that came from a file, which somebody may have forged.
-    pub(super) fn decode(&self, text: &[u8]) -> Result<Metadata> {
-        metadata::decode(text).ok_or_else(|| Error::Corruption {
+    fn object(&self, document: &Document) -> Result<Metadata> {
+        document.object().ok_or_else(|| Error::Corruption {
             path: PathBuf::from(&self.name),
             block: "metadata".to_owned(),
             what: "a row has metadata that are no JSON object".to_owned(),

@@ -2,14 +2,13 @@
 
 use super::batch::Row;
 use super::key::Key;
-use super::metadata::{self, Metadata};
+use super::metadata::Document;
 use super::rows::{Place, Rows};
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::runtime::Call;
 use crate::vectors::{Piece, RowSource, Rows as Values};
 use hashbrown::HashMap;
-use std::sync::Arc;
 
 /// What becomes of a row whose key is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Intake {
         schema: &Schema,
         keys: &[Key],
         source: &dyn RowSource,
-        metadata: Option<&[Metadata]>,
+        metadata: Option<&[Document]>,
         conflict: OnConflict,
         call: &Call<'_>,
     ) -> Result<Intake> {
@@ -57,18 +56,18 @@ impl Intake {
         intake.values.try_reserve_exact(needed).map_err(|_| Error::out_of_memory("the rows", needed * 4))?;
         let mut piece = Piece::new(schema.codec, dim, 1);
         let mut row = vec![0.0; dim];
-        let nothing: Arc<[u8]> = b"{}"[..].into();
+        let nothing = Document::empty();
         for (i, kept) in kept.into_iter().enumerate() {
             if i % ROWS_PER_LOOK == 0 {
                 call.check()?;
                 call.progress(i, count);
             }
             piece.read(0, source, i)?;
-            let text = metadata.map_or_else(|| Ok(Arc::clone(&nothing)), |given| metadata::encode(&given[i], i))?;
             if kept {
                 piece.values(0, &mut row);
                 intake.values.extend_from_slice(&row);
-                intake.rows.push(Row { key: keys[i].clone(), created: 0, updated: 0, metadata: text });
+                let metadata = metadata.map_or(&nothing, |given| &given[i]).clone();
+                intake.rows.push(Row { key: keys[i].clone(), created: 0, updated: 0, metadata });
             }
         }
         Ok(intake)
@@ -76,7 +75,7 @@ impl Intake {
 
     /// Bytes of all of it, about.
     pub(super) fn bytes(&self) -> usize {
-        let text: usize = self.rows.iter().map(|row| row.key.bytes() + row.metadata.len() + 64).sum();
+        let text: usize = self.rows.iter().map(|row| row.key.bytes() + row.metadata.bytes().len() + 64).sum();
         self.values.len() * 4 + text
     }
 

@@ -36,7 +36,7 @@ pub use collection::{Collection, StoredRow};
 pub use filter::Filter;
 pub use intake::OnConflict;
 pub use key::Key;
-pub use metadata::Metadata;
+pub use metadata::{Document, Metadata};
 pub use schema::{IndexKind, Schema};
 pub use search::{Hit, StoreSearch};
 pub use tools::{CollectionStats, StoreStats, Verified};
@@ -171,7 +171,7 @@ impl Store {
     fn on(vfs: Arc<dyn Vfs>, options: StoreOptions, limits: Limits) -> Result<Store> {
         let (kind, world) = match options.mode {
             Mode::ReadWrite => {
-                let (writer, world) = Writer::open(vfs, options.create, options.sync == SyncMode::Batch, limits)?;
+                let (writer, world) = Writer::open(vfs, options, limits)?;
                 (Kind::Writer(Box::new(writer)), world)
             }
             Mode::Read => {

@@ -7,7 +7,7 @@ use super::batch::{Row, SegmentName};
 use super::filter::Filter;
 use super::key::Key;
 use super::manifest::{CollectionRecord, FileRecord, SegmentRecord};
-use super::metadata::{self, Metadata};
+use super::metadata::Metadata;
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::index::{Bits, Index, Search, Selection};
@@ -141,7 +141,7 @@ impl Rows {
         let mut replaced = Vec::new();
         for (i, (row, number)) in rows.into_iter().zip(numbers).enumerate() {
             let place = place(i);
-            self.text_bytes += row.key.bytes() + row.metadata.len();
+            self.text_bytes += row.key.bytes() + row.metadata.bytes().len();
             if place == Place::Log {
                 self.fresh.insert(number);
             }
@@ -180,7 +180,7 @@ impl Rows {
     fn forget(&mut self, number: i64) {
         let Some(record) = self.records.remove(&number) else { return };
         self.fresh.remove(&number);
-        self.text_bytes -= record.row.key.bytes() + record.row.metadata.len();
+        self.text_bytes -= record.row.key.bytes() + record.row.metadata.bytes().len();
         let Place::Segment(file, slot) = record.place else { return };
         if let Some(segment) = self.segments.get_mut(&file)
             && segment.gone.set(slot as usize)
@@ -211,8 +211,7 @@ impl Rows {
     }
 
     pub(super) fn matches(&self, number: i64, filter: &Filter) -> bool {
-        let metadata = self.records.get(&number).and_then(|record| metadata::decode(&record.row.metadata));
-        metadata.is_some_and(|metadata| filter.matches(&metadata))
+        self.records.get(&number).is_some_and(|record| filter.matches(&record.row.metadata))
     }
 
     /// What a manifest says of this collection.
@@ -234,10 +233,12 @@ impl Rows {
         filter: Option<&Filter>,
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Found>>> {
+        let Some(filter) = filter else { return self.search_selected(queries, search, call) };
+        let mut selected = filter.selected();
         loop {
-            let selection = filter.map(|filter| self.select(filter));
-            match self.search_selected(queries, &Search { selection: selection.as_ref(), ..*search }, call) {
-                // The index was put in order meanwhile.
+            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter)), Ok)?;
+            match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
+                // It is of another collection or another state, or the index was put in order meanwhile.
                 Err(Error::StaleSelection) => call.check()?,
                 found => return found,
             }
@@ -245,7 +246,8 @@ impl Rows {
     }
 
     fn select(&self, filter: &Filter) -> Selection {
-        let numbers: Vec<i64> = self.matching(filter).collect();
+        let passing = self.records.iter().filter(|(_, record)| filter.matches(&record.row.metadata));
+        let numbers: Vec<i64> = passing.map(|(number, _)| *number).collect();
         self.index.select_ids(&numbers)
     }
 

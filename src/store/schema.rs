@@ -14,6 +14,23 @@ pub enum IndexKind {
     Flat,
 }
 
+impl IndexKind {
+    /// Every kind.
+    pub const ALL: &[IndexKind] = &[IndexKind::Flat];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexKind::Flat => "flat",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<IndexKind> {
+        IndexKind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
 /// The frozen part of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

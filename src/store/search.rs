@@ -1,10 +1,10 @@
 //! The nearest rows of one collection, or of several in one ranking.
 
 use super::Store;
-use super::collection::{Collection, StoredRow};
+use super::collection::Collection;
 use super::filter::Filter;
 use super::key::Key;
-use super::metadata::Metadata;
+use super::metadata::Document;
 use super::rows::{Found, Rows};
 use super::world::Live;
 use crate::error::{Error, Result};
@@ -30,12 +30,15 @@ pub struct StoreSearch<'a> {
     pub metadata: bool,
     /// Whether hits come with their vectors.
     pub vectors: bool,
+    /// Whether hits come with their stamps.
+    pub stamps: bool,
 }
 
 impl StoreSearch<'_> {
     /// The `k` best rows.
     pub fn top(k: usize) -> StoreSearch<'static> {
-        StoreSearch { k, filter: None, min_score: None, exact: false, ef: None, metadata: false, vectors: false }
+        let (metadata, vectors, stamps) = (false, false, false);
+        StoreSearch { k, filter: None, min_score: None, exact: false, ef: None, metadata, vectors, stamps }
     }
 
     fn search(&self) -> Search<'static> {
@@ -55,9 +58,11 @@ pub struct Hit {
     /// The collection that it is in.
     pub collection: Arc<str>,
     /// What it says, if that was asked for.
-    pub metadata: Option<Metadata>,
+    pub metadata: Option<Document>,
     /// Its values, if they were asked for.
     pub vector: Option<Vec<f32>>,
+    /// When it was created and when it was last changed, in milliseconds since 1970, if that was asked for.
+    pub stamps: Option<(i64, i64)>,
 }
 
 impl Collection {
@@ -77,16 +82,15 @@ impl Collection {
     ) -> Result<Vec<Vec<Hit>>> {
         let name: Arc<str> = self.name().into();
         let hit = |found: Found| {
-            let stored = if search.metadata || search.vectors { Some(self.stored(rows, found.row)?) } else { None };
-            let (metadata, vector) =
-                stored.map_or((None, None), |StoredRow { metadata, vector, .. }| (Some(metadata), Some(vector)));
+            let row = || rows.record(found.row).map(|record| &record.row);
             Ok(Hit {
                 distance: self.schema().metric.distance(found.score),
                 score: found.score,
-                key: found.key,
                 collection: Arc::clone(&name),
-                metadata: metadata.filter(|_| search.metadata),
-                vector: vector.filter(|_| search.vectors),
+                metadata: if search.metadata { row().map(|row| row.metadata.clone()) } else { None },
+                vector: if search.vectors { Some(rows.values(&[found.row])?) } else { None },
+                stamps: if search.stamps { row().map(|row| (row.created, row.updated)) } else { None },
+                key: found.key,
             })
         };
         let found = rows.search(queries, &search.search(), search.filter, call)?;

@@ -6,6 +6,7 @@
 use super::batch::{Row, SegmentName};
 use super::coding::Take;
 use super::key::Key;
+use super::metadata::Document;
 use crate::error::{Error, Result};
 use crate::storage::vfs::Vfs;
 use crate::storage::{Container, ContainerWriter, Seal};
@@ -73,8 +74,8 @@ fn write_sections(writer: &mut ContainerWriter<'_>, input: &Input<'_>) -> io::Re
         Ok(())
     })?;
     writer.section("key_ends", |out| out.write_all(bytemuck::cast_slice(&ends)))?;
-    writer.section("metadata", |out| rows.iter().try_for_each(|row| out.write_all(&row.metadata)))?;
-    let lengths = rows.iter().map(|row| row.metadata.len() as u64);
+    writer.section("metadata", |out| rows.iter().try_for_each(|row| out.write_all(row.metadata.bytes())))?;
+    let lengths = rows.iter().map(|row| row.metadata.bytes().len() as u64);
     let ends: Vec<u64> = lengths.scan(0, |end, length| Some(std::mem::replace(end, *end + length) + length)).collect();
     writer.section("metadata_ends", |out| out.write_all(bytemuck::cast_slice(&ends)))?;
     let stamps: Vec<[i64; 2]> = rows.iter().map(|row| [row.created, row.updated]).collect();
@@ -155,7 +156,7 @@ impl Segment {
         let text = self.metadata.part(i);
         let mut stamps = Take(&self.stamps[i * 16..][..16]);
         let (created, updated) = (stamps.i64().unwrap_or(0), stamps.i64().unwrap_or(0));
-        Ok(Row { key, created, updated, metadata: text.into() })
+        Ok(Row { key, created, updated, metadata: Document::found(text) })
     }
 
     /// The values of row `i`.
@@ -238,7 +239,7 @@ impl Digest {
         head.extend_from_slice(&row.updated.to_le_bytes());
         hash.update(&head);
         hash.update(bytemuck::cast_slice(values));
-        hash.update(&row.metadata);
+        hash.update(row.metadata.bytes());
         self.rows += 1;
         self.sum = self.sum.wrapping_add(hash.digest128());
     }

@@ -1,10 +1,11 @@
 //! Who has the right to write: the lock, the log, and what the newest manifest says.
 
-use super::Limits;
+use super::checkpoint::{Merge, is_mostly_deleted};
 use super::manifest::{LOCK_FILE, Manifest, file_number, write_format};
 use super::recover::{Directory, Loaded, examine, generations, largest_number, load, names};
 use super::segment::segment_name;
 use super::world::World;
+use super::{Limits, StoreOptions, SyncMode};
 use crate::error::{Error, Result};
 use crate::storage::log::{Frame, Log, NewLog, log_name};
 use crate::storage::vfs::{Lock, TEMPORARY, Vfs, remove_if_there};
@@ -33,9 +34,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the store for writing, or makes one in an empty directory.
-    pub(super) fn open(vfs: Arc<dyn Vfs>, create: bool, synced: bool, limits: Limits) -> Result<(Writer, World)> {
+    pub(super) fn open(vfs: Arc<dyn Vfs>, options: StoreOptions, limits: Limits) -> Result<(Writer, World)> {
         // A directory that is no store stays as it is, without a lock in it.
-        if examine(&*vfs)? == Directory::Empty && !create {
+        if examine(&*vfs)? == Directory::Empty && !options.create {
             let what = "the directory is empty, and create is false".to_owned();
             return Err(Error::NotAStore { path: vfs.path(""), what });
         }
@@ -44,7 +45,14 @@ impl Writer {
             write_format(&*vfs, vfs.random())?;
         }
         let loaded = load(&*vfs)?;
-        Writer::recover(vfs, lock, loaded, synced, limits)
+        let is_whole = loaded.damage.is_none();
+        let (mut writer, world) = Writer::recover(vfs, lock, loaded, options.sync == SyncMode::Batch, limits)?;
+        let threshold = options.auto_compact;
+        if is_whole && world.collections.values().any(|live| is_mostly_deleted(&live.rows.read(), threshold)) {
+            // As with every checkpoint that nobody asked for: if it fails nothing is lost, and it is tried again later.
+            let _ = writer.checkpoint(&world, Merge::Some(threshold));
+        }
+        Ok((writer, world))
     }
 
     /// Begins a log of our own, with a copy of what the newest one has.
@@ -129,7 +137,7 @@ impl Writer {
         if self.log.end() < self.checkpoint_at {
             return;
         }
-        let checkpoint = self.checkpoint(world, super::checkpoint::Merge::Some(threshold));
+        let checkpoint = self.checkpoint(world, Merge::Some(threshold));
         let usual = self.limits.checkpoint_bytes;
         self.checkpoint_at = if checkpoint.is_ok() { usual } else { self.log.end() + usual / 4 };
     }

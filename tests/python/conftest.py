@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("conformance", "model")
+pytest.register_assert_rewrite("conformance", "model", "store_fixtures")

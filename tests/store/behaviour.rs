@@ -8,7 +8,7 @@ fn rows_come_back_with_metadata_and_stamps_from_memory_and_from_disk() -> Outcom
     let path = directory.path().join("library.nfdb");
     for (is_durable, store) in [(false, Store::in_memory(StoreOptions::default())), (true, writer(&path)?)] {
         let docs = store.create_collection("docs", Schema::new(4, Metric::Cosine), false, &call())?;
-        let metadata: Vec<Metadata> = (0..50).map(|i| object(json!({"year": 2000 + i, "lang": "en"}))).collect();
+        let metadata: Vec<Document> = (0..50).map(|i| document(json!({"year": 2000 + i, "lang": "en"}))).collect();
         assert_eq!(put(&docs, &keys(0..50), 1, Some(&metadata))?, 50);
         let row = docs.get(&keys(7..8))?.remove(0).expect("it is there");
         assert_eq!((row.vector, &row.metadata), (values(50, 4, 1)[28..32].to_vec(), &metadata[7]));
@@ -16,7 +16,7 @@ fn rows_come_back_with_metadata_and_stamps_from_memory_and_from_disk() -> Outcom
         assert_eq!(docs.get(&[Key::Int(50), "7".into()])?, [None, None]);
         let again = put(&docs, &[Key::Int(7), Key::Int(60), Key::Int(7)], 2, None)?;
         let row_again = docs.get(&keys(7..8))?.remove(0).expect("it is there");
-        assert_eq!((again, row_again.created_at, row_again.metadata), (2, row.created_at, Metadata::new()));
+        assert_eq!((again, row_again.created_at, row_again.metadata), (2, row.created_at, Document::empty()));
         assert_eq!(row_again.vector, values(3, 4, 2)[8..]);
         assert_eq!(docs.delete(&[Key::Int(60), Key::Int(61), Key::Int(60)], &call())?, 1);
         assert_eq!(docs.len()?, 50);
@@ -37,7 +37,7 @@ fn searches_filter_inside_and_equal_scores_are_ordered_by_key() -> Outcome {
     let docs = store.create_collection("docs", Schema::new(2, Metric::Dot), false, &call())?;
     let names = ["d", "b", "a", "c", "e"];
     let these: Vec<Key> = names.iter().map(|name| Key::from(*name)).collect();
-    let metadata: Vec<Metadata> = (0..5).map(|i| object(json!({"even": i % 2 == 0, "n": i}))).collect();
+    let metadata: Vec<Document> = (0..5).map(|i| document(json!({"even": i % 2 == 0, "n": i}))).collect();
     let vectors = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 5.0, 0.5, 0.0];
     docs.upsert(&these, &Rows::new(&vectors, 2)?, Some(&metadata), &call())?;
     let query = [1.0, 0.0];
@@ -115,8 +115,9 @@ fn bad_input_is_refused_and_changes_nothing() -> Outcome {
         let deep = (0..70).fold(json!(1), |inside, _| json!([inside]));
         let long = "k".repeat(65_537);
         let one = |key: &str| docs.upsert(&[Key::from(key)], &Rows::new(&[1.0, 2.0], 2)?, None, &call());
-        let with =
-            |metadata: Value| docs.upsert(&keys(0..1), &Rows::new(&[1.0, 2.0], 2)?, Some(&[object(metadata)]), &call());
+        let with = |metadata: Value| {
+            docs.upsert(&keys(0..1), &Rows::new(&[1.0, 2.0], 2)?, Some(&[Document::new(&metadata, 0)?]), &call())
+        };
         let rows = |values: &[f32], dim| docs.upsert(&keys(0..2), &Rows::new(values, dim)?, None, &call());
         let create = |name: &str, dim| store.create_collection(name, Schema::new(dim, Metric::Dot), false, &call());
         let refused: Vec<(&str, Result<(), Error>)> = vec![
@@ -318,5 +319,76 @@ fn what_is_no_store_is_refused_and_left_alone() -> Outcome {
     let options = StoreOptions { auto_compact: Some(1.5), ..StoreOptions::default() };
     assert!(matches!(Store::open(&nowhere, options), Err(Error::InvalidArgument(_))));
     assert!(!nowhere.exists());
+    Ok(())
+}
+
+#[test]
+fn what_is_mostly_deleted_is_written_again_when_the_store_is_opened() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("store");
+    let with = |auto_compact| Store::open(&path, StoreOptions { auto_compact, ..StoreOptions::default() });
+    let store = with(None)?;
+    let docs = store.create_collection("docs", Schema::new(16, Metric::L2), false, &call())?;
+    put(&docs, &keys(0..1_000), 1, None)?;
+    store.checkpoint(&call())?;
+    docs.delete(&keys(0..600), &call())?;
+    let before = everything(&store);
+    store.close()?;
+    for (auto_compact, dead) in [(None, 600), (Some(0.7), 600), (Some(0.5), 0)] {
+        let store = with(auto_compact)?;
+        assert_eq!(store.stats()?.collections[0].dead_rows, dead, "{auto_compact:?}");
+        assert_eq!(everything(&store), before);
+        store.close()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_patch_goes_to_all_rows_or_there_is_one_for_each() -> Outcome {
+    let store = Store::in_memory(StoreOptions::default());
+    let docs = store.create_collection("docs", Schema::new(2, Metric::Dot), false, &call())?;
+    let metadata: Vec<Document> = (0..3).map(|n| document(json!({"n": n, "old": true}))).collect();
+    put(&docs, &keys(0..3), 1, Some(&metadata))?;
+    let said = || -> Result<Vec<String>, Error> {
+        let rows = docs.scan(None, None, 9)?;
+        Ok(rows.iter().map(|row| String::from_utf8_lossy(row.metadata.bytes()).into_owned()).collect())
+    };
+    assert_eq!(docs.set_metadata(&[0.into(), 9.into()], &[object(json!({"n": null}))], false, &call())?, 1);
+    assert_eq!(said()?[0], r#"{"n":null,"old":true}"#);
+    // What is said twice of one row is said in that order.
+    let patches = [object(json!({"a": 1})), object(json!({"b": 2})), object(json!({"b": 3}))];
+    assert_eq!(docs.set_metadata(&[1.into(), 2.into(), 1.into()], &patches, true, &call())?, 2);
+    assert_eq!(said()?, [r#"{"n":null,"old":true}"#, r#"{"b":3}"#, r#"{"b":2}"#]);
+    assert!(docs.set_metadata(&keys(0..3), &patches[..2], true, &call()).is_err());
+    docs.change_meta(|meta| drop(meta.insert("model".to_owned(), json!("e5"))), &call())?;
+    assert_eq!(docs.meta()?, object(json!({"model": "e5"})));
+    Ok(())
+}
+
+#[test]
+fn a_filter_that_is_used_again_follows_every_change() -> Outcome {
+    let store = Store::in_memory(StoreOptions::default());
+    let (a, b) = (Schema::new(2, Metric::Dot), Schema::new(2, Metric::L2));
+    let (docs, other) =
+        (store.create_collection("docs", a, false, &call())?, store.create_collection("other", b, false, &call())?);
+    let yes = filter(json!({"yes": true}));
+    let metadata = |flags: &[bool]| flags.iter().map(|yes| document(json!({ "yes": yes }))).collect::<Vec<_>>();
+    let found = |collection: &Collection| -> Result<Vec<Key>, Error> {
+        let search = StoreSearch { filter: Some(&yes), stamps: true, ..StoreSearch::top(9) };
+        let mut hits = collection.search(&Rows::new(&[0.0, 0.0], 2)?, &search, &call())?.remove(0);
+        assert!(hits.iter().all(|hit| hit.stamps.is_some_and(|(created, updated)| created <= updated)));
+        hits.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(hits.into_iter().map(|hit| hit.key).collect())
+    };
+    put(&docs, &keys(0..3), 1, Some(&metadata(&[true, false, true])))?;
+    put(&other, &keys(0..3), 1, Some(&metadata(&[false, true, false])))?;
+    for _ in 0..2 {
+        assert_eq!((found(&docs)?, found(&other)?), (vec![0.into(), 2.into()], vec![1.into()]));
+    }
+    docs.set_metadata(&keys(1..2), &[object(json!({"yes": true}))], false, &call())?;
+    assert_eq!(found(&docs)?, keys(0..3));
+    docs.delete(&keys(0..2), &call())?;
+    docs.optimize(&call())?;
+    assert_eq!(found(&docs)?, keys(2..3));
     Ok(())
 }

@@ -7,7 +7,7 @@ mod processes;
 mod systems;
 
 use nearfield::{
-    Call, Collection, Error, Filter, IndexKind, Key, Metadata, Metric, Mode, OnConflict, Rows, Schema, Store,
+    Call, Collection, Document, Error, Filter, IndexKind, Key, Metadata, Metric, Mode, OnConflict, Rows, Schema, Store,
     StoreOptions, StoreSearch, SyncMode,
 };
 use serde_json::{Value, json};
@@ -21,6 +21,10 @@ fn call() -> Call<'static> {
 
 fn object(value: Value) -> Metadata {
     value.as_object().expect("an object").clone()
+}
+
+fn document(value: Value) -> Document {
+    Document::new(&value, 0).expect("an object")
 }
 
 fn filter(value: Value) -> Filter {
@@ -44,7 +48,7 @@ fn values(rows: usize, dim: usize, seed: usize) -> Vec<f32> {
     (0..rows * dim).map(|i| ((i * 37 + seed * 101 + i / dim * 11) % 23) as f32 - 11.0).collect()
 }
 
-fn put(collection: &Collection, keys: &[Key], seed: usize, metadata: Option<&[Metadata]>) -> Result<usize, Error> {
+fn put(collection: &Collection, keys: &[Key], seed: usize, metadata: Option<&[Document]>) -> Result<usize, Error> {
     let dim = collection.schema().dim;
     let values = values(keys.len(), dim, seed);
     collection.upsert(keys, &Rows::new(&values, dim)?, metadata, &call())

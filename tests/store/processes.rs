@@ -36,7 +36,7 @@ fn say(word: &str, number: i64) -> Outcome {
 fn write_batch(docs: &Collection, n: i64) -> Result<(), Error> {
     let mut these = keys(0..ROWS);
     these.push(Key::Int(1_000 + n));
-    let metadata = vec![object(json!({ "batch": n })); these.len()];
+    let metadata = vec![document(json!({ "batch": n })); these.len()];
     put(docs, &these, n as usize, Some(&metadata)).map(drop)
 }
 
@@ -48,7 +48,7 @@ fn last_batch(store: &Store) -> i64 {
     for row in rows {
         let Key::Int(key) = row.key else { panic!("{:?}", row.key) };
         let expected = if key < ROWS { n } else { key - 1_000 };
-        assert_eq!(row.metadata["batch"], json!(expected), "key {key} of {n} batches");
+        assert_eq!(row.metadata.object().expect("JSON")["batch"], json!(expected), "key {key} of {n} batches");
         let all = values(ROWS as usize + 1, 8, expected as usize);
         assert_eq!(row.vector, all[key.min(ROWS) as usize * 8..][..8]);
     }

@@ -17,7 +17,7 @@ fn tables_have_frozen_schemas_opaque_keys_json_stamps_and_two_backends() -> Outc
         table.upsert(
             std::slice::from_ref(&key),
             &Rows::new(&[1.0; 4], 4)?,
-            Some(&[object(json!({"a": [1, null]}))]),
+            Some(&[document(json!({"a": [1, null]}))]),
             &call(),
         )?;
         let row = table.get(std::slice::from_ref(&key))?.remove(0).expect("it is there");
@@ -71,7 +71,7 @@ fn directory_filters_by_equality_glob_and_lists_and_deletes_by_filter() -> Outco
     let store = Store::in_memory(StoreOptions::default());
     let docs = store.create_collection("docs", Schema::new(2, Metric::Dot), false, &call())?;
     let paths = ["src/a.rs", "src/b.rs", "docs/a.md"];
-    let metadata: Vec<Metadata> = paths.iter().map(|path| object(json!({ "path": path }))).collect();
+    let metadata: Vec<Document> = paths.iter().map(|path| document(json!({ "path": path }))).collect();
     put(&docs, &keys(0..3), 1, Some(&metadata))?;
     let count = |json| docs.count(&filter(json));
     assert_eq!(count(json!({"path": "src/a.rs"}))?, 1);

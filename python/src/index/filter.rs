@@ -2,21 +2,17 @@
 
 use crate::array::Wanted;
 use nearfield::{Error, Selection};
-use pyo3::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// A filter, compiled once and reused: what `Index.filter` returns.
-///
-/// It names rows by id. When the index has changed it is compiled again, by itself, for the rows that are there then.
-#[pyclass(frozen, module = "nearfield._core")]
-pub(crate) struct Filter {
+/// Rows of an index, by id. When the index has changed it is compiled again, by itself, for the rows that are there then.
+pub(crate) struct IdFilter {
     pub(super) index: Arc<dyn nearfield::Index>,
     ids: Vec<i64>,
     compiled: Mutex<Arc<Selection>>,
 }
 
-impl Filter {
-    pub(super) fn new(index: &Arc<dyn nearfield::Index>, wanted: Wanted) -> Result<Filter, Error> {
+impl IdFilter {
+    pub(super) fn new(index: &Arc<dyn nearfield::Index>, wanted: Wanted) -> Result<IdFilter, Error> {
         let ids = match wanted {
             Wanted::Ids(ids) => ids,
             Wanted::Mask(mask) => {
@@ -28,7 +24,7 @@ impl Filter {
             }
         };
         let compiled = Mutex::new(Arc::new(index.select_ids(&ids)));
-        Ok(Filter { index: Arc::clone(index), ids, compiled })
+        Ok(IdFilter { index: Arc::clone(index), ids, compiled })
     }
 
     fn current(&self) -> Arc<Selection> {
@@ -50,19 +46,15 @@ impl Filter {
             }
         }
     }
-}
 
-#[pymethods]
-impl Filter {
-    /// How many rows of the index match.
-    fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| {
-            self.recompile();
-            self.current().count()
-        })
+    /// How many rows match now.
+    pub(crate) fn count(&self) -> usize {
+        self.recompile();
+        self.last_count()
     }
 
-    fn __repr__(&self) -> String {
-        format!("Filter(matching={})", self.current().count())
+    /// How many rows matched when it was last used.
+    pub(crate) fn last_count(&self) -> usize {
+        self.current().count()
     }
 }

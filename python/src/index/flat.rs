@@ -1,7 +1,7 @@
 //! The class `FlatIndex`.
 
 use super::Index;
-use super::arguments::{Integer, options, parse_codec, threads_of};
+use crate::arguments::{Integer, options, parse_codec, threads_of};
 use crate::error::raise;
 use nearfield::Codec;
 use pyo3::prelude::*;

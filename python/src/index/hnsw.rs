@@ -1,7 +1,7 @@
 //! The class `HnswIndex`.
 
-use super::arguments::{Integer, count, options, parse_name, threads_of};
 use super::{Index, Request};
+use crate::arguments::{Integer, count, options, parse_name, threads_of};
 use crate::array::Vectors;
 use crate::error::raise;
 use nearfield::{Codec, GraphCodec, HnswParameters};

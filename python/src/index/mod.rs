@@ -1,7 +1,6 @@
 //! The index classes. `Index` has what all share, over the core's trait; the others, a file each, add how they are made and
 //! what only they have.
 
-mod arguments;
 pub(crate) mod file;
 mod filter;
 mod flat;
@@ -9,16 +8,16 @@ mod hnsw;
 mod quantized;
 mod results;
 
-pub(crate) use arguments::parse_metric;
-pub(crate) use filter::Filter;
+pub(crate) use filter::IdFilter;
 pub(crate) use flat::FlatIndex;
 pub(crate) use hnsw::HnswIndex;
 pub(crate) use quantized::QuantizedIndex;
 
+use crate::arguments::{Integer, count, threads_of};
 use crate::array::{Vectors, wanted};
 use crate::call;
 use crate::error::raise;
-use arguments::{Integer, count, threads_of};
+use crate::filter::{Compiled, Filter};
 use file::{load, wrap};
 use nearfield::{IndexFile, Search};
 use numpy::{PyArray1, PyArrayMethods};
@@ -46,7 +45,7 @@ pub(crate) struct Index {
 struct Request<'py> {
     queries: Vectors<'py>,
     k: usize,
-    filter: Option<Py<Filter>>,
+    filter: Option<Arc<IdFilter>>,
     min_score: Option<f32>,
     exact: bool,
     ef: Option<usize>,
@@ -64,19 +63,19 @@ impl Index {
     }
 
     /// `filter=`, compiled.
-    fn compile(&self, py: Python<'_>, filter: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<Filter>>> {
+    fn compile(&self, py: Python<'_>, filter: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Arc<IdFilter>>> {
         let Some(filter) = filter else { return Ok(None) };
         if let Ok(filter) = filter.cast::<Filter>() {
-            if !Arc::ptr_eq(&filter.get().index, &self.inner) {
-                return Err(PyValueError::new_err(
-                    "this Filter was compiled for another index; call filter() on this one",
-                ));
-            }
-            return Ok(Some(filter.clone().unbind()));
+            let known = match &filter.get().0 {
+                Compiled::Ids(ids) if Arc::ptr_eq(&ids.index, &self.inner) => Some(Arc::clone(ids)),
+                _ => None,
+            };
+            let other = "this Filter was compiled for another index; call filter() on this one";
+            return known.map(Some).ok_or_else(|| PyValueError::new_err(other));
         }
         let wanted = wanted(filter)?;
-        let filter = py.detach(|| Filter::new(&self.inner, wanted)).map_err(|error| raise(py, error))?;
-        Ok(Some(Py::new(py, filter)?))
+        let filter = py.detach(|| IdFilter::new(&self.inner, wanted)).map_err(|error| raise(py, error))?;
+        Ok(Some(Arc::new(filter)))
     }
 
     fn run_search<'py>(&self, py: Python<'py>, request: Request<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -88,7 +87,7 @@ impl Index {
             exact: request.exact,
             ef: request.ef,
         };
-        let filter = request.filter.as_ref().map(|filter| filter.get());
+        let filter = request.filter.as_deref();
         let hits = call::run(py, request.threads, None, |call| match filter {
             None => self.inner.search(&*source, &search, call),
             Some(filter) => filter
@@ -102,11 +101,11 @@ impl Index {
         py: Python<'py>,
         queries: &Vectors<'py>,
         radius: f64,
-        filter: Option<Py<Filter>>,
+        filter: Option<Arc<IdFilter>>,
         threads: Option<NonZeroUsize>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let source = queries.source(py, &*self.inner)?;
-        let filter = filter.as_ref().map(|filter| filter.get());
+        let filter = filter.as_deref();
         let hits = call::run(py, threads, None, |call| match filter {
             None => self.inner.range_search(&*source, radius, None, call),
             Some(filter) => filter.with(|selection| self.inner.range_search(&*source, radius, Some(selection), call)),
@@ -364,8 +363,9 @@ impl Index {
     /// Returns
     /// -------
     /// Filter
-    fn filter(&self, py: Python<'_>, ids_or_mask: &Bound<'_, PyAny>) -> PyResult<Py<Filter>> {
-        self.compile(py, Some(ids_or_mask))?.ok_or_else(|| PyTypeError::new_err("expected ids or a mask"))
+    fn filter(&self, py: Python<'_>, ids_or_mask: &Bound<'_, PyAny>) -> PyResult<Filter> {
+        let filter = self.compile(py, Some(ids_or_mask))?;
+        filter.map(|ids| Filter(Compiled::Ids(ids))).ok_or_else(|| PyTypeError::new_err("expected ids or a mask"))
     }
 
     /// Give the memory of deleted rows back and bring what is left into order. Searches go on meanwhile.

@@ -1,7 +1,7 @@
 //! The class `QuantizedIndex`.
 
 use super::Index;
-use super::arguments::{Integer, options, threads_of};
+use crate::arguments::{Integer, options, threads_of};
 use crate::error::raise;
 use nearfield::{Codec, QuantizedParameters};
 use pyo3::exceptions::PyValueError;

@@ -7,22 +7,32 @@
 //! a value, not an absence. `$not` turns true into false and false into true, whatever the reason. So a filter has one meaning, and
 //! `$ne` differs from `$not` with `$eq`: the first wants a value of that type that is another one, the second wants anything else.
 //!
-//! [`parse`] reads the language, [`value`] says when values are equal and how they are ordered, [`glob`] matches patterns.
+//! [`parse`] reads the language, [`excerpt`] what a filter needs of a row; [`value`] says when values are equal and how they are ordered,
+//! [`glob`] matches patterns.
 
+mod excerpt;
 mod glob;
 mod parse;
 mod value;
 
-use super::metadata::Metadata;
+use super::metadata::{Document, Metadata};
 use crate::error::Result;
+use crate::index::Selection;
+use crate::runtime::{Call, Shared};
 use glob::Glob;
 use serde_json::Value;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
-/// A filter, parsed and checked.
-#[derive(Clone, Debug)]
+/// A filter, parsed and checked. It remembers which rows of the last collection it let through, so it is worth keeping: until that
+/// collection changes, further searches there have nothing to compare.
 pub struct Filter {
     root: Node,
+    /// The fields that it looks at, the first parts of all paths.
+    names: BTreeSet<String>,
+    selected: Shared<Option<Arc<Selection>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,16 +60,47 @@ enum Test {
 impl Filter {
     /// The filter that `json` says.
     pub fn parse(json: &Value) -> Result<Filter> {
-        Ok(Filter { root: parse::parse(json)? })
+        let root = parse::parse(json)?;
+        let mut names = BTreeSet::new();
+        root.names(&mut names);
+        Ok(Filter { root, names, selected: Shared::new(None) })
     }
 
-    /// Whether it lets a row with this metadata through.
-    pub fn matches(&self, metadata: &Metadata) -> bool {
-        self.root.matches(metadata)
+    /// The rows that it let through when it was last asked, of whatever collection and state that was.
+    pub(super) fn selected(&self) -> Option<Arc<Selection>> {
+        self.selected.read().clone()
+    }
+
+    /// Remembers which rows it lets through.
+    pub(super) fn remember(&self, selection: Selection) -> Result<Arc<Selection>> {
+        let selection = Arc::new(selection);
+        let turn = self.selected.writer(&Call::uninterrupted())?;
+        let old = turn.write().replace(Arc::clone(&selection));
+        drop(old);
+        Ok(selection)
+    }
+
+    /// Whether it lets a row with these metadata through.
+    pub fn matches(&self, document: &Document) -> bool {
+        excerpt::excerpt(document.bytes(), &self.names).is_some_and(|metadata| self.root.matches(&metadata))
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(out)
     }
 }
 
 impl Node {
+    fn names(&self, out: &mut BTreeSet<String>) {
+        match self {
+            Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| node.names(out)),
+            Node::Not(node) => node.names(out),
+            Node::Field(path, _) => out.extend(path.first().cloned()),
+        }
+    }
+
     fn matches(&self, metadata: &Metadata) -> bool {
         match self {
             Node::All(nodes) => nodes.iter().all(|node| node.matches(metadata)),

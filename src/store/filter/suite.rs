@@ -4,13 +4,13 @@ use super::*;
 use crate::error::Error;
 use serde_json::json;
 
-fn row() -> Metadata {
+fn row() -> Document {
     let row = json!({
         "lang": "en", "year": 2021, "score": 0.5, "big": 9_007_199_254_740_993_u64, "most": u64::MAX, "least": i64::MIN,
         "nothing": null, "yes": true, "tags": ["a", "b", 3], "empty": "", "deep": {"er": {"est": "down"}, "n": 1},
         "point": {"x": 1, "y": 2.0}, "odd": "a*b[c]?", "word": "Größe"
     });
-    row.as_object().expect("an object").clone()
+    Document::new(&row, 0).expect("an object")
 }
 
 fn holds(filter: Value) -> bool {
@@ -50,6 +50,19 @@ fn conditions_hold_or_they_do_not() {
     for filter in no.as_array().expect("a list") {
         assert!(!holds(filter.clone()), "{filter}");
         assert!(holds(json!({"$not": filter})), "not {filter}");
+    }
+}
+
+#[test]
+fn names_are_found_however_they_are_written_and_forged_text_passes_nothing() {
+    let text = r#" { "\u0061" : 1 , "b\\" : [ { "a" : 2 } ] , "c" : { "a" : 3 } } "#;
+    let found = |text: &str, filter: Value| {
+        Filter::parse(&filter).expect("a filter").matches(&Document::found(text.as_bytes()))
+    };
+    assert!(found(text, json!({"a": 1, "b\\": [{"a": 2}], "c.a": 3})));
+    assert!(!found(text, json!({"a": 2})));
+    for forged in ["", "[]", "{", "{}}", "null", "{\"a\": 1}{", "{\"a\": 1, 5: 2}", "{\"a\": nan}"] {
+        assert!(!found(forged, json!({})) && !found(forged, json!({"$not": {"a": 5}})), "{forged}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a store should hold: maps, and nothing else.
 
-use super::super::{Collection, Filter, Key, Metadata, OnConflict, Schema, Store};
+use super::super::{Collection, Document, Filter, Key, Metadata, OnConflict, Schema, Store};
 use super::call;
 use crate::error::Result;
 use crate::storage::vfs::sim::{Dice, SimDisk};
@@ -57,11 +57,11 @@ fn vector(seed: u64, i: usize) -> Vec<f32> {
     (0..DIM).map(|_| dice.below(7) as f32 - 3.0).collect()
 }
 
-fn metadata(seed: u64, i: usize) -> Metadata {
+fn metadata(seed: u64, i: usize) -> Document {
     let mut dice = Dice(seed ^ (i as u64) << 32);
     let text = "x".repeat(dice.below(30));
     let value = json!({"n": dice.below(5), "text": text, "deep": {"er": [seed, null, 0.1]}});
-    value.as_object().cloned().unwrap_or_default()
+    Document::new(&value, i).expect("an object")
 }
 
 impl Change {
@@ -100,7 +100,7 @@ impl Change {
             }
             Change::Patch(name, keys, n) => {
                 let patch: Metadata = [("n".to_owned(), Value::from(*n))].into_iter().collect();
-                at(name)?.set_metadata(keys, &patch, false, &call()).map(drop)
+                at(name)?.set_metadata(keys, &[patch], false, &call()).map(drop)
             }
             Change::Meta(name, n) => {
                 at(name)?.set_meta(&[("n".to_owned(), Value::from(*n))].into_iter().collect(), &call())
@@ -141,7 +141,7 @@ impl Change {
                         continue;
                     }
                     let bits = vector(*seed, i).iter().map(|value| value.to_bits()).collect();
-                    let text = Value::Object(metadata(*seed, i)).to_string();
+                    let text = String::from_utf8_lossy(metadata(*seed, i).bytes()).into_owned();
                     let created = before.get(key).map_or(time, |row| row.2);
                     rows.insert(key.clone(), (bits, text, created, time));
                 }
@@ -165,7 +165,7 @@ impl Change {
 
 fn put(collection: &Collection, keys: &[Key], seed: u64, conflict: OnConflict) -> Result<()> {
     let values: Vec<f32> = (0..keys.len()).flat_map(|i| vector(seed, i)).collect();
-    let metadata: Vec<Metadata> = (0..keys.len()).map(|i| metadata(seed, i)).collect();
+    let metadata: Vec<Document> = (0..keys.len()).map(|i| metadata(seed, i)).collect();
     collection.put(keys, &Rows::new(&values, DIM)?, Some(&metadata), conflict, &call()).map(drop)
 }
 
@@ -224,7 +224,10 @@ pub(super) fn content(store: &Store) -> Content {
             .into_iter()
             .map(|row| {
                 let bits = row.vector.iter().map(|value| value.to_bits()).collect();
-                (row.key, (bits, Value::Object(row.metadata).to_string(), row.created_at, row.updated_at))
+                (
+                    row.key,
+                    (bits, String::from_utf8_lossy(row.metadata.bytes()).into_owned(), row.created_at, row.updated_at),
+                )
             })
             .collect();
         assert_eq!(collection.len().expect("rows"), rows.len());

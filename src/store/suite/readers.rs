@@ -47,7 +47,7 @@ fn a_reader_refuses_every_change_and_a_second_writer_is_told_who_has_the_lock() 
         docs.upsert(&key, &rows, None, &call()).map(drop),
         docs.delete(&key, &call()).map(drop),
         docs.set_meta(&Metadata::new(), &call()),
-        docs.set_metadata(&key, &Metadata::new(), true, &call()).map(drop),
+        docs.set_metadata(&key, &[Metadata::new()], true, &call()).map(drop),
         follower.drop_collection("docs", &call()).map(drop),
         follower.create_collection("more", Schema::new(2, Metric::L2), false, &call()).map(drop),
         follower.compact(&call()),

@@ -14,12 +14,12 @@ pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
 }
 
 /// The codec of this name, one of those that an index takes; "auto" is f32.
-pub(super) fn parse_codec(name: &str, known: &[&str]) -> PyResult<Codec> {
+pub(crate) fn parse_codec(name: &str, known: &[&str]) -> PyResult<Codec> {
     Ok(Codec::from_name(parse_name("codec", name, known)?).unwrap_or(Codec::F32))
 }
 
 /// The name, if it is one of those that the parameter takes.
-pub(super) fn parse_name<'a>(parameter: &str, name: &'a str, known: &[&str]) -> PyResult<&'a str> {
+pub(crate) fn parse_name<'a>(parameter: &str, name: &'a str, known: &[&str]) -> PyResult<&'a str> {
     if known.contains(&name) {
         return Ok(name);
     }
@@ -28,12 +28,12 @@ pub(super) fn parse_name<'a>(parameter: &str, name: &'a str, known: &[&str]) -> 
     Err(PyValueError::new_err(format!("{parameter} must be {} or {last}, got {name:?}", others.join(", "))))
 }
 
-pub(super) fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
+pub(crate) fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {
     call::threads(given.map(|Integer(count)| count))
 }
 
 /// Without a codec the one that goes with the metric.
-pub(super) fn options(
+pub(crate) fn options(
     Integer(dim): Integer,
     metric: &str,
     codec: Option<Codec>,
@@ -47,7 +47,7 @@ pub(super) fn options(
 
 /// A Python integer; one beyond 64 bits becomes the nearest that fits, which is out of every range.
 #[derive(Clone, Copy)]
-pub(super) struct Integer(pub(super) i64);
+pub(crate) struct Integer(pub(super) i64);
 
 impl<'py> FromPyObject<'_, 'py> for Integer {
     type Error = PyErr;
@@ -62,6 +62,6 @@ impl<'py> FromPyObject<'_, 'py> for Integer {
     }
 }
 
-pub(super) fn count(name: &str, Integer(value): Integer) -> PyResult<usize> {
+pub(crate) fn count(name: &str, Integer(value): Integer) -> PyResult<usize> {
     usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must be at least 0, got {value}")))
 }

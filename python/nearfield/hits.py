@@ -1,0 +1,331 @@
+"""What a collection gives back: rows, and what a search found.
+
+The idea: keys and scores are there at once, metadata stay the text that they are kept as until somebody asks
+for them. So a search that includes them costs little more than one that does not, and who looks at three
+hits of a thousand pays for three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nearfield.display import table_html, table_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nearfield.typing import Key, Metric
+
+__all__ = ["CollectionResult", "Hit", "Row"]
+
+_SHOWN = 10
+
+
+class Row(NamedTuple):
+    """A row of a collection.
+
+    Attributes
+    ----------
+    key : str, bytes or int
+        What it is called.
+    vector : ndarray of float32, shape (d,)
+        Its values, at the precision that is kept.
+    metadata : dict
+        What it says.
+    created_at : int
+        When it was first put there, in milliseconds since 1970.
+    updated_at : int
+        When it was last put there or changed.
+    """
+
+    key: Key
+    vector: NDArray[np.float32]
+    metadata: dict[str, Any]
+    created_at: int
+    updated_at: int
+
+
+class Hit(NamedTuple):
+    """A row that a search found.
+
+    Attributes
+    ----------
+    key : str, bytes or int
+        What it is called.
+    score : float
+        Higher is better.
+    distance : float
+        Lower is better, in natural units.
+    collection : str
+        Where it is.
+    metadata : dict or None
+        What it says, if that was included.
+    """
+
+    key: Key
+    score: float
+    distance: float
+    collection: str
+    metadata: dict[str, Any] | None = None
+
+
+class CollectionResult:
+    """The best rows of one collection or several, for one query or for each of several.
+
+    Iterates as hits: `for hit in result` for a 1-D query, lists of them for a 2-D one. Best first: by score,
+    then by collection, then by key.
+
+    Attributes
+    ----------
+    keys : list
+        For a 1-D query the keys of its m <= k hits; for a 2-D one a list of such lists.
+    scores : ndarray of float32, shape (m,) or (nq, k)
+        Higher is better. Where there are fewer than k hits, the rest is -inf.
+    distances : ndarray of float32, same shape
+        Lower is better: 1 - cosine, -dot, or the distance. The rest is inf.
+    counts : ndarray of int64, shape (1,) or (nq,)
+        How many hits each query has.
+    metadata : list of dict, list of lists, or None
+        As `keys`; None unless included. Read when first asked for.
+    vectors : ndarray of float32, shape (m, d), a list of such arrays, or None
+        None unless included.
+    created_at, updated_at : ndarray of int64, shape (m,) or (nq, k), or None
+        In milliseconds since 1970; the rest is 0. None unless stamps are included.
+    collections : list
+        As `keys`: the name of the collection of each hit.
+    metric : str
+        The metric of the collections.
+    """
+
+    __slots__ = (
+        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "keys", "metric",
+        "scores", "updated_at", "vectors",
+    )  # fmt: skip
+
+    keys: list[Any]
+    scores: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    metric: Metric
+    vectors: Any | None
+    created_at: NDArray[np.int64] | None
+    updated_at: NDArray[np.int64] | None
+    _collections: str | list[Any]
+    _texts: list[Any] | None
+    _metadata: list[Any] | None
+    _distances: NDArray[np.float32] | None
+
+    def __init__(
+        self,
+        keys: list[Any],
+        scores: NDArray[np.float32],
+        counts: NDArray[np.int64],
+        metric: Metric,
+        collections: str | list[Any],
+        texts: list[Any] | None = None,
+        vectors: Any | None = None,
+        created_at: NDArray[np.int64] | None = None,
+        updated_at: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.keys = keys
+        self.scores = scores
+        self.counts = counts
+        self.metric = metric
+        self.vectors = vectors
+        self.created_at = created_at
+        self.updated_at = updated_at
+        self._collections = collections
+        self._texts = texts
+        self._metadata = None
+        self._distances = None
+
+    @property
+    def distances(self) -> NDArray[np.float32]:
+        """Lower is better: 1 - cosine, -dot product, or the distance; inf where there is no hit."""
+        if self._distances is None:
+            from nearfield._core import distances  # not at the top: the core imports this module
+
+            scores = self.scores
+            self._distances = distances(scores.ravel(), self.metric).reshape(scores.shape)
+        return self._distances
+
+    @property
+    def metadata(self) -> list[Any] | None:
+        """What the rows say: a dict for each hit, in lists as `keys`; None unless included."""
+        if self._metadata is None and self._texts is not None:
+            from nearfield._core import _decode
+
+            texts = self._texts
+            self._metadata = (
+                [_decode(text) for text in texts]
+                if self._is_single
+                else [[_decode(text) for text in each] for each in texts]
+            )
+        return self._metadata
+
+    @property
+    def collections(self) -> list[Any]:
+        """The name of the collection of each hit, in lists as `keys`."""
+        name = self._collections
+        if isinstance(name, list):
+            return name
+        return [name] * len(self.keys) if self._is_single else [[name] * len(keys) for keys in self.keys]
+
+    @property
+    def _is_single(self) -> bool:
+        return self.scores.ndim == 1
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Any]:
+        for query in range(1 if self._is_single else len(self.keys)):
+            hits = self._hits(query)
+            if self._is_single:
+                yield from hits
+            else:
+                yield list(hits)
+
+    def _hits(self, query: int) -> Iterator[Hit]:
+        if self._is_single:
+            keys, scores, distances = self.keys, self.scores, self.distances
+            collections, metadata = self.collections, self.metadata
+        else:
+            keys, scores, distances = self.keys[query], self.scores[query], self.distances[query]
+            collections = self.collections[query]
+            metadata = None if self.metadata is None else self.metadata[query]
+        said = metadata if metadata is not None else [None] * len(keys)
+        # The arrays may be longer: what lies behind the hits is filling.
+        numbers = zip(scores[: len(keys)].tolist(), distances[: len(keys)].tolist(), strict=True)
+        for key, (score, distance), collection, one in zip(keys, numbers, collections, said, strict=True):
+            yield Hit(key, score, distance, collection, one)
+
+    def to_pandas(self) -> Any:
+        """Make a table with one row per hit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `query` (from 0), `rank` (from 1), `key`, `score`, `distance`, `collection`, and
+            `metadata`, `created_at`, `updated_at` if included.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self._columns())
+
+    def to_polars(self) -> Any:
+        """Make a table with one row per hit.
+
+        Returns
+        -------
+        polars.DataFrame
+            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
+
+        Raises
+        ------
+        ImportError
+            If polars is not installed.
+        """
+        import polars
+
+        return polars.DataFrame(self._plain_columns())
+
+    def to_arrow(self) -> Any:
+        """Make a table with one row per hit.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        """
+        import pyarrow
+
+        return pyarrow.table(self._plain_columns())
+
+    def _columns(self) -> dict[str, Any]:
+        """The hits as columns of equal length."""
+        scores = np.atleast_2d(self.scores)
+        query, place = np.nonzero(np.arange(scores.shape[1]) < self.counts[:, None])
+        hits = query, place
+        columns: dict[str, Any] = {
+            "query": query.astype(np.int64),
+            "rank": place.astype(np.int64) + 1,
+            "key": self._flat(self.keys),
+            "score": scores[hits],
+            "distance": np.atleast_2d(self.distances)[hits],
+            "collection": self._flat(self.collections),
+        }
+        if self.metadata is not None:
+            columns["metadata"] = self._flat(self.metadata)
+        if self.created_at is not None and self.updated_at is not None:
+            columns["created_at"] = np.atleast_2d(self.created_at)[hits]
+            columns["updated_at"] = np.atleast_2d(self.updated_at)[hits]
+        return columns
+
+    def _plain_columns(self) -> dict[str, Any]:
+        """The same for tables whose columns have one type each."""
+        columns = self._columns()
+        if len({type(key) for key in columns["key"]}) > 1:
+            columns["key"] = [key if isinstance(key, str) else repr(key) for key in columns["key"]]
+        if self._texts is not None:
+            columns["metadata"] = [text.decode() for text in self._flat(self._texts)]
+        return columns
+
+    def _flat(self, lists: list[Any]) -> list[Any]:
+        return list(lists) if self._is_single else list(chain.from_iterable(lists))
+
+    def _title(self) -> str:
+        queries = 1 if self._is_single else len(self.keys)
+        hits = int(self.counts.sum())
+        found = "1 hit" if hits == 1 else f"{hits:,} hits"
+        asked = "1 query" if queries == 1 else f"{queries:,} queries"
+        return f"CollectionResult: {found} for {asked}, metric {self.metric}"
+
+    def _shown(self) -> tuple[list[str], list[list[str]], int]:
+        """The names of the columns, the first hits, and how many more there are."""
+        rows: list[list[str]] = []
+        for query in range(1 if self._is_single else len(self.keys)):
+            for rank, hit in enumerate(self._hits(query), 1):
+                if len(rows) == _SHOWN:
+                    break
+                cells = [str(rank), repr(hit.key), f"{hit.score:.6g}", f"{hit.distance:.6g}", hit.collection]
+                if hit.metadata is not None:
+                    cells.append(_short(str(hit.metadata)))
+                rows.append(cells if self._is_single else [str(query), *cells])
+        header = ["rank", "key", "score", "distance", "collection"]
+        if self._texts is not None:
+            header.append("metadata")
+        if not self._is_single:
+            header.insert(0, "query")
+        return header, rows, int(self.counts.sum()) - len(rows)
+
+    def __repr__(self) -> str:
+        header, rows, more = self._shown()
+        lines = [self._title()]
+        if rows:
+            lines.append(table_text(header, rows))
+        if more:
+            lines.append(f"... and {more:,} more")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        header, rows, more = self._shown()
+        table = table_html(header, rows, caption=self._title())
+        return table + (f"<p>... and {more:,} more</p>" if more else "")
+
+
+def _short(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -1,0 +1,447 @@
+//! The class `Collection`.
+
+use super::documents::{documents, rows_of};
+use super::keys::{self, Keys, key_at};
+use super::meta::{_change_meta, object};
+use super::results::row;
+use super::scan::Scan;
+use super::search::{Request, SearchArguments, filter};
+use crate::arguments::{Integer, count, parse_name};
+use crate::array::Vectors;
+use crate::call;
+use crate::error::raise;
+use crate::filter::{Compiled, Filter};
+use nearfield::{Error, Metadata, OnConflict};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use std::sync::Arc;
+
+/// Rows under keys, with metadata: made by `Store.create_collection`, found by `Store.collection`.
+///
+/// A key is a str, bytes or int of 64 bits; they are typed (1, "1" and b"1" are three keys) and ordered int < bytes < str. Metadata is a
+/// dict of JSON values. Every method may be called from any thread; searches go on while rows are written.
+#[pyclass(frozen, module = "nearfield._core")]
+pub(crate) struct Collection {
+    pub(super) inner: Arc<nearfield::Collection>,
+}
+
+impl Collection {
+    pub(super) fn new(inner: nearfield::Collection) -> Collection {
+        Collection { inner: Arc::new(inner) }
+    }
+
+    fn put(&self, py: Python<'_>, rows: &Incoming<'_, '_>, conflict: OnConflict) -> PyResult<usize> {
+        let vectors = Vectors::extract(rows.vectors)?;
+        let Keys { keys, single } = Keys::extract(rows.keys)?;
+        let documents = documents(rows.metadata, keys.len(), single)?;
+        let report = call::reporter(rows.progress, "upsert")?;
+        let schema = self.inner.schema();
+        let source = vectors.source_under(py, schema.metric, schema.dim)?;
+        call::run(py, None, report, |call| self.inner.put(&keys, &*source, documents.as_deref(), conflict, call))
+    }
+}
+
+/// Rows as they were handed in.
+struct Incoming<'a, 'py> {
+    keys: &'a Bound<'py, PyAny>,
+    vectors: &'a Bound<'py, PyAny>,
+    metadata: Option<&'a Bound<'py, PyAny>>,
+    progress: Option<&'a Bound<'py, PyAny>>,
+}
+
+#[pymethods]
+impl Collection {
+    /// What it is called.
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// Values a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.inner.schema().dim
+    }
+
+    /// "cosine", "dot", "l2", "l1" or "hamming".
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.inner.schema().metric.name()
+    }
+
+    /// How vectors are kept: "f32", "f16", "bf16", "u8" or "b1".
+    #[getter]
+    fn codec(&self) -> &'static str {
+        self.inner.schema().codec.name()
+    }
+
+    /// How it is searched: "flat".
+    #[getter]
+    fn index(&self) -> &'static str {
+        self.inner.schema().index.name()
+    }
+
+    /// What the collection says about itself: a mapping of str to JSON values, each change durable by itself. It may be set as a whole.
+    #[getter]
+    fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("nearfield.meta")?.call_method1("Meta", (slf,))
+    }
+
+    #[setter]
+    fn set_meta(slf: &Bound<'_, Self>, meta: &Bound<'_, PyAny>) -> PyResult<()> {
+        let dict = PyDict::new(slf.py());
+        dict.call_method1("update", (meta,))?;
+        _change_meta(slf.py(), slf, None, &dict)
+    }
+
+    /// Put rows under these keys, replacing what is there.
+    ///
+    /// Idempotent: `created_at` stays as it was, `updated_at` becomes now; of rows with the same key the last one stays. All or nothing,
+    /// also across a crash.
+    ///
+    /// Parameters
+    /// ----------
+    /// keys : sequence of str, bytes or int, length n
+    ///     A list, an array of whole numbers or strings, a column of a data frame; or one key, with one vector and its dict.
+    /// vectors : array_like, shape (n, d) or (d,)
+    ///     Anything NumPy can show as floats, see `Index.add`.
+    /// metadata : sequence of dict, or columns, optional
+    ///     One dict of JSON values for each row (None: an empty one). Or columns: a dict of lists or arrays, a pandas or polars
+    ///     data frame, an Arrow table; what is missing there is null. None: all are empty.
+    /// progress : bool or callable, default False
+    ///     True for a progress bar, or a function of rows done and rows in all.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many distinct keys were written.
+    ///
+    /// Raises
+    /// ------
+    /// DimensionError, NonFiniteError, DTypeError, ValueError, CapacityError, ReadOnlyError, NoSpaceError
+    ///     And nothing has changed. ValueError for a key that is empty or longer than 64 KiB, for metadata that are no JSON (NaN!), more
+    ///     than 64 deep or 16 MiB large; it names the place.
+    #[pyo3(signature = (keys, vectors, metadata=None, *, progress=None),
+           text_signature = "($self, keys, vectors, metadata=None, *, progress=False)")]
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        metadata: Option<&Bound<'_, PyAny>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        self.put(py, &Incoming { keys, vectors, metadata, progress }, OnConflict::Replace)
+    }
+
+    /// Put rows under keys that are new.
+    ///
+    /// Parameters
+    /// ----------
+    /// keys, vectors, metadata
+    ///     As in `upsert`.
+    /// on_conflict : {"error", "skip"}, default "error"
+    ///     A key that is there already, or is given twice: refuse all rows, or pass over this one.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many rows were written.
+    ///
+    /// Raises
+    /// ------
+    /// DuplicateKeyError
+    ///     Names the key; nothing has changed.
+    #[pyo3(signature = (keys, vectors, metadata=None, *, on_conflict="error"))]
+    fn insert(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        metadata: Option<&Bound<'_, PyAny>>,
+        on_conflict: &str,
+    ) -> PyResult<usize> {
+        let skip = parse_name("on_conflict", on_conflict, &["error", "skip"])? == "skip";
+        let conflict = if skip { OnConflict::Skip } else { OnConflict::Error };
+        self.put(py, &Incoming { keys, vectors, metadata, progress: None }, conflict)
+    }
+
+    /// Change what rows say, and leave their vectors alone.
+    ///
+    /// Parameters
+    /// ----------
+    /// keys : sequence of str, bytes or int, or one key
+    ///     Those that are not there are passed over.
+    /// patch : dict, or sequence of dict
+    ///     Names to set: the same for all rows, or a dict for each. None as a value is null; nothing is removed.
+    /// replace : bool, default False
+    ///     Remove all names that the patch does not have.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many rows there were.
+    #[pyo3(signature = (keys, patch, *, replace=false))]
+    fn set_metadata(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        patch: &Bound<'_, PyAny>,
+        replace: bool,
+    ) -> PyResult<usize> {
+        let Keys { keys, .. } = Keys::extract(keys)?;
+        let patches: Vec<Metadata> = if patch.is_instance_of::<PyDict>() {
+            vec![object(patch, "the patch cannot be kept")?]
+        } else {
+            let list = rows_of(patch, keys.len())?;
+            if list.len() != keys.len() {
+                let message = format!("expected one patch, or one per key: {} keys, got {}", keys.len(), list.len());
+                return Err(PyValueError::new_err(message));
+            }
+            let place = |i: usize| format!("the patch at position {i} cannot be kept");
+            list.iter().enumerate().map(|(i, patch)| object(&patch, &place(i))).collect::<PyResult<_>>()?
+        };
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        call::run(py, None, None, |call| self.inner.set_metadata(&keys, &patches, replace, call))
+    }
+
+    /// Rows by key.
+    ///
+    /// Parameters
+    /// ----------
+    /// key : str, bytes or int, or a sequence of them
+    ///
+    /// Returns
+    /// -------
+    /// Row or None; for a sequence a list of them, in order
+    ///     A Row is a named tuple: key, vector (ndarray of float32, shape (d,), as it is kept), metadata (dict), created_at and
+    ///     updated_at (milliseconds since 1970). None: there is no such row.
+    fn get<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Keys { keys, single } = Keys::extract(key)?;
+        let found = py.detach(|| self.inner.get(&keys)).map_err(|error| raise(py, error))?;
+        let mut rows = Vec::with_capacity(found.len());
+        for stored in found {
+            rows.push(stored.map_or_else(|| Ok(py.None().into_bound(py)), |stored| row(py, stored))?);
+        }
+        if single { Ok(rows.remove(0)) } else { Ok(PyList::new(py, rows)?.into_any()) }
+    }
+
+    /// Remove rows, by key or by what they say.
+    ///
+    /// Parameters
+    /// ----------
+    /// keys : str, bytes or int, or a sequence of them, optional
+    ///     Those that are not there are passed over.
+    /// where : dict, Expr or Filter, optional
+    ///     Instead of keys: remove the rows that it lets through.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     How many rows there were.
+    #[pyo3(signature = (keys=None, *, r#where=None), text_signature = "($self, keys=None, *, where=None)")]
+    fn delete(
+        &self,
+        py: Python<'_>,
+        keys: Option<&Bound<'_, PyAny>>,
+        r#where: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        match (keys, r#where) {
+            (Some(keys), None) => {
+                let Keys { keys, .. } = Keys::extract(keys)?;
+                call::run(py, None, None, |call| self.inner.delete(&keys, call))
+            }
+            (None, Some(given)) => {
+                let filter = filter(given)?;
+                call::run(py, None, None, |call| self.inner.delete_where(&filter, call))
+            }
+            _ => Err(PyTypeError::new_err("expected keys or where=, and not both; where={} names every row")),
+        }
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        // What is no key is not there.
+        let Ok(key) = key_at(key, 0) else { return Ok(false) };
+        py.detach(|| self.inner.contains(&key)).map_err(|error| raise(py, error))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        py.detach(|| self.inner.len()).map_err(|error| raise(py, error))
+    }
+
+    /// The k nearest rows of each query.
+    ///
+    /// Parameters
+    /// ----------
+    /// query : array_like, shape (d,) or (nq, d)
+    /// k : int, default 10
+    ///     More than there are rows is no error; 0 gives empty results.
+    /// where : dict, Expr or Filter, optional
+    ///     Which rows may be found. Looked at inside the search: never fewer than min(k, matching) rows come back. What is used more than
+    ///     once is worth compiling, see `filter`.
+    /// min_score : float, optional
+    ///     The smallest score that is wanted, inclusive.
+    /// exact : bool, default False
+    ///     Look at every row, whatever the index could do instead.
+    /// include : iterable of {"metadata", "vectors", "stamps"}, default ()
+    ///     What hits come with, beside key, score and distance.
+    /// threads : int, optional
+    ///     None: all cores.
+    ///
+    /// Returns
+    /// -------
+    /// CollectionResult
+    ///     Best first: by score, and by key among equal scores.
+    ///
+    /// Raises
+    /// ------
+    /// DimensionError, NonFiniteError, DTypeError, FilterError, ValueError
+    #[pyo3(signature = (query, k=Integer(10), *, r#where=None, min_score=None, exact=false, include=None, threads=None),
+           text_signature = "($self, query, k=10, *, where=None, min_score=None, exact=False, include=(), threads=None)")]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyAny>,
+        k: Integer,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+        exact: bool,
+        include: Option<&Bound<'py, PyAny>>,
+        threads: Option<Integer>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let request = Request::new(SearchArguments { query, k, filter: r#where, min_score, exact, include, threads })?;
+        let inner = &self.inner;
+        request.run(py, inner.schema(), Some(inner.name()), |source, search, call| inner.search(source, search, call))
+    }
+
+    /// All rows, one after another, in the order of their keys.
+    ///
+    /// Parameters
+    /// ----------
+    /// where : dict, Expr or Filter, optional
+    ///     Only the rows that it lets through.
+    /// after : str, bytes or int, optional
+    ///     Begin behind this key, which need not be there.
+    /// batch_size : int, default 1000
+    ///     Rows that are read at a time. Each batch is of one state; what is written between two of them may be seen or not.
+    ///
+    /// Returns
+    /// -------
+    /// iterator of Row
+    #[pyo3(signature = (r#where=None, *, after=None, batch_size=Integer(1000)),
+           text_signature = "($self, where=None, *, after=None, batch_size=1000)")]
+    fn scan(
+        &self,
+        r#where: Option<&Bound<'_, PyAny>>,
+        after: Option<&Bound<'_, PyAny>>,
+        batch_size: Integer,
+    ) -> PyResult<Scan> {
+        let batch_size = count("batch_size", batch_size)?;
+        if batch_size == 0 {
+            return Err(PyValueError::new_err("batch_size must be at least 1, got 0"));
+        }
+        let after = after.map(|key| key_at(key, 0)).transpose()?;
+        Ok(Scan::new(&self.inner, r#where.map(filter).transpose()?, after, batch_size))
+    }
+
+    /// How many rows there are.
+    ///
+    /// Parameters
+    /// ----------
+    /// where : dict, Expr or Filter, optional
+    ///     Only the rows that it lets through.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    #[pyo3(signature = (r#where=None), text_signature = "($self, where=None)")]
+    fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+        let filter = r#where.map(filter).transpose()?;
+        let counted = py.detach(|| match &filter {
+            Some(filter) => self.inner.count(filter),
+            None => self.inner.len(),
+        });
+        counted.map_err(|error| raise(py, error))
+    }
+
+    /// Compile a filter once, to be used in many searches.
+    ///
+    /// Parameters
+    /// ----------
+    /// where : dict, Expr or Filter
+    ///
+    /// Returns
+    /// -------
+    /// Filter
+    ///     It remembers which rows it lets through until the collection changes, and finds out again by itself. `len(filter)` counts them.
+    ///
+    /// Raises
+    /// ------
+    /// FilterError
+    ///     Names the path inside the filter.
+    #[pyo3(signature = (r#where), text_signature = "($self, where)")]
+    fn filter(&self, r#where: &Bound<'_, PyAny>) -> PyResult<Filter> {
+        Ok(Filter(Compiled::Metadata(filter(r#where)?, Arc::clone(&self.inner))))
+    }
+
+    /// Give the memory of deleted rows back and bring what is left into order. Searches go on meanwhile.
+    ///
+    /// Parameters
+    /// ----------
+    /// progress : bool or callable, default False
+    #[pyo3(signature = (*, progress=None), text_signature = "($self, *, progress=False)")]
+    fn optimize(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let report = call::reporter(progress, "optimize")?;
+        call::run(py, None, report, |call| self.inner.optimize(call))
+    }
+
+    /// Numbers about the collection.
+    ///
+    /// Returns
+    /// -------
+    /// dict
+    ///     name, dim, metric, codec, index.
+    ///     rows: those that can be found. dead_rows: deleted or replaced, and still taking room on the disk.
+    ///     logged_rows: in a log only. segments: files of rows. memory_bytes: of all of it, about.
+    pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.inner.stats()).map_err(|error| raise(py, error))?;
+        let dict = PyDict::new(py);
+        dict.set_item("name", self.name())?;
+        dict.set_item("dim", self.dim())?;
+        dict.set_item("metric", self.metric())?;
+        dict.set_item("codec", self.codec())?;
+        dict.set_item("index", self.index())?;
+        dict.set_item("rows", stats.rows)?;
+        dict.set_item("dead_rows", stats.dead_rows)?;
+        dict.set_item("logged_rows", stats.logged_rows)?;
+        dict.set_item("segments", stats.segments)?;
+        dict.set_item("memory_bytes", stats.memory_bytes)?;
+        Ok(dict)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let name = self.name();
+        match py.detach(|| self.inner.len()) {
+            Ok(rows) => format!("Collection({name:?}, dim={}, metric={:?}, rows={rows})", self.dim(), self.metric()),
+            Err(Error::Closed) => format!("Collection({name:?}, closed)"),
+            Err(_) => format!("Collection({name:?}, dropped)"),
+        }
+    }
+
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let stats = slf.get().stats(py)?;
+        let inner = &slf.get().inner;
+        let first = py.detach(|| inner.scan(None, None, 5)).map_err(|error| raise(py, error))?;
+        let rows = PyList::empty(py);
+        for stored in first {
+            let metadata = super::values::to_python(py, stored.metadata.bytes())?;
+            rows.append((keys::to_python(py, &stored.key), metadata))?;
+        }
+        py.import("nearfield.display")?.call_method1("collection_html", (stats, rows))
+    }
+}

@@ -1,0 +1,135 @@
+//! What the core found, as the classes of `nearfield.hits`.
+
+use super::{keys, values};
+use crate::error::raise;
+use nearfield::{Error, Hit, Schema, StoredRow};
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+/// What hits come with, beside key and score.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Parts {
+    pub(super) metadata: bool,
+    pub(super) vectors: bool,
+    pub(super) stamps: bool,
+}
+
+/// A `nearfield.hits.Row`.
+pub(super) fn row<'py>(py: Python<'py>, row: StoredRow) -> PyResult<Bound<'py, PyAny>> {
+    let class = py.import(intern!(py, "nearfield.hits"))?.getattr(intern!(py, "Row"))?;
+    let metadata = values::to_python(py, row.metadata.bytes())?;
+    let vector = PyArray1::from_vec(py, row.vector);
+    class.call1((keys::to_python(py, &row.key), vector, metadata, row.created_at, row.updated_at))
+}
+
+/// A `nearfield.hits.CollectionResult`. `name` is the collection that all hits are from, if it is but one.
+pub(super) fn collection_result<'py>(
+    py: Python<'py>,
+    found: Vec<Vec<Hit>>,
+    k: usize,
+    single: bool,
+    schema: Schema,
+    name: Option<&str>,
+    parts: Parts,
+) -> PyResult<Bound<'py, PyAny>> {
+    let shape = Shape { single, width: if single { found.first().map_or(0, Vec::len) } else { k } };
+    let key = |hit: &Hit| Ok(keys::to_python(py, &hit.key));
+    let text = |hit: &Hit| Ok(PyBytes::new(py, hit.metadata.as_ref().map_or(b"{}", |text| text.bytes())).into_any());
+    let home = |hit: &Hit| Ok(PyString::new(py, &hit.collection).into_any());
+    let counts: Vec<i64> = found.iter().map(|hits| hits.len() as i64).collect();
+    let all = Collected {
+        keys: shape.lists(py, &found, key)?,
+        scores: shape.array(py, &found, f32::NEG_INFINITY, |hit| hit.score)?,
+        counts: PyArray1::from_vec(py, counts).into_any(),
+        collections: match name {
+            Some(name) => PyString::new(py, name).into_any(),
+            None => shape.lists(py, &found, home)?,
+        },
+        metadata: if parts.metadata { Some(shape.lists(py, &found, text)?) } else { None },
+        vectors: if parts.vectors { Some(shape.vectors(py, &found, schema.dim)?) } else { None },
+        created: if parts.stamps {
+            Some(shape.array(py, &found, 0, |hit| hit.stamps.map_or(0, |s| s.0))?)
+        } else {
+            None
+        },
+        updated: if parts.stamps {
+            Some(shape.array(py, &found, 0, |hit| hit.stamps.map_or(0, |s| s.1))?)
+        } else {
+            None
+        },
+    };
+    let class = py.import(intern!(py, "nearfield.hits"))?.getattr(intern!(py, "CollectionResult"))?;
+    let Collected { keys, scores, counts, collections, metadata, vectors, created, updated } = all;
+    class.call1((keys, scores, counts, schema.metric.name(), collections, metadata, vectors, created, updated))
+}
+
+/// The arguments of a `CollectionResult`.
+struct Collected<'py> {
+    keys: Bound<'py, PyAny>,
+    scores: Bound<'py, PyAny>,
+    counts: Bound<'py, PyAny>,
+    collections: Bound<'py, PyAny>,
+    metadata: Option<Bound<'py, PyAny>>,
+    vectors: Option<Bound<'py, PyAny>>,
+    created: Option<Bound<'py, PyAny>>,
+    updated: Option<Bound<'py, PyAny>>,
+}
+
+/// One query's hits, or a row of them for each of several.
+struct Shape {
+    single: bool,
+    /// Places a query has in an array.
+    width: usize,
+}
+
+impl Shape {
+    /// A list, or a list of lists, each as long as there are hits.
+    fn lists<'py>(
+        &self,
+        py: Python<'py>,
+        found: &[Vec<Hit>],
+        one: impl Fn(&Hit) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let list = |hits: &Vec<Hit>| PyList::new(py, hits.iter().map(&one).collect::<PyResult<Vec<_>>>()?);
+        if self.single {
+            return found.first().map_or_else(|| Ok(PyList::empty(py)), list).map(Bound::into_any);
+        }
+        Ok(PyList::new(py, found.iter().map(list).collect::<PyResult<Vec<_>>>()?)?.into_any())
+    }
+
+    /// An array of shape (hits,) or (queries, width), filled up.
+    fn array<'py, T: numpy::Element + Copy>(
+        &self,
+        py: Python<'py>,
+        found: &[Vec<Hit>],
+        filling: T,
+        value: impl Fn(&Hit) -> T,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut values: Vec<T> = Vec::new();
+        let cells = self.width.saturating_mul(found.len());
+        values.try_reserve_exact(cells).map_err(|_| {
+            let needed = cells.saturating_mul(size_of::<T>()) as u64;
+            raise(py, Error::Capacity { what: "the result", needed, limit: "which the system did not give".to_owned() })
+        })?;
+        for (i, hits) in found.iter().enumerate() {
+            values.extend(hits.iter().map(&value));
+            values.resize((i + 1) * self.width, filling);
+        }
+        let array = PyArray1::from_vec(py, values);
+        Ok(if self.single { array.into_any() } else { array.reshape([found.len(), self.width])?.into_any() })
+    }
+
+    /// An array of shape (hits, dim), or a list of them.
+    fn vectors<'py>(&self, py: Python<'py>, found: &[Vec<Hit>], dim: usize) -> PyResult<Bound<'py, PyAny>> {
+        let array = |hits: &Vec<Hit>| {
+            let values: Vec<f32> = hits.iter().flat_map(|hit| hit.vector.iter().flatten().copied()).collect();
+            PyArray1::from_vec(py, values).reshape([hits.len(), dim])
+        };
+        if self.single {
+            return array(found.first().unwrap_or(&Vec::new())).map(Bound::into_any);
+        }
+        Ok(PyList::new(py, found.iter().map(array).collect::<PyResult<Vec<_>>>()?)?.into_any())
+    }
+}
