@@ -1,6 +1,6 @@
 //! The class `Filter`: which rows may be found, compiled once and used in many searches.
 
-use crate::error::raise;
+use crate::call;
 use crate::index::IdFilter;
 use nearfield::Collection;
 use pyo3::prelude::*;
@@ -25,11 +25,10 @@ pub(crate) enum Compiled {
 impl Filter {
     /// How many rows match.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        let count = py.detach(|| match &self.0 {
+        call::run(py, None, None, |call| match &self.0 {
             Compiled::Ids(ids) => Ok(ids.count()),
-            Compiled::Metadata(filter, collection) => collection.count(filter),
-        });
-        count.map_err(|error| raise(py, error))
+            Compiled::Metadata(filter, collection) => collection.count(filter, call),
+        })
     }
 
     fn __repr__(&self) -> String {

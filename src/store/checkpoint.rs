@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::index::Bits;
 use crate::storage::log::log_name;
 use crate::storage::vfs::Vfs;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -156,14 +157,17 @@ fn write_segment(vfs: &dyn Vfs, file: u64, live: &Live, rows: &Rows, members: &[
     let dim = live.schema.dim;
     let content: Vec<Row> =
         members.iter().filter_map(|number| rows.record(*number)).map(|record| record.row.clone()).collect();
-    let values = |range: std::ops::Range<usize>| rows.values(&members[range]);
+    let expected = RefCell::new(Digest::default());
+    let values = |range: std::ops::Range<usize>| {
+        let values = rows.values(&members[range.clone()])?;
+        for (row, values) in content[range].iter().zip(values.chunks_exact(dim)) {
+            expected.borrow_mut().add(live.id, row, values);
+        }
+        Ok(values)
+    };
     let name = write(vfs, file, &Input { collection: live.id, dim, rows: &content, values: &values })?;
-    let mut expected = Digest::default();
-    for (row, number) in content.iter().zip(members) {
-        expected.add(live.id, row, &rows.values(&[*number])?);
-    }
     let found = Segment::open(vfs, &name, live.id, dim)?.digest()?;
-    if found != expected || content.len() != members.len() {
+    if found != expected.into_inner() || content.len() != members.len() {
         return Err(corrupt(vfs, &segment_name(file), "what was written is not what was to be written".to_owned()));
     }
     Ok(name)

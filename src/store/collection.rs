@@ -256,10 +256,12 @@ impl Collection {
     /// Removes the rows that a filter lets through. Returns how many there were.
     pub fn delete_where(&self, filter: &Filter, call: &Call<'_>) -> Result<usize> {
         self.change(call, |desk, live, _| {
-            let there: Vec<Key> = {
+            let mut there: Vec<Key> = {
                 let rows = live.rows.read();
-                rows.matching(filter).filter_map(|number| Some(rows.record(number)?.row.key.clone())).collect()
+                let passing = rows.passing(filter, call)?;
+                passing.iter().filter_map(|number| Some(rows.record(*number)?.row.key.clone())).collect()
             };
+            there.sort_unstable();
             self.remove(desk, live, &there)
         })
     }
@@ -321,8 +323,8 @@ impl Collection {
     }
 
     /// How many rows a filter lets through.
-    pub fn count(&self, filter: &Filter) -> Result<usize> {
-        Ok(self.live()?.rows.read().matching(filter).count())
+    pub fn count(&self, filter: &Filter, call: &Call<'_>) -> Result<usize> {
+        Ok(self.live()?.rows.read().passing(filter, call)?.len())
     }
 
     /// Up to `limit` rows that a filter lets through, in the order of their keys, from behind `after` on.

@@ -105,7 +105,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { direct_bytes: 8 << 20, checkpoint_bytes: 64 << 20, short_log: 1 << 20 }
+        Limits { direct_bytes: 8 << 20, checkpoint_bytes: 128 << 20, short_log: 1 << 20 }
     }
 }
 

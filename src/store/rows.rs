@@ -11,7 +11,7 @@ use super::metadata::Metadata;
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::index::{Bits, Index, Search, Selection};
-use crate::runtime::Call;
+use crate::runtime::{Call, map};
 use crate::vectors::RowSource;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,9 @@ pub(super) struct Found {
 
 /// Bytes that a row takes beside its vector, key and metadata, about.
 const RECORD_BYTES: usize = 200;
+
+/// Rows that a thread looks at, with a filter, before it takes the next ones.
+const ROWS_PER_TASK: usize = 4096;
 
 impl Rows {
     pub(super) fn new(schema: Schema) -> Result<Rows> {
@@ -205,9 +208,15 @@ impl Rows {
         self.index.get(numbers)
     }
 
-    /// The rows that a filter lets through, in the order of their keys.
-    pub(super) fn matching<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = i64> + use<'a> {
-        self.from(None).map(|(_, number)| number).filter(move |number| self.matches(*number, filter))
+    /// The rows that a filter lets through, in any order.
+    pub(super) fn passing(&self, filter: &Filter, call: &Call<'_>) -> Result<Vec<i64>> {
+        let records: Vec<(&i64, &Record)> = self.records.iter().collect();
+        let pieces: Vec<_> = records.chunks(ROWS_PER_TASK).collect();
+        let passing = map(call, pieces.len(), |i| -> Vec<i64> {
+            let passing = pieces[i].iter().filter(|(_, record)| filter.matches(&record.row.metadata));
+            passing.map(|(number, _)| **number).collect()
+        })?;
+        Ok(passing.concat())
     }
 
     pub(super) fn matches(&self, number: i64, filter: &Filter) -> bool {
@@ -236,7 +245,7 @@ impl Rows {
         let Some(filter) = filter else { return self.search_selected(queries, search, call) };
         let mut selected = filter.selected();
         loop {
-            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter)), Ok)?;
+            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter, call)?), Ok)?;
             match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
                 // It is of another collection or another state, or the index was put in order meanwhile.
                 Err(Error::StaleSelection) => call.check()?,
@@ -245,10 +254,8 @@ impl Rows {
         }
     }
 
-    fn select(&self, filter: &Filter) -> Selection {
-        let passing = self.records.iter().filter(|(_, record)| filter.matches(&record.row.metadata));
-        let numbers: Vec<i64> = passing.map(|(number, _)| *number).collect();
-        self.index.select_ids(&numbers)
+    fn select(&self, filter: &Filter, call: &Call<'_>) -> Result<Selection> {
+        Ok(self.index.select_ids(&self.passing(filter, call)?))
     }
 
     fn search_selected(

@@ -73,7 +73,7 @@ fn directory_filters_by_equality_glob_and_lists_and_deletes_by_filter() -> Outco
     let paths = ["src/a.rs", "src/b.rs", "docs/a.md"];
     let metadata: Vec<Document> = paths.iter().map(|path| document(json!({ "path": path }))).collect();
     put(&docs, &keys(0..3), 1, Some(&metadata))?;
-    let count = |json| docs.count(&filter(json));
+    let count = |json| docs.count(&filter(json), &call());
     assert_eq!(count(json!({"path": "src/a.rs"}))?, 1);
     assert_eq!(count(json!({"path": {"$glob": "src/*.rs"}}))?, 2);
     assert_eq!(count(json!({"path": {"$in": ["docs/a.md", "src/b.rs", "none"]}}))?, 2);

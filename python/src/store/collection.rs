@@ -1,13 +1,14 @@
 //! The class `Collection`.
 
-use super::documents::{documents, rows_of};
+use super::documents::rows_of;
+use super::filters::Filters;
+use super::incoming::Incoming;
 use super::keys::{self, Keys, key_at};
 use super::meta::{_change_meta, object};
 use super::results::row;
 use super::scan::Scan;
-use super::search::{Request, SearchArguments, filter};
+use super::search::{Request, SearchArguments};
 use crate::arguments::{Integer, count, parse_name};
-use crate::array::Vectors;
 use crate::call;
 use crate::error::raise;
 use crate::filter::{Compiled, Filter};
@@ -24,30 +25,13 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "nearfield._core")]
 pub(crate) struct Collection {
     pub(super) inner: Arc<nearfield::Collection>,
+    filters: Filters,
 }
 
 impl Collection {
     pub(super) fn new(inner: nearfield::Collection) -> Collection {
-        Collection { inner: Arc::new(inner) }
+        Collection { inner: Arc::new(inner), filters: Filters::default() }
     }
-
-    fn put(&self, py: Python<'_>, rows: &Incoming<'_, '_>, conflict: OnConflict) -> PyResult<usize> {
-        let vectors = Vectors::extract(rows.vectors)?;
-        let Keys { keys, single } = Keys::extract(rows.keys)?;
-        let documents = documents(rows.metadata, keys.len(), single)?;
-        let report = call::reporter(rows.progress, "upsert")?;
-        let schema = self.inner.schema();
-        let source = vectors.source_under(py, schema.metric, schema.dim)?;
-        call::run(py, None, report, |call| self.inner.put(&keys, &*source, documents.as_deref(), conflict, call))
-    }
-}
-
-/// Rows as they were handed in.
-struct Incoming<'a, 'py> {
-    keys: &'a Bound<'py, PyAny>,
-    vectors: &'a Bound<'py, PyAny>,
-    metadata: Option<&'a Bound<'py, PyAny>>,
-    progress: Option<&'a Bound<'py, PyAny>>,
 }
 
 #[pymethods]
@@ -132,7 +116,7 @@ impl Collection {
         metadata: Option<&Bound<'_, PyAny>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        self.put(py, &Incoming { keys, vectors, metadata, progress }, OnConflict::Replace)
+        Incoming { keys, vectors, metadata, progress }.put(py, &self.inner, OnConflict::Replace)
     }
 
     /// Put rows under keys that are new.
@@ -164,7 +148,7 @@ impl Collection {
     ) -> PyResult<usize> {
         let skip = parse_name("on_conflict", on_conflict, &["error", "skip"])? == "skip";
         let conflict = if skip { OnConflict::Skip } else { OnConflict::Error };
-        self.put(py, &Incoming { keys, vectors, metadata, progress: None }, conflict)
+        Incoming { keys, vectors, metadata, progress: None }.put(py, &self.inner, conflict)
     }
 
     /// Change what rows say, and leave their vectors alone.
@@ -255,7 +239,7 @@ impl Collection {
                 call::run(py, None, None, |call| self.inner.delete(&keys, call))
             }
             (None, Some(given)) => {
-                let filter = filter(given)?;
+                let filter = self.filters.get(given)?;
                 call::run(py, None, None, |call| self.inner.delete_where(&filter, call))
             }
             _ => Err(PyTypeError::new_err("expected keys or where=, and not both; where={} names every row")),
@@ -313,7 +297,8 @@ impl Collection {
         include: Option<&Bound<'py, PyAny>>,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let request = Request::new(SearchArguments { query, k, filter: r#where, min_score, exact, include, threads })?;
+        let given = SearchArguments { query, k, filter: r#where, min_score, exact, include, threads };
+        let request = Request::new(given, &self.filters)?;
         let inner = &self.inner;
         request.run(py, inner.schema(), Some(inner.name()), |source, search, call| inner.search(source, search, call))
     }
@@ -345,7 +330,7 @@ impl Collection {
             return Err(PyValueError::new_err("batch_size must be at least 1, got 0"));
         }
         let after = after.map(|key| key_at(key, 0)).transpose()?;
-        Ok(Scan::new(&self.inner, r#where.map(filter).transpose()?, after, batch_size))
+        Ok(Scan::new(&self.inner, r#where.map(|filter| self.filters.get(filter)).transpose()?, after, batch_size))
     }
 
     /// How many rows there are.
@@ -360,12 +345,11 @@ impl Collection {
     /// int
     #[pyo3(signature = (r#where=None), text_signature = "($self, where=None)")]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
-        let filter = r#where.map(filter).transpose()?;
-        let counted = py.detach(|| match &filter {
-            Some(filter) => self.inner.count(filter),
+        let filter = r#where.map(|filter| self.filters.get(filter)).transpose()?;
+        call::run(py, None, None, |call| match &filter {
+            Some(filter) => self.inner.count(filter, call),
             None => self.inner.len(),
-        });
-        counted.map_err(|error| raise(py, error))
+        })
     }
 
     /// Compile a filter once, to be used in many searches.
@@ -385,7 +369,7 @@ impl Collection {
     ///     Names the path inside the filter.
     #[pyo3(signature = (r#where), text_signature = "($self, where)")]
     fn filter(&self, r#where: &Bound<'_, PyAny>) -> PyResult<Filter> {
-        Ok(Filter(Compiled::Metadata(filter(r#where)?, Arc::clone(&self.inner))))
+        Ok(Filter(Compiled::Metadata(self.filters.get(r#where)?, Arc::clone(&self.inner))))
     }
 
     /// Give the memory of deleted rows back and bring what is left into order. Searches go on meanwhile.

@@ -2,6 +2,8 @@
 
 mod collection;
 mod documents;
+mod filters;
+mod incoming;
 mod keys;
 mod meta;
 mod results;
@@ -17,6 +19,7 @@ pub(crate) use values::_decode;
 use crate::arguments::{Integer, parse_codec, parse_metric, parse_name};
 use crate::call;
 use crate::error::raise;
+use filters::Filters;
 use nearfield::{Codec, IndexKind, Mode, Schema, StoreOptions, SyncMode};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -85,7 +88,7 @@ pub(crate) fn open(
         true => Ok(nearfield::Store::in_memory(options)),
         false => nearfield::Store::open(&path, options),
     });
-    Ok(Store { inner: opened.map_err(|error| raise(py, error))?, path, mode })
+    Ok(Store { inner: opened.map_err(|error| raise(py, error))?, path, mode, filters: Filters::default() })
 }
 
 /// The path of a store that is nowhere else.
@@ -100,6 +103,7 @@ pub(crate) struct Store {
     inner: nearfield::Store,
     path: PathBuf,
     mode: Mode,
+    filters: Filters,
 }
 
 #[pymethods]
@@ -239,7 +243,8 @@ impl Store {
         include: Option<&Bound<'py, PyAny>>,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let request = Request::new(SearchArguments { query, k, filter: r#where, min_score, exact, include, threads })?;
+        let given = SearchArguments { query, k, filter: r#where, min_score, exact, include, threads };
+        let request = Request::new(given, &self.filters)?;
         let known = self.names(py)?;
         let mut wanted = known.iter().filter(|name| collections.as_ref().is_none_or(|names| names.contains(name)));
         // One that is dropped meanwhile is as good as unknown.

@@ -1,17 +1,14 @@
 //! A search of one collection or of several: its arguments, checked, and the way to its result.
 
-use super::documents::json;
+use super::filters::Filters;
 use super::results::{Parts, collection_result};
 use crate::arguments::{Integer, count, threads_of};
 use crate::array::Vectors;
 use crate::call;
-use crate::error::{exception, raise};
-use crate::filter::{Compiled, Filter};
 use nearfield::{Call, Error, Hit, RowSource, Schema, StoreSearch};
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -38,11 +35,11 @@ pub(super) struct Request<'py> {
 }
 
 impl<'py> Request<'py> {
-    pub(super) fn new(given: SearchArguments<'_, 'py>) -> PyResult<Request<'py>> {
+    pub(super) fn new(given: SearchArguments<'_, 'py>, filters: &Filters) -> PyResult<Request<'py>> {
         Ok(Request {
             k: count("k", given.k)?,
             query: Vectors::extract(given.query)?,
-            filter: given.filter.map(filter).transpose()?,
+            filter: given.filter.map(|filter| filters.get(filter)).transpose()?,
             min_score: given.min_score,
             exact: given.exact,
             parts: parts(given.include)?,
@@ -100,28 +97,4 @@ fn parts(include: Option<&Bound<'_, PyAny>>) -> PyResult<Parts> {
         }
     }
     Ok(parts)
-}
-
-/// Dicts and lists within each other in a filter; what the core takes is less deep, and it names the place.
-const FILTER_DEPTH: usize = 120;
-
-/// `where=`: a filter of the core, from a dict, an expression, or a filter that was compiled before.
-pub(super) fn filter(given: &Bound<'_, PyAny>) -> PyResult<Arc<nearfield::Filter>> {
-    let py = given.py();
-    if let Ok(filter) = given.cast::<Filter>() {
-        return match &filter.get().0 {
-            Compiled::Metadata(filter, _) => Ok(Arc::clone(filter)),
-            Compiled::Ids(_) => {
-                Err(PyValueError::new_err("this Filter was compiled for an index; call filter() on the collection"))
-            }
-        };
-    }
-    let dict = match given.cast_exact::<PyDict>() {
-        Ok(dict) => dict.clone().into_any(),
-        Err(_) => py.import(intern!(py, "nearfield.filters"))?.call_method1(intern!(py, "as_dict"), (given,))?,
-    };
-    // What is no JSON is no filter either.
-    let json = json(&dict, "filter", FILTER_DEPTH)
-        .map_err(|error| exception(py, "FilterError", (error.value(py).to_string(),)))?;
-    nearfield::Filter::parse(&json).map(Arc::new).map_err(|error| raise(py, error))
 }
