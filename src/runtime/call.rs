@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whoever waits for a long call. Both questions are asked on the calling thread only, at most every 20 ms.
@@ -31,14 +31,27 @@ pub struct Call<'a> {
     stopped: AtomicBool,
 }
 
+/// How many threads may run at once. Asked only once: the answer takes some thirty microseconds on Linux, which reads files for it.
+fn cores() -> usize {
+    // No lock: a fork could leave it held. Two threads may both ask, and get the same answer.
+    static CORES: AtomicUsize = AtomicUsize::new(0);
+    let known = CORES.load(Ordering::Relaxed);
+    if known > 0 {
+        return known;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    CORES.store(cores, Ordering::Relaxed);
+    cores
+}
+
 /// How long a caller may go unheard.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl<'a> Call<'a> {
     /// A call for `caller`, on `threads` threads (`None`: all cores).
     pub fn new(caller: &'a dyn Caller, threads: Option<NonZeroUsize>) -> Call<'a> {
-        let threads = threads.or_else(|| std::thread::available_parallelism().ok());
-        Call { caller, threads: threads.map_or(1, NonZeroUsize::get), asked: Cell::new(None), stopped: false.into() }
+        let threads = threads.map_or_else(cores, NonZeroUsize::get);
+        Call { caller, threads, asked: Cell::new(None), stopped: false.into() }
     }
 
     /// A call that nobody interrupts, on all cores.

@@ -154,7 +154,7 @@ impl Rows {
             }
             self.records.insert(number, Record { row, place });
         }
-        self.index.delete(&replaced, &Call::uninterrupted()).map(drop)
+        if replaced.is_empty() { Ok(()) } else { self.index.delete(&replaced, &Call::uninterrupted()).map(drop) }
     }
 
     /// Puts the rows that lie in these slots of a segment, which is new here; all or, on an error, none.
