@@ -59,7 +59,7 @@ class FilterError(NearfieldError, ValueError):
 
 
 class DTypeError(NearfieldError, TypeError):
-    """An array has elements of a type that is no number, or ids that are no integers."""
+    """An array, ids, keys or metadata have values of a type that they cannot have."""
 
 
 class DuplicateKeyError(NearfieldError, KeyError):

@@ -8,7 +8,7 @@ hits of a thousand pays for three.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -190,18 +190,30 @@ class CollectionResult:
                 yield list(hits)
 
     def _hits(self, query: int) -> Iterator[Hit]:
+        """The hits of one query, made one after another: who stops early does not pay for the rest."""
         if self._is_single:
-            keys, scores, distances = self.keys, self.scores, self.distances
-            collections, metadata = self.collections, self.metadata
+            keys, scores, distances, collections = self.keys, self.scores, self.distances, self.collections
         else:
-            keys, scores, distances = self.keys[query], self.scores[query], self.distances[query]
-            collections = self.collections[query]
-            metadata = None if self.metadata is None else self.metadata[query]
-        said = metadata if metadata is not None else [None] * len(keys)
+            keys, scores, distances, collections = (
+                part[query] for part in (self.keys, self.scores, self.distances, self.collections)
+            )
         # The arrays may be longer: what lies behind the hits is filling.
         numbers = zip(scores[: len(keys)].tolist(), distances[: len(keys)].tolist(), strict=True)
-        for key, (score, distance), collection, one in zip(keys, numbers, collections, said, strict=True):
-            yield Hit(key, score, distance, collection, one)
+        said = self._said(query, len(keys))
+        for key, (score, distance), collection, metadata in zip(
+            keys, numbers, collections, said, strict=True
+        ):
+            yield Hit(key, score, distance, collection, metadata)
+
+    def _said(self, query: int, count: int) -> Iterator[Any]:
+        """What the hits of one query say, each read when it is its turn."""
+        if self._texts is None:
+            return repeat(None, count)
+        if self._metadata is not None:
+            return iter(self._metadata if self._is_single else self._metadata[query])
+        from nearfield._core import _decode
+
+        return map(_decode, self._texts if self._is_single else self._texts[query])
 
     def to_pandas(self) -> Any:
         """Make a table with one row per hit.
@@ -298,9 +310,9 @@ class CollectionResult:
         """The names of the columns, the first hits, and how many more there are."""
         rows: list[list[str]] = []
         for query in range(1 if self._is_single else len(self.keys)):
-            for rank, hit in enumerate(self._hits(query), 1):
-                if len(rows) == _SHOWN:
-                    break
+            if len(rows) == _SHOWN:
+                break
+            for rank, hit in enumerate(islice(self._hits(query), _SHOWN - len(rows)), 1):
                 cells = [str(rank), repr(hit.key), f"{hit.score:.6g}", f"{hit.distance:.6g}", hit.collection]
                 if hit.metadata is not None:
                     cells.append(_short(str(hit.metadata)))

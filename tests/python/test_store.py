@@ -199,6 +199,9 @@ def test_results_become_tables_and_survive_pickling(docs):
     assert mixed.to_polars()["key"].to_list()[0] == "7"
     assert mixed.to_pandas()["key"].to_list()[0] == 7
     assert "CollectionResult: 6 hits for 2 queries" in repr(result)
+    many = docs.search(gaussian(40, 8), k=20, include=["metadata"])
+    assert "and 790 more" in repr(many)
+    assert many._metadata is None, "only what is shown is read"
     assert "<table>" in result._repr_html_()
     copy = pickle.loads(pickle.dumps(list(result)))
     assert copy == list(result)
