@@ -12,11 +12,11 @@ use crate::index::topk::TopK;
 use crate::simd::Simd;
 use crate::vectors::{Codec, Query, Space, Task};
 
-/// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
+/// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
 
 /// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
-fn widened(width: usize) -> usize {
+fn beam_of_estimates(width: usize) -> usize {
     width + width / 2
 }
 
@@ -111,14 +111,14 @@ impl<'a> GraphSearch<'a> {
         query.set(ground.cells.frame(), &self.query);
         let start = self.descend(simd, ground, query.point());
         self.scratch.query = query;
-        self.scratch.beam.start(widened(self.width()));
+        self.scratch.beam.start(beam_of_estimates(self.width()));
         self.scratch.accepted.start(self.k + SPARE);
         ground.walk(simd, start.as_slice(), admission, self.scratch);
     }
 
     #[inline(always)]
     fn rank<M: Space>(&self, space: M, beam: &Beam, eligible: &Eligible<'_>) -> (TopK, usize) {
-        let State { table, graph } = self.state;
+        let State { table, graph, .. } = self.state;
         let mut top = TopK::new(self.k, self.floor);
         let mut reached = 0;
         let candidates = beam.candidates();

@@ -97,10 +97,9 @@ impl LinkBack<'_> {
                 }
             }
             if links.len() > self.linker.degree(level) {
-                links = self.prune(simd, ground, level, node, &links);
+                links = self.linker.prune(simd, ground, (level, node), &links);
             }
-            let change = self.linker.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
-            lists.push(List { level, node, links, change });
+            lists.push(self.linker.list(simd, (level, node), links));
         }
         lists
     }
@@ -112,23 +111,37 @@ impl LinkBack<'_> {
             None => self.linker.graph.neighbours(level, node),
         }
     }
+}
 
+impl Linker<'_> {
+    /// The links of a node that stay, of too many.
     #[inline(always)]
-    fn prune<S: Simd, G: Ground>(&self, simd: S, ground: G, level: usize, node: u32, links: &[u32]) -> Vec<u32> {
-        let point = ground.at(self.linker.slot(level, node));
+    pub(super) fn prune<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (level, node): (usize, u32),
+        links: &[u32],
+    ) -> Vec<u32> {
+        let point = ground.at(self.slot(level, node));
         for &link in links {
-            ground.prefetch(self.linker.slot(level, link));
+            ground.prefetch(self.slot(level, link));
         }
         let mut sorted = Vec::with_capacity(links.len());
         for &link in links {
-            let distance = ground.distance(simd, point, self.linker.slot(level, link));
-            sorted.push(Candidate::new(distance, link));
+            sorted.push(Candidate::new(ground.distance(simd, point, self.slot(level, link)), link));
         }
         sorted.sort_unstable();
-        let parameters = self.linker.parameters;
-        let limits = if level == 0 { ground.kept_links(parameters) } else { (parameters.m, 0) };
-        let taken = self.linker.select(simd, ground, level, &sorted, limits);
+        let limits = if level == 0 { ground.kept_links(self.parameters) } else { (self.parameters.m, 0) };
+        let taken = self.select(simd, ground, level, &sorted, limits);
         taken.into_iter().map(Candidate::node).collect()
+    }
+
+    /// The new list of a node, as it is to be written.
+    #[inline(always)]
+    pub(super) fn list<S: Simd>(&self, simd: S, (level, node): (usize, u32), links: Vec<u32>) -> List {
+        let change = self.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
+        List { level, node, links, change }
     }
 }
 

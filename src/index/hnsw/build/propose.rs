@@ -38,10 +38,9 @@ impl Linker<'_> {
 
     /// Turns links to rows that turned out to be twins to the nodes that they share.
     fn settle(&self, mut proposals: Vec<Proposal>) -> Vec<Proposal> {
-        let start = self.batch.rows.start;
         for (i, copy) in self.batch.copies.iter().enumerate() {
             if let Some(first) = *copy {
-                proposals[i].twin = proposals[first].twin.or(Some((start + first) as u32));
+                proposals[i].twin = proposals[first].twin.or(Some(self.batch.slots[first]));
             }
         }
         let twins: Vec<Option<u32>> = proposals.iter().map(|proposal| proposal.twin).collect();
@@ -51,7 +50,7 @@ impl Linker<'_> {
                 links.clear();
             }
             for link in links.iter_mut() {
-                let twin = (link.node() as usize).checked_sub(start).and_then(|member| twins[member]);
+                let twin = self.batch.member(0, link.node()).and_then(|member| twins[member]);
                 *link = Candidate::new(link.distance(), twin.unwrap_or(link.node()));
             }
             links.sort_unstable();
@@ -118,7 +117,7 @@ impl Propose<'_> {
                 start = start.map(|node| graph.layers()[layer].below(node));
             }
         }
-        let (slot, width) = (batch.rows.start + member, parameters.ef_construction);
+        let (slot, width) = (batch.slot(member), parameters.ef_construction);
         let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
         self.linker.add_batch(simd, ground, member, 0, beam);
         let nearest = beam.candidates();
@@ -130,7 +129,7 @@ impl Propose<'_> {
     /// Leaves the nearest nodes of an upper layer in the beam, as many as that is wide.
     #[inline(always)]
     fn search<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize, level: usize, starts: &[u32]) {
-        let point = ground.at(self.linker.batch.rows.start + member);
+        let point = ground.at(self.linker.batch.slot(member));
         let terrain = Terrain::<_, true> { ground, layer: &self.linker.graph.layers()[level] };
         terrain.start(simd, point, starts, &Everything, self.scratch);
         terrain.walk(simd, point, &Everything, self.scratch);
@@ -141,13 +140,13 @@ impl Linker<'_> {
     /// The old node among `candidates` that has this row's values.
     #[inline(always)]
     fn twin<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, candidates: &[Candidate]) -> Option<u32> {
-        let slot = self.batch.rows.start + member;
+        let slot = self.batch.slot(member);
         let itself = ground.distance(simd, ground.at(slot), slot);
         for candidate in candidates {
             let node = candidate.node() as usize;
             // Equal values have the very same distance; comparing that first spares reading the rows.
             if candidate.distance().to_bits() == itself.to_bits()
-                && node < self.batch.rows.start
+                && self.batch.member(0, candidate.node()).is_none()
                 && self.table.kept().row(node) == self.table.kept().row(slot)
             {
                 return Some(candidate.node());
@@ -160,10 +159,10 @@ impl Linker<'_> {
     #[inline(always)]
     fn add_batch<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, level: usize, beam: &mut Beam) {
         let batch = self.batch;
-        let point = ground.at(batch.rows.start + member);
+        let point = ground.at(batch.slot(member));
         for (i, &other) in batch.members[level].iter().enumerate() {
             if other != member {
-                let distance = ground.distance(simd, point, batch.rows.start + other);
+                let distance = ground.distance(simd, point, batch.slot(other));
                 beam.push(Candidate::new(distance, batch.node(level, i)));
             }
         }
