@@ -241,15 +241,9 @@ impl HnswIndex {
         let mut found = None;
         // Several links may bring one node into a beam, so that a narrow one can end with too few.
         for ef in [ef, ef.saturating_mul(SECOND_WALK)] {
-            let (top, reached) = state.table.metric().run(GraphSearch {
-                state,
-                query,
-                k: search.k,
-                floor: search.floor(),
-                ef,
-                selection: search.selection,
-                scratch: &mut scratch,
-            });
+            let (k, floor, selection) = (search.k, search.floor(), search.selection);
+            let one = GraphSearch { state, query, k, floor, ef, selection, scratch: &mut scratch };
+            let (top, reached) = one.run();
             if reached >= wanted {
                 found = Some(top);
                 break;

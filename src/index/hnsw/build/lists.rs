@@ -4,11 +4,11 @@ use super::Linker;
 use super::propose::Proposal;
 use crate::error::Result;
 use crate::index::hnsw::graph::CellChange;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::walk::Candidate;
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
-use crate::vectors::{Cells, Space, Task};
+use crate::vectors::Cells;
 
 /// Lists that a task decides on.
 const LISTS_PER_TASK: usize = 32;
@@ -31,7 +31,7 @@ impl Linker<'_> {
         let lists = map(call, groups.len().div_ceil(LISTS_PER_TASK), |task| {
             let groups = &groups[task * LISTS_PER_TASK..((task + 1) * LISTS_PER_TASK).min(groups.len())];
             let task = LinkBack { linker: self, groups, proposals };
-            self.table.metric().run(task)
+            stand(self.table, self.graph, task)
         })?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -70,21 +70,11 @@ struct LinkBack<'a> {
     proposals: &'a [Proposal],
 }
 
-impl Task for LinkBack<'_> {
+impl GroundTask for LinkBack<'_> {
     type Output = Vec<List>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<List> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl LinkBack<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(&self, simd: S, ground: G) -> Vec<List> {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<List> {
         let mut lists = Vec::with_capacity(self.groups.len());
         for wishes in self.groups {
             let (level, node) = (wishes[0].level, wishes[0].target);
@@ -103,7 +93,9 @@ impl LinkBack<'_> {
         }
         lists
     }
+}
 
+impl LinkBack<'_> {
     /// The links that a node has now, or, if it is new, wants.
     fn present(&self, level: usize, node: u32) -> Vec<u32> {
         match self.linker.batch.member(level, node) {

@@ -57,7 +57,7 @@ pub(crate) fn link(
         let plan = {
             let State { table, graph, .. } = &*writer.read();
             let batch = Batch::new(table, graph, batch.to_vec());
-            let linker = Linker { table, graph, parameters, batch: &batch, scratches: &scratches };
+            let linker = Linker { table, graph, parameters, reused, batch: &batch, scratches: &scratches };
             let own = linker.propose(call)?;
             let lists = linker.lists(&own, call)?;
             let twins = own.into_iter().map(|proposal| proposal.twin).collect();
@@ -110,6 +110,8 @@ struct Linker<'a> {
     table: &'a Table,
     graph: &'a Graph,
     parameters: &'a HnswParameters,
+    /// The slots among those of this call that had other rows before.
+    reused: &'a [u32],
     batch: &'a Batch,
     scratches: &'a Mutex<Vec<Scratch>>,
 }
@@ -124,6 +126,12 @@ impl Linker<'_> {
             Some(member) => self.batch.slot(member),
             None => self.graph.layers()[level].slot(node) as usize,
         }
+    }
+
+    /// Whether the row in a slot is a deleted one, not one that is only not visible yet.
+    fn is_deleted(&self, slot: u32) -> bool {
+        let is_new = self.table.is_unseen(slot) || self.reused.binary_search(&slot).is_ok();
+        !self.table.is_live(slot as usize) && !is_new
     }
 
     /// The cells, if the nodes of a layer have any.

@@ -2,11 +2,10 @@
 
 use super::Linker;
 use crate::error::Result;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::walk::{Beam, Candidate, Everything, Scratch, Terrain};
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
-use crate::vectors::{Space, Task};
 use std::ops::Range;
 
 /// Rows that a task finds neighbours for.
@@ -29,7 +28,7 @@ impl Linker<'_> {
             let mut scratch = self.scratches.lock().pop().unwrap_or_default();
             let members = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(rows);
             let task = Propose { linker: self, members, scratch: &mut scratch };
-            let proposals = self.table.metric().run(task);
+            let proposals = stand(self.table, self.graph, task);
             self.scratches.lock().push(scratch);
             proposals
         })?;
@@ -67,21 +66,11 @@ struct Propose<'a> {
     scratch: &'a mut Scratch,
 }
 
-impl Task for Propose<'_> {
+impl GroundTask for Propose<'_> {
     type Output = Vec<Proposal>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<Proposal> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl Propose<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(mut self, simd: S, ground: G) -> Vec<Proposal> {
+    fn run<S: Simd, G: Ground>(mut self, simd: S, ground: G) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.members.len());
         for member in self.members.clone() {
             if self.linker.batch.copies[member].is_some() {
@@ -92,7 +81,9 @@ impl Propose<'_> {
         }
         proposals
     }
+}
 
+impl Propose<'_> {
     /// What one row wants: down from the entry point, and on each of its own layers its neighbours.
     #[inline(always)]
     fn one<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize) -> Proposal {
@@ -137,7 +128,7 @@ impl Propose<'_> {
 }
 
 impl Linker<'_> {
-    /// The old node among `candidates` that has this row's values.
+    /// The old node among `candidates` that has this row's values, unless all that share it are deleted: it is to go.
     #[inline(always)]
     fn twin<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, candidates: &[Candidate]) -> Option<u32> {
         let slot = self.batch.slot(member);
@@ -148,6 +139,7 @@ impl Linker<'_> {
             if candidate.distance().to_bits() == itself.to_bits()
                 && self.batch.member(0, candidate.node()).is_none()
                 && self.table.kept().row(node) == self.table.kept().row(slot)
+                && self.graph.sharing(candidate.node()).any(|slot| !self.is_deleted(slot))
             {
                 return Some(candidate.node());
             }

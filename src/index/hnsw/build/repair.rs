@@ -10,13 +10,12 @@ use super::lists::List;
 use super::{Linker, write_lists};
 use crate::error::Result;
 use crate::index::hnsw::graph::Graph;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::{HnswParameters, State};
 use crate::index::selection::Bits;
 use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
-use crate::vectors::{Space, Task};
 use parking_lot::Mutex;
 use std::ops::Range;
 
@@ -32,7 +31,9 @@ pub(crate) fn repair(writer: &Writer<'_, State>, parameters: &HnswParameters, ca
     if let Some(entry) = gone.entry {
         writer.write().graph.set_entry(entry);
     }
-    for level in 0..writer.read().graph.layers().len() {
+    // A statement of its own: the guard must be gone before anything is written.
+    let layers = writer.read().graph.layers().len();
+    for level in 0..layers {
         let nodes = writer.read().graph.nodes(level);
         for start in (0..nodes).step_by(NODES) {
             let lists = around(&writer.read(), parameters, &gone, (level, start..nodes.min(start + NODES)), call)?;
@@ -111,11 +112,11 @@ fn around(
     call: &Call<'_>,
 ) -> Result<Vec<List>> {
     let (batch, scratches) = (Batch::default(), Mutex::default());
-    let linker = Linker { table, graph, parameters, batch: &batch, scratches: &scratches };
+    let linker = Linker { table, graph, parameters, reused: &[], batch: &batch, scratches: &scratches };
     let lists = map(call, nodes.len().div_ceil(NODES_PER_TASK), |task| {
         let start = nodes.start + task * NODES_PER_TASK;
         let nodes = start..nodes.end.min(start + NODES_PER_TASK);
-        table.metric().run(LinkAround { linker: &linker, gone: &gone.nodes, level, nodes })
+        stand(table, graph, LinkAround { linker: &linker, gone: &gone.nodes, level, nodes })
     })?;
     Ok(lists.into_iter().flatten().collect())
 }
@@ -128,21 +129,11 @@ struct LinkAround<'a> {
     nodes: Range<usize>,
 }
 
-impl Task for LinkAround<'_> {
+impl GroundTask for LinkAround<'_> {
     type Output = Vec<List>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<List> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl LinkAround<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(&self, simd: S, ground: G) -> Vec<List> {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<List> {
         let mut lists = Vec::new();
         for node in self.nodes.clone() {
             let place = (self.level, node as u32);
@@ -154,7 +145,9 @@ impl LinkAround<'_> {
         }
         lists
     }
+}
 
+impl LinkAround<'_> {
     /// What a node that stays, and links to what is gone, may link to instead: what it links to besides, and what lies behind.
     fn links(&self, node: u32) -> Option<Vec<u32>> {
         let graph = self.linker.graph;

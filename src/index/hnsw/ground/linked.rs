@@ -1,12 +1,12 @@
 //! Cells: a walk reads one piece of memory for a node and for all that it links to, fetched before it comes there.
 
-use super::Ground;
+use super::{Ground, Reach};
 use crate::index::hnsw::HnswParameters;
 use crate::index::hnsw::graph::Layer;
 use crate::index::hnsw::walk::{Admission, Beam, Candidate, Everything, Scratch, Visited};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Simd, prefetch};
-use crate::vectors::{Cell, CellPoint, CellQuery, Cells};
+use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
 
 /// Cells.
 #[derive(Clone, Copy)]
@@ -22,6 +22,11 @@ const AHEAD: usize = 2;
 
 /// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
 const FIRST_LINES: usize = 4;
+
+/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
+fn beam_of_estimates(width: usize) -> usize {
+    width + width / 2
+}
 
 impl Ground for Linked<'_> {
     type Point<'p>
@@ -67,6 +72,34 @@ impl Ground for Linked<'_> {
     #[inline(always)]
     fn spares(self, between: f32, distance: f32) -> bool {
         self.cells.frame().longer() * between < distance
+    }
+
+    #[inline(always)]
+    fn prepare(self, query: &Query<'_>, memory: &mut CellQuery) {
+        memory.set(self.cells.frame(), query);
+    }
+
+    #[inline(always)]
+    fn point<'p>(self, _query: &Query<'p>, memory: &'p CellQuery) -> CellPoint<'p>
+    where
+        Self: 'p,
+    {
+        memory.point()
+    }
+
+    #[inline(always)]
+    fn search<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        _query: &Query<'_>,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> &'s Beam {
+        scratch.beam.start(beam_of_estimates(reach.width));
+        scratch.accepted.start(reach.kept);
+        self.walk(simd, starts, reach.admission, scratch);
+        &scratch.accepted
     }
 
     #[inline(always)]

@@ -7,15 +7,15 @@
 mod linked;
 mod rows;
 
-pub(crate) use linked::Linked;
-pub(crate) use rows::{Point, Rows};
+use linked::Linked;
+use rows::Rows;
 
 use super::HnswParameters;
 use super::graph::{Graph, Layer};
-use super::walk::{Beam, Scratch};
+use super::walk::{Admission, Beam, Scratch};
 use crate::index::table::Table;
-use crate::simd::Simd;
-use crate::vectors::Space;
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::{CellQuery, Query, Space, Task};
 
 /// What a graph stands on.
 pub(crate) trait Ground: Copy {
@@ -53,6 +53,24 @@ pub(crate) trait Ground: Copy {
     /// Whether a link of length `distance` is spared by another whose end is `between` away from its own.
     fn spares(self, between: f32, distance: f32) -> bool;
 
+    /// Makes of a query what walks compare with.
+    fn prepare(self, query: &Query<'_>, memory: &mut CellQuery);
+
+    /// A query as one side of a distance, `memory` being what [`prepare`](Ground::prepare) made of it.
+    fn point<'p>(self, query: &Query<'p>, memory: &'p CellQuery) -> Self::Point<'p>
+    where
+        Self: 'p;
+
+    /// Walks the base layer with a query that is prepared in `scratch`; the nearest that are admitted are left in the beam that is returned.
+    fn search<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        query: &Query<'_>,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> &'s Beam;
+
     /// Walks the base layer in search of neighbours for the row in `slot`; they are left in the beam that is returned.
     fn search_base<'s, S: Simd>(
         self,
@@ -70,16 +88,58 @@ pub(crate) trait Ground: Copy {
     fn kept_links(self, parameters: &HnswParameters) -> (usize, usize);
 }
 
-/// Which ground a graph stands on, with the metric to stand on it where that matters.
-pub(crate) fn ground_of<'a, M: Space>(table: &'a Table, graph: &'a Graph, space: M) -> Standing<'a, M> {
+/// How far a search goes, and what it may bring home.
+pub(crate) struct Reach<'a, A> {
+    /// The width of its beam.
+    pub(crate) width: usize,
+    /// How many of the nearest are kept.
+    pub(crate) kept: usize,
+    /// Among what.
+    pub(crate) admission: &'a A,
+}
+
+/// Work in a graph, whatever that stands on.
+pub(crate) trait GroundTask {
+    /// What it computes.
+    type Output;
+
+    /// The work, on this ground.
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Self::Output;
+}
+
+/// Compiles `task` for what the graph stands on, and for this processor, and runs it.
+pub(crate) fn stand<T: GroundTask>(table: &Table, graph: &Graph, task: T) -> T::Output {
     match graph.cells() {
-        Some(cells) => Standing::Linked(Linked::new(cells, graph.linked())),
-        None => Standing::Rows(Rows { table, base: graph.base(), space }),
+        Some(cells) => simd::dispatch(OnCells { task, ground: Linked::new(cells, graph.linked()) }),
+        None => table.metric().run(OnRows { task, table, base: graph.base() }),
     }
 }
 
-/// One of the grounds.
-pub(crate) enum Standing<'a, M> {
-    Rows(Rows<'a, M>),
-    Linked(Linked<'a>),
+struct OnCells<'a, T> {
+    task: T,
+    ground: Linked<'a>,
+}
+
+impl<T: GroundTask> Operation for OnCells<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> T::Output {
+        self.task.run(simd, self.ground)
+    }
+}
+
+struct OnRows<'a, T> {
+    task: T,
+    table: &'a Table,
+    base: &'a Layer,
+}
+
+impl<T: GroundTask> Task for OnRows<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> T::Output {
+        self.task.run(simd, Rows { table: self.table, base: self.base, space })
+    }
 }

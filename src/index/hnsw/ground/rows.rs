@@ -1,12 +1,12 @@
 //! Rows as they are kept, for any metric: a walk reads the row of everything that a node links to.
 
-use super::Ground;
+use super::{Ground, Reach};
 use crate::index::hnsw::HnswParameters;
 use crate::index::hnsw::graph::Layer;
-use crate::index::hnsw::walk::{Beam, Everything, Scratch, Terrain};
+use crate::index::hnsw::walk::{Admission, Beam, Everything, Scratch, Terrain};
 use crate::index::table::Table;
 use crate::simd::{Simd, prefetch};
-use crate::vectors::Space;
+use crate::vectors::{CellQuery, Query, Space};
 
 /// Rows as they are kept: of f32.
 #[derive(Clone, Copy)]
@@ -72,6 +72,35 @@ impl<M: Space> Ground for Rows<'_, M> {
     #[inline(always)]
     fn spares(self, between: f32, distance: f32) -> bool {
         between < distance
+    }
+
+    #[inline(always)]
+    fn prepare(self, _query: &Query<'_>, _memory: &mut CellQuery) {}
+
+    #[inline(always)]
+    fn point<'p>(self, query: &Query<'p>, _memory: &'p CellQuery) -> Point<'p>
+    where
+        Self: 'p,
+    {
+        Point { values: query.values, term: query.term }
+    }
+
+    #[inline(always)]
+    fn search<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        query: &Query<'_>,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> &'s Beam {
+        let point = Point { values: query.values, term: query.term };
+        let terrain = Terrain::<_, false> { ground: self, layer: self.base };
+        scratch.beam.start(reach.width);
+        scratch.accepted.start(reach.kept);
+        terrain.start(simd, point, starts, reach.admission, scratch);
+        terrain.walk(simd, point, reach.admission, scratch);
+        if A::ASKS { &scratch.accepted } else { &scratch.beam }
     }
 
     #[inline(always)]
