@@ -38,6 +38,7 @@ from nearfield.errors import (
 )
 from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
 from nearfield.results import RangeResult, SearchResult
+from nearfield.tune import tune
 
 __version__ = _version("nearfield")
 
@@ -71,4 +72,5 @@ __all__ = [
     "exact_neighbors",
     "load",
     "plot",
+    "tune",
 ]

@@ -64,7 +64,7 @@ impl Answer<'_> {
             }
         }
         let mut found: Vec<TopK> = found.into_iter().flatten().collect();
-        if self.state.waits() && gathers {
+        if self.state.pending() > 0 && gathers {
             for (top, newest) in found.iter_mut().zip(self.scan(self.state.graph.linked(), queries, call)?) {
                 top.merge(newest);
             }
@@ -99,7 +99,7 @@ impl Answer<'_> {
             return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
         }
         let dear = self.eligible() <= self.beam().saturating_mul(ROWS_PER_PLACE);
-        if dear || self.state.waits() { Way::Scan } else { Way::Walk }
+        if dear || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
@@ -112,7 +112,7 @@ impl Answer<'_> {
     /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.
     fn walk(&self, query: Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
         let (ef, beam, budget) = (self.ef.max(self.search.k), self.beam(), self.most_steps());
-        let one = GraphSearch { state: self.state, search: self.search, query: &query };
+        let one = GraphSearch { state: self.state, search: self.search, query: &query, hidden: None };
         let wanted = self.search.k.min(self.eligible());
         // Several links may bring one node into a beam, so that a narrow one can end with too few.
         for wider in [1, SECOND_WALK] {
@@ -130,7 +130,7 @@ impl Answer<'_> {
         Scan::new(&self.state.table, self.search).candidates(0..self.state.graph.linked(), &mut slots);
         slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
         map(call, queries.len(), |i| {
-            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i] };
+            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
             self.with_scratch(|scratch| one.gather(&slots, scratch))
         })
     }

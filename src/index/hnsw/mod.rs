@@ -6,6 +6,7 @@
 
 mod answer;
 mod build;
+mod calibrate;
 mod graph;
 mod ground;
 mod parameters;
@@ -27,6 +28,7 @@ use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Codec, Query, RowSource};
 use answer::Answer;
+use calibrate::{Calibration, check_recall};
 use graph::{Graph, GraphSchema};
 use parameters::{check_codec, check_ef, check_metric};
 use parking_lot::Mutex;
@@ -34,8 +36,11 @@ use serde::{Deserialize, Serialize};
 use state::State;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use walk::Scratch;
+
+/// Rows of a write that are linked at once though links may come later: that takes no longer than to make them durable.
+const LINKED_AT_ONCE: usize = 32;
 
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
@@ -48,6 +53,11 @@ pub struct HnswIndex {
     body: Body<State>,
     parameters: HnswParameters,
     ef_search: AtomicUsize,
+    /// Its bits; none are a recall of 0, and say that there is none.
+    recall: AtomicU32,
+    /// Locked under a guard of the body only, so that no fork finds it locked.
+    calibration: Mutex<Option<Calibration>>,
+    links_later: AtomicBool,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -57,6 +67,9 @@ struct Schema {
     table: TableSchema,
     parameters: HnswParameters,
     ef_search: usize,
+    /// Of a search that names neither a beam nor a recall, if it is to have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recall: Option<f32>,
     graph: GraphSchema,
 }
 
@@ -69,11 +82,19 @@ impl HnswIndex {
         check_codec(options.codec, options.metric, &parameters)?;
         let table = Table::new(options.dim, options.metric, options.codec);
         let state = State::new(table, Graph::new(&parameters));
-        Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
+        Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF, None))
     }
 
-    fn around(body: Body<State>, parameters: HnswParameters, ef_search: usize) -> HnswIndex {
-        HnswIndex { body, parameters, ef_search: AtomicUsize::new(ef_search), scratches: Mutex::default() }
+    fn around(body: Body<State>, parameters: HnswParameters, ef_search: usize, recall: Option<f32>) -> HnswIndex {
+        HnswIndex {
+            body,
+            parameters,
+            ef_search: AtomicUsize::new(ef_search),
+            recall: AtomicU32::new(recall.map_or(0, f32::to_bits)),
+            calibration: Mutex::default(),
+            links_later: AtomicBool::new(false),
+            scratches: Mutex::default(),
+        }
     }
 
     /// How the graph is built.
@@ -93,19 +114,45 @@ impl HnswIndex {
         Ok(())
     }
 
-    /// The slots that new rows can have again, unless the index would grow too large.
-    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>) -> Result<Vec<u32>> {
+    /// The recall of a search that names neither a beam nor a recall; `None`: it has the beam `ef_search`.
+    pub fn recall(&self) -> Option<f32> {
+        let recall = f32::from_bits(self.recall.load(Ordering::Relaxed));
+        (recall > 0.0).then_some(recall)
+    }
+
+    /// Sets the recall of a search that names neither a beam nor a recall.
+    pub fn set_recall(&self, recall: Option<f32>) -> Result<()> {
+        recall.map_or(Ok(()), check_recall)?;
+        self.recall.store(recall.map_or(0, f32::to_bits), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether writes leave rows unlinked: searches look at each of these until [`link_pending`](HnswIndex::link_pending) links them. Writes of a few rows
+    /// link them at once all the same, unless others wait.
+    pub fn link_later(&self, later: bool) {
+        self.links_later.store(later, Ordering::Relaxed);
+    }
+
+    /// Links up to `most` rows that wait for it; returns how many wait then. So few rows that there is no graph yet may wait for ever.
+    pub fn link_pending(&self, most: usize, call: &Call<'_>) -> Result<usize> {
+        let writer = self.body.writer(call)?;
+        build::link(&writer, &self.parameters, (&[], most), call)?;
+        Ok(writer.read().pending())
+    }
+
+    /// Whether a write of so many rows leaves them unlinked.
+    fn leaves_pending(&self, state: &State, rows: usize) -> bool {
+        self.links_later.load(Ordering::Relaxed) && (rows > LINKED_AT_ONCE || state.pending() > 0)
+    }
+
+    /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
+    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>, later: bool) -> Result<Vec<u32>> {
         let (state, stored) = (writer.read(), intake.stored());
-        let free = &state.free[..stored.min(state.free.len())];
+        let free = &state.free[..if later { 0 } else { stored.min(state.free.len()) }];
         let places = intake.places(free, state.table.slots());
         let grown = || state.table.growth(places, free.len()) + state.graph.growth(stored - free.len());
         self.body.check_room(&state, grown)?;
         Ok(free.to_vec())
-    }
-
-    /// The width of the beam of this search.
-    fn beam(&self, search: &Search<'_>) -> usize {
-        search.ef.unwrap_or_else(|| self.ef_search())
     }
 }
 
@@ -119,7 +166,7 @@ impl Tabular for HnswIndex {
     }
 
     fn with_body(&self, body: Body<State>) -> IndexFile {
-        IndexFile::Hnsw(Arc::new(HnswIndex::around(body, self.parameters, self.ef_search())))
+        IndexFile::Hnsw(Arc::new(HnswIndex::around(body, self.parameters, self.ef_search(), self.recall())))
     }
 
     /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
@@ -131,7 +178,9 @@ impl Tabular for HnswIndex {
         } else if writer.read().needs_repair() {
             build::repair(writer, &self.parameters, call)?;
         }
-        let (stored, free) = (intake.stored(), self.room_for(intake, writer)?);
+        let stored = intake.stored();
+        let later = self.leaves_pending(&writer.read(), stored);
+        let free = self.room_for(intake, writer, later)?;
         let before = writer.read().table.slots();
         writer.write().graph.try_reserve(stored - free.len())?;
         let entries = intake.stage(writer, rows, &free, call, &|_| ())?;
@@ -139,11 +188,14 @@ impl Tabular for HnswIndex {
         writer.write().free.drain(..free.len());
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, &free, call).map(|()| id_map));
+        let most = if later { 0 } else { usize::MAX };
+        let linked =
+            id_map.and_then(|id_map| build::link(writer, &self.parameters, (&free, most), call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
                 state.table.publish(&entries, id_map);
+                state.changes += entries.len();
                 Ok(())
             }
             Err(error) => {
@@ -154,8 +206,16 @@ impl Tabular for HnswIndex {
     }
 
     /// The beam is settled, so that all queries are answered with the same one, whoever sets another meanwhile.
-    fn settle<'a>(&self, search: &Search<'a>) -> Result<Search<'a>> {
-        let ef = self.beam(search);
+    fn settle<'a>(&self, search: &Search<'a>, call: &Call<'_>) -> Result<Search<'a>> {
+        let ef = match (search.ef, search.recall.or(self.recall())) {
+            (Some(_), _) if search.recall.is_some() => {
+                let message = "a search takes ef or recall, not both".to_owned();
+                return Err(Error::InvalidArgument(message));
+            }
+            (Some(ef), _) => ef,
+            (None, Some(recall)) if !search.exact => self.beam_for(recall, call)?,
+            _ => self.ef_search(),
+        };
         check_ef("ef", ef)?;
         Ok(Search { ef: Some(ef), ..*search })
     }
@@ -172,7 +232,12 @@ impl Tabular for HnswIndex {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
-        Answer { state, search, ef: self.beam(search), scratches: &self.scratches }.run(queries, call)
+        let ef = search.ef.unwrap_or_else(|| self.ef_search());
+        Answer { state, search, ef, scratches: &self.scratches }.run(queries, call)
+    }
+
+    fn catch_up(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
+        build::link(writer, &self.parameters, (&[], usize::MAX), call)
     }
 
     /// The visible rows in a graph of their own.
@@ -182,7 +247,7 @@ impl Tabular for HnswIndex {
         graph.try_reserve(table.slots())?;
         let fresh = Shared::new(State::new(table, graph));
         let writer = fresh.writer(call)?;
-        build::link(&writer, &self.parameters, &[], call)?;
+        build::link(&writer, &self.parameters, (&[], usize::MAX), call)?;
         drop(writer);
         Ok(fresh.into_inner())
     }
@@ -192,6 +257,7 @@ impl Tabular for HnswIndex {
             table: state.table.schema(),
             parameters: self.parameters,
             ef_search: self.ef_search(),
+            recall: self.recall(),
             graph: state.graph.schema(),
         };
         write_schema(writer, &schema)?;
@@ -208,12 +274,18 @@ impl Tabular for HnswIndex {
             return Err(container.corrupt("schema", "the rows are missing"));
         }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
+        schema.recall.map_or(Ok(()), check_recall).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let shape = (table.slots(), table.metric(), table.dim());
         if schema.table.codec != Codec::F32 && !schema.graph.walks_cells() {
             return Err(container.corrupt("schema", "a walk cannot read the rows"));
         }
         let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
-        Ok(HnswIndex::around(Body::new(State::new(table, graph), None), schema.parameters, schema.ef_search))
+        Ok(HnswIndex::around(
+            Body::new(State::new(table, graph), None),
+            schema.parameters,
+            schema.ef_search,
+            schema.recall,
+        ))
     }
 }

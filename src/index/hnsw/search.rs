@@ -23,6 +23,8 @@ pub(super) struct GraphSearch<'a> {
     pub(super) state: &'a State,
     pub(super) search: &'a Search<'a>,
     pub(super) query: &'a Query<'a>,
+    /// A node that the walk must not come to.
+    pub(super) hidden: Option<u32>,
 }
 
 /// Admits what is visible and selected.
@@ -49,16 +51,16 @@ impl Admission for Eligible<'_> {
 
 impl GraphSearch<'_> {
     /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
-    /// such it reached. `None` if it took more steps than `budget`.
+    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
-        let (State { table, graph, .. }, query) = (self.state, self.query);
+        let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
         let eligible = Eligible { state: self.state, selection: self.search.selection };
         let kept = self.search.k + SPARE;
         let nearest = if self.search.selection.is_some() || !table.all_live() {
-            let reach = Reach { width: ef, beam, kept, budget, admission: &eligible };
+            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &eligible };
             stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
-            let reach = Reach { width: ef, beam, kept, budget, admission: &Everything };
+            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &Everything };
             stand(table, graph, Walk { graph, query, reach, scratch })
         }?;
         let nearest = &nearest.candidates()[..nearest.candidates().len().min(kept)];

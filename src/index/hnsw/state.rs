@@ -20,12 +20,14 @@ pub(crate) struct State {
     pub(super) free: Vec<u32>,
     /// How many slots of deleted rows the last repair could not free: others hang on their nodes.
     pub(super) kept_dead: usize,
+    /// Rows that were ever written or deleted.
+    pub(super) changes: usize,
 }
 
 impl State {
     /// Rows under a graph.
     pub(super) fn new(table: Table, graph: Graph) -> State {
-        State { table, graph, free: Vec::new(), kept_dead: 0 }
+        State { table, graph, free: Vec::new(), kept_dead: 0, changes: 0 }
     }
 
     /// How many slots a walk may come to.
@@ -55,9 +57,9 @@ impl State {
         }
     }
 
-    /// Whether the graph is still to come: walks of cells begin when there are enough rows.
-    pub(super) fn waits(&self) -> bool {
-        self.graph.linked() < self.table.slots()
+    /// How many rows are still to be linked: those of writes that left that for later, and all until there are enough for cells.
+    pub(super) fn pending(&self) -> usize {
+        self.table.slots() - self.graph.linked()
     }
 }
 
@@ -70,6 +72,10 @@ impl Tabled for State {
         &mut self.table
     }
 
+    fn freed(&mut self, slots: &[u32]) {
+        self.changes += slots.len();
+    }
+
     fn bytes(&self) -> usize {
         self.table.bytes() + self.graph.bytes()
     }
@@ -77,11 +83,12 @@ impl Tabled for State {
     fn describe(&self, stats: &mut Stats) {
         stats.code_bytes = self.graph.cells().map_or(0, Cells::bytes);
         stats.graph_bytes = self.graph.bytes() - stats.code_bytes;
+        stats.pending = self.pending();
         stats.layers = if self.graph.entry().is_some() { self.graph.layers().len() } else { 0 };
     }
 
     fn try_clone(&self) -> Result<State> {
         let (table, graph) = (self.table.try_clone()?, self.graph.try_clone()?);
-        Ok(State { table, graph, free: self.free.clone(), kept_dead: self.kept_dead })
+        Ok(State { table, graph, free: self.free.clone(), kept_dead: self.kept_dead, changes: self.changes })
     }
 }

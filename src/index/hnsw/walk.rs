@@ -59,6 +59,11 @@ impl Beam {
         self.lines[0] = [0; LINE];
     }
 
+    /// Whether it has passed over nodes, or may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.width
+    }
+
     /// What a candidate must be below to be taken in.
     #[inline(always)]
     pub(crate) fn limit(&self) -> Candidate {
@@ -169,6 +174,13 @@ impl Visited {
     #[inline(always)]
     pub(super) fn contains(&self, node: u32) -> bool {
         self.words.get(node as usize / 64).is_none_or(|word| word >> (node % 64) & 1 == 1)
+    }
+
+    /// Marks a node that is not to be visited.
+    pub(super) fn hide(&mut self, node: Option<u32>) {
+        if let Some(node) = node {
+            self.insert(node);
+        }
     }
 
     /// Marks a node; whether it is new. Nodes that do not exist are never new.

@@ -38,11 +38,11 @@ const ROWS_PER_TASK: usize = 32;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
 
-/// Links all staged rows: those in `reused` slots, to which nothing leads, and all that have never been linked.
+/// Links staged rows: those in `reused` slots, to which nothing leads, and the first `most` of those that have never been linked.
 pub(crate) fn link(
     writer: &Writer<'_, State>,
     parameters: &HnswParameters,
-    reused: &[u32],
+    (reused, most): (&[u32], usize),
     call: &Call<'_>,
 ) -> Result<()> {
     if !settle_ground(writer, parameters)? {
@@ -50,7 +50,7 @@ pub(crate) fn link(
     }
     let slots: Vec<u32> = {
         let State { table, graph, .. } = &*writer.read();
-        reused.iter().copied().chain(graph.linked() as u32..table.slots() as u32).collect()
+        reused.iter().copied().chain((graph.linked() as u32..table.slots() as u32).take(most)).collect()
     };
     let (scratches, mut done) = (Mutex::default(), 0);
     for batch in slots.chunks(BATCH) {

@@ -103,7 +103,10 @@ impl Ground for Linked<'_> {
         // Where not all are admitted, the walk ends when what it is after is nearer than all that it could come to.
         scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
         scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
-        self.walk(simd, starts, (reach.admission, reach.budget), scratch).then_some(&scratch.accepted)
+        let (width, ended) = (reach.width, self.walk(simd, starts, reach, scratch));
+        let Scratch { beam, accepted, .. } = scratch;
+        let enough = !A::ASKS || accepted.candidates().len() * 2 >= width || !beam.is_full();
+        (ended && enough).then_some(accepted)
     }
 
     #[inline(always)]
@@ -118,7 +121,8 @@ impl Ground for Linked<'_> {
         scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
         scratch.beam.start(width);
         scratch.accepted.start(width);
-        self.walk(simd, starts, (&Everything, usize::MAX), scratch);
+        let all = Reach { width, beam: width, kept: width, budget: usize::MAX, hidden: None, admission: &Everything };
+        self.walk(simd, starts, all, scratch);
         &mut scratch.accepted
     }
 
@@ -142,18 +146,13 @@ impl<'a> Linked<'a> {
     /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
     /// estimates; it is visited once. Where not all are admitted, it ends when `accepted` is full of what is nearer than all that it could come to
-    /// next. Whether it ended before it took `budget` steps; where all are admitted, they are not counted.
+    /// next. Whether it ended before it took as many steps as it may; where all are admitted, they are not counted.
     #[inline(always)]
-    fn walk<S: Simd, A: Admission>(
-        self,
-        simd: S,
-        starts: &[u32],
-        (admission, budget): (&A, usize),
-        scratch: &mut Scratch,
-    ) -> bool {
+    fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], reach: Reach<'_, A>, scratch: &mut Scratch) -> bool {
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let Linked { cells, nodes } = self;
         visited.start(nodes);
+        visited.hide(reach.hidden);
         for &node in starts.iter().filter(|&&node| (node as usize) < nodes) {
             beam.push(Candidate::new(self.distance(simd, query.point(), node as usize), node));
         }
@@ -174,7 +173,7 @@ impl<'a> Linked<'a> {
                 return true;
             }
             steps += 1;
-            if A::ASKS && steps > budget {
+            if A::ASKS && steps > reach.budget {
                 return false;
             }
             let (node, newest) = (queue[0], queue[waiting - 1] as usize);
@@ -187,7 +186,7 @@ impl<'a> Linked<'a> {
             fetch(0);
             let cell = cells.cell(node as usize);
             let value = query.point().value(simd, cell);
-            if !A::ASKS || admission.admits(node) {
+            if !A::ASKS || reach.admission.admits(node) {
                 accepted.push(Candidate::new(value, node));
             }
             fetch(1);

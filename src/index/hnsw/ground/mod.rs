@@ -65,7 +65,7 @@ pub(crate) trait Ground: Copy {
         Self: 'p;
 
     /// Walks the base layer with a query that is prepared in `scratch`; the nearest that are admitted are left in the beam that is returned.
-    /// `None` if that took too many steps.
+    /// `None` if that took too many steps, or hardly anything that is admitted lies on the way: what is, may lie elsewhere.
     fn search<'s, S: Simd, A: Admission>(
         self,
         simd: S,
@@ -102,6 +102,8 @@ pub(crate) struct Reach<'a, A> {
     pub(crate) kept: usize,
     /// The most steps, as far as steps are counted.
     pub(crate) budget: usize,
+    /// A node that it must not come to.
+    pub(crate) hidden: Option<u32>,
     /// Among what.
     pub(crate) admission: &'a A,
 }

@@ -102,10 +102,16 @@ impl<M: Space> Ground for Rows<'_, M> {
         let point = Point { values: query.values, term: query.term };
         let terrain = Terrain::<_, false> { ground: self, layer: self.base };
         scratch.beam.start(reach.beam);
-        scratch.accepted.start(reach.kept);
+        scratch.accepted.start(reach.width.max(reach.kept));
         terrain.start(simd, point, starts, reach.admission, scratch);
+        scratch.visited.hide(reach.hidden);
         terrain.walk(simd, point, reach.admission, scratch);
-        Some(if A::ASKS { &scratch.accepted } else { &scratch.beam })
+        let Scratch { beam, accepted, .. } = scratch;
+        if !A::ASKS {
+            return Some(beam);
+        }
+        let on_the_way = accepted.candidates().partition_point(|&candidate| candidate <= beam.limit());
+        (on_the_way * 2 >= reach.width || !beam.is_full()).then_some(accepted)
     }
 
     #[inline(always)]
