@@ -44,6 +44,7 @@ from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
 from nearfield.filters import Expr, field
 from nearfield.hits import CollectionResult, Hit, Row
 from nearfield.results import RangeResult, SearchResult
+from nearfield.tune import tune
 
 __version__ = _version("nearfield")
 
@@ -84,4 +85,5 @@ __all__ = [
     "field",
     "load",
     "plot",
+    "tune",
 ]

@@ -133,6 +133,7 @@ class QuantizedIndex(Index):
 @final
 class HnswIndex(Index):
     ef_search: int
+    recall: float | None
     def __new__(
         cls,
         dim: int,
@@ -143,6 +144,7 @@ class HnswIndex(Index):
         m: int | None = None,
         ef_construction: int | None = None,
         ef_search: int = 64,
+        recall: float | None = None,
         expected_size: int | None = None,
         seed: int = 0,
         max_bytes: int | None = None,
@@ -152,6 +154,7 @@ class HnswIndex(Index):
     def m(self) -> int: ...
     @property
     def ef_construction(self) -> int: ...
+    def beam_for(self, recall: float, *, threads: int | None = None) -> int: ...
     @property
     def seed(self) -> int: ...
     def search(
@@ -162,6 +165,7 @@ class HnswIndex(Index):
         filter: NDArray[Any] | Sequence[int] | Filter | None = None,
         min_score: float | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         threads: int | None = None,
     ) -> SearchResult: ...

@@ -328,7 +328,7 @@ def _measure(
     p50, p99 = (float(p) for p in np.percentile(latencies, (50, 99)))
     return Measurement(
         ef=beam,
-        recall=_recall(found, truth),
+        recall=recall_of(found, truth),
         qps=len(queries) / _batch_seconds(index, queries, k, options),
         qps_single=1e6 / float(latencies.mean()),
         p50=p50,
@@ -337,7 +337,7 @@ def _measure(
     )
 
 
-def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
+def recall_of(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     """Of all true neighbours, the share that was found; -1 is padding."""
     hits = wanted = 0
     for mine, true in zip(found.tolist(), truth.tolist(), strict=True):

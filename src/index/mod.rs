@@ -74,12 +74,14 @@ pub struct Search<'a> {
     pub exact: bool,
     /// The width of a graph's beam; `None`: the index's own.
     pub ef: Option<usize>,
+    /// Instead of a width: the part of the ten nearest rows that should be found, measured on rows of the index.
+    pub recall: Option<f32>,
 }
 
 impl Search<'_> {
     /// The `k` best rows.
     pub fn top(k: usize) -> Search<'static> {
-        Search { k, selection: None, min_score: None, exact: false, ef: None }
+        Search { k, selection: None, min_score: None, exact: false, ef: None, recall: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -161,6 +163,8 @@ pub struct Stats {
     pub reranked: u64,
     /// Layers of the graph.
     pub layers: usize,
+    /// Rows that are not linked yet, and looked at one by one.
+    pub pending: usize,
     /// Whether the rows lie in a mapped file.
     pub mapped: bool,
 }

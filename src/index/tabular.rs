@@ -11,7 +11,7 @@ use super::table::Table;
 use super::topk::{Scored, TopK};
 use super::{Hits, Index, IndexFile, RangeHits, Search, Stats};
 use crate::error::{Error, Result};
-use crate::runtime::{Call, Shared, Writer};
+use crate::runtime::{Call, ReadGuard, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Codec, Metric, Piece, Query, QueryBatch, RowSource};
 use std::io;
@@ -79,11 +79,16 @@ impl<S: Tabled> Body<S> {
     }
 
     /// The turn to write, unless nothing can be written.
-    fn writer(&self, call: &Call<'_>) -> Result<Writer<'_, S>> {
+    pub(crate) fn writer(&self, call: &Call<'_>) -> Result<Writer<'_, S>> {
         if self.state.read().table().is_mapped() {
             return Err(Error::ReadOnly);
         }
         self.state.writer(call)
+    }
+
+    /// The state as it is, for as long as the guard is held.
+    pub(crate) fn read(&self) -> ReadGuard<'_, S> {
+        self.state.read()
     }
 
     /// Refuses rows of another dimension.
@@ -141,7 +146,8 @@ pub(crate) trait Tabular: Send + Sync + Sized {
     ) -> Result<()>;
 
     /// The search with what it leaves to the index filled in, once for all of its queries.
-    fn settle<'a>(&self, search: &Search<'a>) -> Result<Search<'a>> {
+    fn settle<'a>(&self, search: &Search<'a>, call: &Call<'_>) -> Result<Search<'a>> {
+        let _ = call;
         Ok(*search)
     }
 
@@ -159,6 +165,12 @@ pub(crate) trait Tabular: Send + Sync + Sized {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>>;
+
+    /// Does what writes have left for later.
+    fn catch_up(&self, writer: &Writer<'_, Self::State>, call: &Call<'_>) -> Result<()> {
+        let _ = (writer, call);
+        Ok(())
+    }
 
     /// A state of the visible rows alone, built while searches go on in the old one.
     fn rebuild(&self, writer: &Writer<'_, Self::State>, call: &Call<'_>) -> Result<Self::State>;
@@ -224,7 +236,7 @@ impl<T: Tabular> Index for T {
     }
 
     fn search(&self, queries: &dyn RowSource, search: &Search<'_>, call: &Call<'_>) -> Result<Hits> {
-        let search = self.settle(search)?;
+        let search = self.settle(search, call)?;
         search.check()?;
         let batch = self.body().read_queries(queries, call)?;
         let queries = batch.queries();
@@ -261,7 +273,7 @@ impl<T: Tabular> Index for T {
         let min_score = Some(floor_of(metric, radius));
         let search = Search { selection, min_score, exact: true, ..Search::top(usize::MAX) };
         let mut hits = RangeHits { lims: vec![0], ids: Vec::new(), scores: Vec::new() };
-        for found in self.search_in(&state, &batch.queries(), &self.settle(&search)?, call)? {
+        for found in self.search_in(&state, &batch.queries(), &self.settle(&search, call)?, call)? {
             let near = |row: &&Scored| f64::from(metric.distance(row.score)) <= radius;
             for row in found.into_sorted().iter().filter(near) {
                 hits.ids.push(row.id);
@@ -282,8 +294,9 @@ impl<T: Tabular> Index for T {
 
     fn optimize(&self, call: &Call<'_>) -> Result<()> {
         let writer = self.body().writer(call)?;
-        if writer.read().table().all_live() {
-            return Ok(());
+        let all_live = writer.read().table().all_live();
+        if all_live {
+            return self.catch_up(&writer, call);
         }
         let rebuilt = self.rebuild(&writer, call)?;
         *writer.write() = rebuilt;
@@ -303,6 +316,7 @@ impl<T: Tabular> Index for T {
             queries: 0,
             reranked: 0,
             layers: 0,
+            pending: 0,
             mapped: table.is_mapped(),
         };
         state.describe(&mut stats);

@@ -42,7 +42,7 @@ impl StoreSearch<'_> {
     }
 
     fn search(&self) -> Search<'static> {
-        Search { k: self.k, selection: None, min_score: self.min_score, exact: self.exact, ef: self.ef }
+        Search { min_score: self.min_score, exact: self.exact, ef: self.ef, ..Search::top(self.k) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! must agree with it bit for bit wherever a search is exact. A new index registers in [`KINDS`].
 
 mod changes;
+mod churn;
 mod exact;
 mod graph;
 mod limits;

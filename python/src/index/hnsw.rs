@@ -3,6 +3,7 @@
 use super::{Index, Request};
 use crate::arguments::{Integer, count, options, parse_name, threads_of};
 use crate::array::Vectors;
+use crate::call;
 use crate::error::raise;
 use nearfield::{Codec, GraphCodec, HnswParameters};
 use pyo3::prelude::*;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 /// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
 ///     What a search reads of the rows that it comes to. "auto": under cosine, dot and l2 codes of a row and of all that it
-///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1 the rows. "f32": the rows.
+///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1, or if 8 bits a value do
+///     not tell the first rows apart, the rows. "f32": the rows.
 ///     With codes, graphs begin at 1,024 rows; searches among fewer are exact.
 /// keep : {"f32", "f16"}, default "f32"
 ///     How rows are kept, of which the best that a search has found are scored: as given, or rounded to halves (codec "auto", not
@@ -30,6 +32,9 @@ use std::sync::Arc;
 ///     The width of the beam that looks for a new row's neighbours. None: 200.
 /// ef_search : int, default 64
 ///     The width of a search's beam; wider finds more and takes longer.
+/// recall : float, optional
+///     Instead of a width: the part of the ten nearest rows that a search is to find, between 0 and 1. The width is measured on a sample
+///     of the rows, by the first search and again when a fifth of the rows has changed; see `beam_for`.
 /// expected_size : int, optional
 ///     How many rows there will be, as far as known.
 /// seed : int, default 0
@@ -47,8 +52,8 @@ pub(crate) struct HnswIndex {
 impl HnswIndex {
     #[new]
     #[pyo3(signature = (dim, metric="cosine", *, codec="auto", keep="f32", m=None, ef_construction=None, ef_search=Integer(64),
-                        expected_size=None, seed=0, max_bytes=None, threads=None),
-           text_signature = "(dim, metric='cosine', *, codec='auto', keep='f32', m=None, ef_construction=None, ef_search=64, expected_size=None, seed=0, max_bytes=None, threads=None)")]
+                        recall=None, expected_size=None, seed=0, max_bytes=None, threads=None),
+           text_signature = "(dim, metric='cosine', *, codec='auto', keep='f32', m=None, ef_construction=None, ef_search=64, recall=None, expected_size=None, seed=0, max_bytes=None, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
     fn new(
         py: Python<'_>,
@@ -59,6 +64,7 @@ impl HnswIndex {
         m: Option<Integer>,
         ef_construction: Option<Integer>,
         ef_search: Integer,
+        recall: Option<f32>,
         expected_size: Option<Integer>,
         seed: u64,
         max_bytes: Option<u64>,
@@ -81,6 +87,7 @@ impl HnswIndex {
             let index = nearfield::HnswIndex::new(options, parameters);
             let index = index.map_err(|error| raise(py, error))?;
             index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
+            index.set_recall(recall).map_err(|error| raise(py, error))?;
             Ok::<_, PyErr>(Arc::new(index))
         };
         Ok(HnswIndex::initializer(make()?, threads_of(threads)?))
@@ -115,16 +122,58 @@ impl HnswIndex {
         self.inner.set_ef_search(count("ef_search", ef)?).map_err(|error| raise(py, error))
     }
 
+    /// The recall of a search that names neither `ef` nor `recall`; None: such a search has the beam `ef_search`. May be set.
+    #[getter]
+    fn recall(&self) -> Option<f64> {
+        // Through its shortest form, so that 0.95 comes back as 0.95.
+        self.inner.recall().and_then(|recall| recall.to_string().parse().ok())
+    }
+
+    #[setter]
+    fn set_recall(&self, py: Python<'_>, recall: Option<f32>) -> PyResult<()> {
+        self.inner.set_recall(recall).map_err(|error| raise(py, error))
+    }
+
+    /// The width of the beam that finds a part of the ten nearest rows, as measured on the rows themselves.
+    ///
+    /// Some 256 rows are queries, each against its exact neighbours, while the walk must not come to the row itself. What was measured is
+    /// kept, and measured again when a fifth of the rows has changed.
+    ///
+    /// Parameters
+    /// ----------
+    /// recall : float
+    ///     Between 0 and 1.
+    /// threads : int, optional
+    ///     The most threads to use. None: those of the index.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     A value for `ef`; larger than the index, if no beam finds as much.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If recall is not between 0 and 1.
+    #[pyo3(signature = (recall, *, threads=None))]
+    fn beam_for(slf: &Bound<'_, Self>, recall: f32, threads: Option<Integer>) -> PyResult<usize> {
+        let threads = slf.as_super().get().threads(threads)?;
+        let inner = &slf.get().inner;
+        call::run(slf.py(), threads, None, |call| inner.beam_for(recall, call))
+    }
+
     /// The k nearest rows of each query.
     ///
-    /// As `Index.search`, with one parameter more:
+    /// As `Index.search`, with two parameters more:
     ///
     /// Parameters
     /// ----------
     /// ef : int, optional
-    ///     The width of the beam, at least k in effect; None: `ef_search`.
-    #[pyo3(signature = (queries, k=Integer(10), *, filter=None, min_score=None, ef=None, exact=false, threads=None),
-           text_signature = "($self, queries, k=10, *, filter=None, min_score=None, ef=None, exact=False, threads=None)")]
+    ///     The width of the beam, at least k in effect; None: as `recall` wants it, or else `ef_search`.
+    /// recall : float, optional
+    ///     Instead of `ef`: the part of the ten nearest rows to be found; see `beam_for`. None: that of the index.
+    #[pyo3(signature = (queries, k=Integer(10), *, filter=None, min_score=None, ef=None, recall=None, exact=false, threads=None),
+           text_signature = "($self, queries, k=10, *, filter=None, min_score=None, ef=None, recall=None, exact=False, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         slf: &Bound<'py, Self>,
@@ -133,6 +182,7 @@ impl HnswIndex {
         filter: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
         ef: Option<Integer>,
+        recall: Option<f32>,
         exact: bool,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -145,6 +195,7 @@ impl HnswIndex {
             min_score,
             exact,
             ef: ef.map(|ef| count("ef", ef)).transpose()?,
+            recall,
             threads: base.threads(threads)?,
         };
         base.run_search(py, request)

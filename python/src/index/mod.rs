@@ -49,6 +49,7 @@ struct Request<'py> {
     min_score: Option<f32>,
     exact: bool,
     ef: Option<usize>,
+    recall: Option<f32>,
     threads: Option<NonZeroUsize>,
 }
 
@@ -86,6 +87,7 @@ impl Index {
             min_score: request.min_score,
             exact: request.exact,
             ef: request.ef,
+            recall: request.recall,
         };
         let filter = request.filter.as_deref();
         let hits = call::run(py, request.threads, None, |call| match filter {
@@ -291,6 +293,7 @@ impl Index {
             min_score,
             exact,
             ef: None,
+            recall: None,
             threads: self.threads(threads)?,
         };
         self.run_search(py, request)
@@ -387,7 +390,7 @@ impl Index {
     ///     kind, dim, metric, codec.
     ///     rows; dead: deleted rows whose memory has not been given back yet.
     ///     bytes: of rows, codes, ids and all else; bytes_per_vector: the same over the rows.
-    ///     code_bytes: of the codes beside or instead of the rows. graph_bytes, layers: of a graph.
+    ///     code_bytes: of the codes beside or instead of the rows. graph_bytes, layers, pending (rows that are not linked yet): of a graph.
     ///     queries: how many were answered through codes; reranked: the rows that were looked at closely for them, after their
     ///     codes had let them pass. Both since the index was made, loaded or copied; reranked / queries tells how sharp the codes are.
     ///     mapped: whether the rows lie in a mapped file. simd: the instruction set in use.
@@ -405,6 +408,7 @@ impl Index {
         dict.set_item("code_bytes", stats.code_bytes)?;
         dict.set_item("graph_bytes", stats.graph_bytes)?;
         dict.set_item("layers", stats.layers)?;
+        dict.set_item("pending", stats.pending)?;
         dict.set_item("queries", stats.queries)?;
         dict.set_item("reranked", stats.reranked)?;
         dict.set_item("mapped", stats.mapped)?;

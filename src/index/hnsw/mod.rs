@@ -1,149 +1,64 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
 //! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
-//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
-//! anew without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
+//! new rows, [`answer`] decides which way a search goes, and [`search`] goes it. Deleted rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others
+//! round them; then new rows take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
+mod answer;
 mod build;
+mod calibrate;
 mod graph;
 mod ground;
+mod parameters;
 mod search;
+mod settle;
+mod state;
 mod walk;
+
+pub use parameters::{GraphCodec, HnswParameters};
 
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
-use super::scan::Scan;
-use super::selection::Selection;
 use super::table::{Table, TableSchema};
-use super::tabular::{Body, Tabled, Tabular};
+use super::tabular::{Body, Tabular};
 use super::topk::TopK;
-use super::{IndexFile, IndexOptions, Search, Stats};
+use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
-use crate::runtime::{Call, Shared, Writer, map};
+use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame, Metric, Query, RowSource};
+use crate::vectors::{Codec, Query, RowSource};
+use answer::Answer;
+use calibrate::{Calibration, check_recall};
 use graph::{Graph, GraphSchema};
+use parameters::{check_codec, check_ef, check_metric};
 use parking_lot::Mutex;
-use search::GraphSearch;
 use serde::{Deserialize, Serialize};
+use state::State;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use walk::Scratch;
 
-/// How a graph is built and searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HnswParameters {
-    /// Links that a new row makes on each layer; a node of the base layer has at most twice as many.
-    pub m: usize,
-    /// The width of the beam that looks for the neighbours of a new row.
-    pub ef_construction: usize,
-    /// Decides the layers of each row, and the rotation of what is coded.
-    pub seed: u64,
-    /// What walks read.
-    pub codec: GraphCodec,
-}
-
-/// What a walk reads of the nodes that it comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GraphCodec {
-    /// Cells where the metric allows them (cosine, dot, l2), rows elsewhere.
-    #[default]
-    Auto,
-    /// Rows as they are kept, as f32.
-    F32,
-}
-
-impl HnswParameters {
-    /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
-    pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
-        let rows_alone =
-            HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
-        let cells = HnswParameters { m: 16, ..rows_alone };
-        if cells.has_cells(metric) { cells } else { rows_alone }
-    }
-
-    /// Whether the base layer is made of cells under this metric.
-    pub(crate) fn has_cells(&self, metric: Metric) -> bool {
-        self.codec == GraphCodec::Auto && Frame::serves(metric)
-    }
-
-    fn check(&self) -> Result<()> {
-        let range = |name: &str, value: usize, low: usize, high: usize| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::InvalidArgument(format!("{name} must be between {low} and {high}, got {value}")))
-        };
-        range("m", self.m, 2, 256)?;
-        range("ef_construction", self.ef_construction, 1, 1 << 16)
-    }
-}
+/// Rows of a write that are linked at once though links may come later: that takes no longer than to make them durable.
+const LINKED_AT_ONCE: usize = 32;
 
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
 
-/// How many times wider the beam of a second walk is, if the first has not reached enough rows.
-const WIDENED: usize = 4;
-
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
 
-/// Approximate search through a graph over rows of f32. What it can do is in [`Index`](super::Index).
+/// Approximate search through a graph. What it can do is in [`Index`](super::Index).
 pub struct HnswIndex {
     body: Body<State>,
     parameters: HnswParameters,
     ef_search: AtomicUsize,
+    /// Its bits; none are a recall of 0, and say that there is none.
+    recall: AtomicU32,
+    /// Locked under a guard of the body only, so that no fork finds it locked.
+    calibration: Mutex<Option<Calibration>>,
+    links_later: AtomicBool,
     scratches: Mutex<Vec<Scratch>>,
-}
-
-/// The rows, and the graph over their slots.
-pub(crate) struct State {
-    table: Table,
-    graph: Graph,
-}
-
-impl State {
-    /// Forgets what a write that failed has left: all of it if nothing was visible before, else the rows that are not linked.
-    fn undo(&mut self, before: usize, was_empty: bool, parameters: &HnswParameters) {
-        if was_empty {
-            self.table.truncate(0);
-            self.graph = Graph::new(parameters);
-        } else {
-            let linked = self.graph.linked();
-            self.table.truncate(before.max(linked));
-        }
-    }
-
-    /// Whether the graph is still to come: walks of cells begin when there are enough rows.
-    fn waits(&self) -> bool {
-        self.graph.linked() < self.table.slots()
-    }
-}
-
-impl Tabled for State {
-    fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn table_mut(&mut self) -> &mut Table {
-        &mut self.table
-    }
-
-    fn bytes(&self) -> usize {
-        self.table.bytes() + self.graph.bytes()
-    }
-
-    fn describe(&self, stats: &mut Stats) {
-        stats.code_bytes = self.graph.cells().map_or(0, Cells::bytes);
-        stats.graph_bytes = self.graph.bytes() - stats.code_bytes;
-        stats.layers = if self.graph.entry().is_some() { self.graph.layers().len() } else { 0 };
-    }
-
-    fn try_clone(&self) -> Result<State> {
-        Ok(State { table: self.table.try_clone()?, graph: self.graph.try_clone()? })
-    }
 }
 
 /// The `schema` section of the file.
@@ -152,6 +67,9 @@ struct Schema {
     table: TableSchema,
     parameters: HnswParameters,
     ef_search: usize,
+    /// Of a search that names neither a beam nor a recall, if it is to have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recall: Option<f32>,
     graph: GraphSchema,
 }
 
@@ -162,13 +80,21 @@ impl HnswIndex {
         options.check()?;
         parameters.check()?;
         check_codec(options.codec, options.metric, &parameters)?;
-        let state =
-            State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
-        Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
+        let table = Table::new(options.dim, options.metric, options.codec);
+        let state = State::new(table, Graph::new(&parameters));
+        Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF, None))
     }
 
-    fn around(body: Body<State>, parameters: HnswParameters, ef_search: usize) -> HnswIndex {
-        HnswIndex { body, parameters, ef_search: AtomicUsize::new(ef_search), scratches: Mutex::default() }
+    fn around(body: Body<State>, parameters: HnswParameters, ef_search: usize, recall: Option<f32>) -> HnswIndex {
+        HnswIndex {
+            body,
+            parameters,
+            ef_search: AtomicUsize::new(ef_search),
+            recall: AtomicU32::new(recall.map_or(0, f32::to_bits)),
+            calibration: Mutex::default(),
+            links_later: AtomicBool::new(false),
+            scratches: Mutex::default(),
+        }
     }
 
     /// How the graph is built.
@@ -188,124 +114,46 @@ impl HnswIndex {
         Ok(())
     }
 
-    /// The width of the beam of this search.
-    fn beam(&self, search: &Search<'_>) -> usize {
-        search.ef.unwrap_or_else(|| self.ef_search())
+    /// The recall of a search that names neither a beam nor a recall; `None`: it has the beam `ef_search`.
+    pub fn recall(&self) -> Option<f32> {
+        let recall = f32::from_bits(self.recall.load(Ordering::Relaxed));
+        (recall > 0.0).then_some(recall)
     }
 
-    /// One query through the graph; `None` if that did not reach as many rows as there are.
-    fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
-        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let wanted = search.k.min(eligible(state, search));
-        let mut found = None;
-        // Several links may bring one node into a beam, so that a narrow one can end with too few.
-        for ef in [ef, ef.saturating_mul(WIDENED)] {
-            let (top, reached) = state.table.metric().run(GraphSearch {
-                state,
-                query,
-                k: search.k,
-                floor: search.floor(),
-                ef,
-                selection: search.selection,
-                scratch: &mut scratch,
-            });
-            if reached >= wanted {
-                found = Some(top);
-                break;
-            }
-        }
-        self.scratches.lock().push(scratch);
-        found
+    /// Sets the recall of a search that names neither a beam nor a recall.
+    pub fn set_recall(&self, recall: Option<f32>) -> Result<()> {
+        recall.map_or(Ok(()), check_recall)?;
+        self.recall.store(recall.map_or(0, f32::to_bits), Ordering::Relaxed);
+        Ok(())
     }
-}
 
-/// How many rows a search may return.
-fn eligible(state: &State, search: &Search<'_>) -> usize {
-    search.selection.map_or(state.table.live(), Selection::count)
-}
-
-/// The beam that reaches as many eligible rows as `ef` would reach if all were.
-fn widened(state: &State, search: &Search<'_>, ef: usize) -> usize {
-    let slots = state.table.slots();
-    let eligible = eligible(state, search).max(1);
-    ef.saturating_mul(slots).div_ceil(eligible).min(slots).max(ef)
-}
-
-/// Whether scanning the eligible rows costs less than a walk whose beam is widened to find as many of them.
-fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
-    /// Distances that a walk computes for each place of its beam, a random read counted as several sequential ones.
-    const DISTANCES_PER_PLACE: usize = 40;
-    let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
-    eligible(state, search) <= walk
-}
-
-/// Refuses the metric whose rows a walk cannot read.
-fn check_metric(metric: Metric) -> Result<()> {
-    if metric != Metric::Hamming {
-        return Ok(());
+    /// Whether writes leave rows unlinked: searches look at each of these until [`link_pending`](HnswIndex::link_pending) links them. Writes of a few rows
+    /// link them at once all the same, unless others wait.
+    pub fn link_later(&self, later: bool) {
+        self.links_later.store(later, Ordering::Relaxed);
     }
-    let message = "HnswIndex does not have metric 'hamming' yet; FlatIndex has it";
-    Err(Error::InvalidArgument(message.to_owned()))
-}
 
-/// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
-fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
-    if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
-        return Ok(());
+    /// Links up to `most` rows that wait for it; returns how many wait then. So few rows that there is no graph yet may wait for ever.
+    pub fn link_pending(&self, most: usize, call: &Call<'_>) -> Result<usize> {
+        let writer = self.body.writer(call)?;
+        build::link(&writer, &self.parameters, (&[], most), call)?;
+        Ok(writer.read().pending())
     }
-    let name = codec.name();
-    let message = format!(
-        "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
-        metric.name()
-    );
-    Err(Error::InvalidArgument(message))
-}
 
-/// Decides what the graph stands on, once there are enough rows: cells, if they tell these rows apart, or if walks cannot read the rows
-/// themselves.
-fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
-    let graph = {
-        let State { table, graph } = &*writer.read();
-        if graph.linked() > 0 || !parameters.has_cells(table.metric()) || table.slots() < CENTRED_ROWS {
-            return Ok(());
-        }
-        let frame = frame_of(table, parameters);
-        if table.codec() == Codec::F32 && !frame.resolves(&encoded(table, &frame), |a, b| same(table, a, b)) {
-            return Ok(());
-        }
-        let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
-        graph.try_reserve(table.slots())?;
-        graph
-    };
-    writer.write().graph = graph;
-    Ok(())
-}
-
-/// The frame that the first rows of a table make.
-fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
-    let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
-    Frame::new(table.metric(), 2 * parameters.m, parameters.seed, parts)
-}
-
-/// The first rows of a table, encoded.
-fn encoded(table: &Table, frame: &Frame) -> Vec<u8> {
-    let (mut rows, mut values) = (vec![0; CENTRED_ROWS * frame.row_bytes()], vec![0.0; table.dim()]);
-    for (slot, row) in rows.chunks_exact_mut(frame.row_bytes()).enumerate() {
-        let squared_norm = table.read(slot, &mut values);
-        frame.encode(&values, squared_norm, row);
+    /// Whether a write of so many rows leaves them unlinked.
+    fn leaves_pending(&self, state: &State, rows: usize) -> bool {
+        self.links_later.load(Ordering::Relaxed) && (rows > LINKED_AT_ONCE || state.pending() > 0)
     }
-    rows
-}
 
-fn same(table: &Table, a: usize, b: usize) -> bool {
-    table.kept().row(a) == table.kept().row(b)
-}
-
-fn check_ef(name: &str, ef: usize) -> Result<()> {
-    if ef == 0 {
-        return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
+    /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
+    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>, later: bool) -> Result<Vec<u32>> {
+        let (state, stored) = (writer.read(), intake.stored());
+        let free = &state.free[..if later { 0 } else { stored.min(state.free.len()) }];
+        let places = intake.places(free, state.table.slots());
+        let grown = || state.table.growth(places, free.len()) + state.graph.growth(stored - free.len());
+        self.body.check_room(&state, grown)?;
+        Ok(free.to_vec())
     }
-    Ok(())
 }
 
 impl Tabular for HnswIndex {
@@ -318,31 +166,36 @@ impl Tabular for HnswIndex {
     }
 
     fn with_body(&self, body: Body<State>) -> IndexFile {
-        IndexFile::Hnsw(Arc::new(HnswIndex::around(body, self.parameters, self.ef_search())))
+        IndexFile::Hnsw(Arc::new(HnswIndex::around(body, self.parameters, self.ef_search(), self.recall())))
     }
 
     /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
     /// is left.
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
+        let was_empty = writer.read().table.live() == 0;
+        if was_empty {
+            writer.write().clear(&self.parameters);
+        } else if writer.read().needs_repair() {
+            build::repair(writer, &self.parameters, call)?;
+        }
         let stored = intake.stored();
-        let (was_empty, before) = {
-            let state = writer.read();
-            let places = intake.places(&[], state.table.slots());
-            self.body.check_room(&state, || state.table.growth(places, 0) + state.graph.growth(stored))?;
-            (state.table.live() == 0, state.table.slots())
-        };
-        writer.write().graph.try_reserve(stored)?;
-        let entries = intake.stage(writer, rows, &[], call, &|_| ())?;
+        let later = self.leaves_pending(&writer.read(), stored);
+        let free = self.room_for(intake, writer, later)?;
+        let before = writer.read().table.slots();
+        writer.write().graph.try_reserve(stored - free.len())?;
+        let entries = intake.stage(writer, rows, &free, call, &|_| ())?;
+        // From here on something may lead to them.
+        writer.write().free.drain(..free.len());
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| {
-            settle_ground(writer, &self.parameters)?;
-            build::link(writer, &self.parameters, call).map(|()| id_map)
-        });
+        let most = if later { 0 } else { usize::MAX };
+        let linked =
+            id_map.and_then(|id_map| build::link(writer, &self.parameters, (&free, most), call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
                 state.table.publish(&entries, id_map);
+                state.changes += entries.len();
                 Ok(())
             }
             Err(error) => {
@@ -353,8 +206,16 @@ impl Tabular for HnswIndex {
     }
 
     /// The beam is settled, so that all queries are answered with the same one, whoever sets another meanwhile.
-    fn settle<'a>(&self, search: &Search<'a>) -> Result<Search<'a>> {
-        let ef = self.beam(search);
+    fn settle<'a>(&self, search: &Search<'a>, call: &Call<'_>) -> Result<Search<'a>> {
+        let ef = match (search.ef, search.recall.or(self.recall())) {
+            (Some(_), _) if search.recall.is_some() => {
+                let message = "a search takes ef or recall, not both".to_owned();
+                return Err(Error::InvalidArgument(message));
+            }
+            (Some(ef), _) => ef,
+            (None, Some(recall)) if !search.exact => self.beam_for(recall, call)?,
+            _ => self.ef_search(),
+        };
         check_ef("ef", ef)?;
         Ok(Search { ef: Some(ef), ..*search })
     }
@@ -364,8 +225,6 @@ impl Tabular for HnswIndex {
         if search.exact { usize::MAX } else { QUERIES_PER_THREAD * call.threads() }
     }
 
-    /// Some queries in one state of the index: through the graph where that is worth it, and where it is not, or has not
-    /// reached enough rows, by looking at all of them.
     fn search_in(
         &self,
         state: &State,
@@ -373,21 +232,12 @@ impl Tabular for HnswIndex {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
-        let ef = self.beam(search);
-        let mut found = if search.exact || state.waits() || scan_is_cheaper(state, search, ef) {
-            vec![None; queries.len()]
-        } else {
-            let ef = widened(state, search, ef);
-            map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
-        };
-        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
-        if !left.is_empty() {
-            let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
-            for (&i, top) in left.iter().zip(Scan::new(&state.table, search).run(&queries, call)?) {
-                found[i] = Some(top);
-            }
-        }
-        Ok(found.into_iter().flatten().collect())
+        let ef = search.ef.unwrap_or_else(|| self.ef_search());
+        Answer { state, search, ef, scratches: &self.scratches }.run(queries, call)
+    }
+
+    fn catch_up(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
+        build::link(writer, &self.parameters, (&[], usize::MAX), call)
     }
 
     /// The visible rows in a graph of their own.
@@ -395,10 +245,9 @@ impl Tabular for HnswIndex {
         let table = writer.read().table.compacted()?;
         let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
-        let fresh = Shared::new(State { table, graph });
+        let fresh = Shared::new(State::new(table, graph));
         let writer = fresh.writer(call)?;
-        settle_ground(&writer, &self.parameters)?;
-        build::link(&writer, &self.parameters, call)?;
+        build::link(&writer, &self.parameters, (&[], usize::MAX), call)?;
         drop(writer);
         Ok(fresh.into_inner())
     }
@@ -408,6 +257,7 @@ impl Tabular for HnswIndex {
             table: state.table.schema(),
             parameters: self.parameters,
             ef_search: self.ef_search(),
+            recall: self.recall(),
             graph: state.graph.schema(),
         };
         write_schema(writer, &schema)?;
@@ -424,12 +274,18 @@ impl Tabular for HnswIndex {
             return Err(container.corrupt("schema", "the rows are missing"));
         }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
+        schema.recall.map_or(Ok(()), check_recall).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
         let shape = (table.slots(), table.metric(), table.dim());
         if schema.table.codec != Codec::F32 && !schema.graph.walks_cells() {
             return Err(container.corrupt("schema", "a walk cannot read the rows"));
         }
         let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
-        Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
+        Ok(HnswIndex::around(
+            Body::new(State::new(table, graph), None),
+            schema.parameters,
+            schema.ef_search,
+            schema.recall,
+        ))
     }
 }

@@ -4,31 +4,27 @@
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
-use super::State;
-use super::ground::{Ground, Linked, Point, Rows, Standing, ground_of};
-use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
+use super::graph::Graph;
+use super::ground::{Ground, GroundTask, Reach, stand};
+use super::state::State;
+use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use crate::index::Search;
 use crate::index::selection::Selection;
+use crate::index::table::Table;
 use crate::index::topk::TopK;
 use crate::simd::Simd;
 use crate::vectors::{Codec, Query, Space, Task};
 
-/// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
+/// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
 
-/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
-fn widened(width: usize) -> usize {
-    width + width / 2
-}
-
-/// A search of the graph for one query.
-pub(crate) struct GraphSearch<'a> {
-    pub(crate) state: &'a State,
-    pub(crate) query: Query<'a>,
-    pub(crate) k: usize,
-    pub(crate) floor: f32,
-    pub(crate) ef: usize,
-    pub(crate) selection: Option<&'a Selection>,
-    pub(crate) scratch: &'a mut Scratch,
+/// One query in one state.
+pub(super) struct GraphSearch<'a> {
+    pub(super) state: &'a State,
+    pub(super) search: &'a Search<'a>,
+    pub(super) query: &'a Query<'a>,
+    /// A node that the walk must not come to.
+    pub(super) hidden: Option<u32>,
 }
 
 /// Admits what is visible and selected.
@@ -53,87 +49,154 @@ impl Admission for Eligible<'_> {
     }
 }
 
-impl Task for GraphSearch<'_> {
-    /// The best rows, and how many eligible ones were reached.
-    type Output = (TopK, usize);
-
-    #[inline(always)]
-    fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Self::Output {
-        let eligible = Eligible { state: self.state, selection: self.selection };
-        let asks = self.selection.is_some() || !self.state.table.all_live();
-        match ground_of(&self.state.table, &self.state.graph, space) {
-            Standing::Rows(ground) if asks => self.walk_rows(simd, ground, &eligible),
-            Standing::Rows(ground) => self.walk_rows(simd, ground, &Everything),
-            Standing::Linked(ground) if asks => self.walk_cells(simd, ground, &eligible),
-            Standing::Linked(ground) => self.walk_cells(simd, ground, &Everything),
-        }
-        let all_in_beam = self.state.graph.cells().is_none() && !asks;
-        let beam = if all_in_beam { &self.scratch.beam } else { &self.scratch.accepted };
-        self.rank(space, beam, &eligible)
-    }
-}
-
-impl<'a> GraphSearch<'a> {
-    fn width(&self) -> usize {
-        self.ef.max(self.k)
-    }
-
-    /// The node of the base layer where its walk begins.
-    #[inline(always)]
-    fn descend<S: Simd, G: Ground>(&mut self, simd: S, ground: G, point: G::Point<'_>) -> Option<u32> {
-        let graph = &self.state.graph;
-        let mut node = graph.entry()?;
-        for layer in graph.layers()[1..].iter().rev() {
-            let terrain = Terrain::<_, true> { ground, layer };
-            self.scratch.beam.start(1);
-            terrain.start(simd, point, &[node], &Everything, self.scratch);
-            terrain.walk(simd, point, &Everything, self.scratch);
-            let nearest = self.scratch.beam.candidates().first();
-            node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
-        }
-        Some(node)
-    }
-
-    #[inline(always)]
-    fn walk_rows<S: Simd, M: Space, A: Admission>(&mut self, simd: S, ground: Rows<'a, M>, admission: &A) {
-        let point = Point { values: self.query.values, term: self.query.term };
-        let start = self.descend(simd, ground, point);
-        let terrain = Terrain::<_, false> { ground, layer: self.state.graph.base() };
-        self.scratch.beam.start(self.width());
-        self.scratch.accepted.start(self.k + SPARE);
-        terrain.start(simd, point, start.as_slice(), admission, self.scratch);
-        terrain.walk(simd, point, admission, self.scratch);
-    }
-
-    #[inline(always)]
-    fn walk_cells<S: Simd, A: Admission>(&mut self, simd: S, ground: Linked<'a>, admission: &A) {
-        let mut query = std::mem::take(&mut self.scratch.query);
-        query.set(ground.cells.frame(), &self.query);
-        let start = self.descend(simd, ground, query.point());
-        self.scratch.query = query;
-        self.scratch.beam.start(widened(self.width()));
-        self.scratch.accepted.start(self.k + SPARE);
-        ground.walk(simd, start.as_slice(), admission, self.scratch);
-    }
-
-    #[inline(always)]
-    fn rank<M: Space>(&self, space: M, beam: &Beam, eligible: &Eligible<'_>) -> (TopK, usize) {
-        let State { table, graph } = self.state;
-        let mut top = TopK::new(self.k, self.floor);
-        let mut reached = 0;
-        let candidates = beam.candidates();
-        let candidates = &candidates[..candidates.len().min(self.k + SPARE)];
-        for candidate in candidates {
+impl GraphSearch<'_> {
+    /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
+    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
+    pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
+        let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
+        let eligible = Eligible { state: self.state, selection: self.search.selection };
+        let kept = self.search.k + SPARE;
+        let nearest = if self.search.selection.is_some() || !table.all_live() {
+            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &eligible };
+            stand(table, graph, Walk { graph, query, reach, scratch })
+        } else {
+            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &Everything };
+            stand(table, graph, Walk { graph, query, reach, scratch })
+        }?;
+        let nearest = &nearest.candidates()[..nearest.candidates().len().min(kept)];
+        for candidate in nearest {
             table.prefetch(candidate.node() as usize);
             graph.prefetch_twins(candidate.node());
         }
-        let mut room = vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }];
-        for candidate in candidates {
-            let score = space.score(&self.query, table.values(candidate.node() as usize, &mut room));
-            for slot in graph.sharing(candidate.node()).filter(|&slot| eligible.has(slot as usize)) {
-                top.push(score, table.id(slot as usize));
-                reached += 1;
+        let sharing = nearest.iter().flat_map(|candidate| graph.sharing(candidate.node()));
+        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize))))
+    }
+
+    /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
+    pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
+        let State { table, graph, .. } = self.state;
+        let near = stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
+        for &slot in near {
+            table.prefetch(slot as usize);
+        }
+        self.rank(near.iter().copied()).0
+    }
+
+    /// Scores rows canonically; the best, and how many there were.
+    fn rank(&self, slots: impl Iterator<Item = u32>) -> (TopK, usize) {
+        let table = &self.state.table;
+        let top = TopK::new(self.search.k, self.search.floor());
+        table.metric().run(Rank { table, slots, query: self.query, top })
+    }
+}
+
+/// Rows of a gather that are asked for ahead.
+const GATHER_AHEAD: usize = 8;
+
+/// What the ground says of some rows; those are returned that may be among the k nearest.
+struct Gather<'a, 's> {
+    slots: &'a [u32],
+    query: &'a Query<'a>,
+    k: usize,
+    scratch: &'s mut Scratch,
+}
+
+impl<'s> GroundTask for Gather<'_, 's> {
+    type Output = &'s [u32];
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> &'s [u32] {
+        let Gather { slots, query, k, scratch } = self;
+        let Scratch { query: memory, gathered, near, .. } = scratch;
+        ground.prepare(query, memory);
+        let point = ground.point(query, memory);
+        gathered.clear();
+        near.clear();
+        for &slot in slots.iter().take(GATHER_AHEAD) {
+            ground.prefetch(slot as usize);
+        }
+        for (i, &slot) in slots.iter().enumerate() {
+            if let Some(&next) = slots.get(i + GATHER_AHEAD) {
+                ground.prefetch(next as usize);
             }
+            gathered.push(Candidate::new(ground.distance(simd, point, slot as usize), slot));
+        }
+        let mut reach = f32::INFINITY;
+        if k > 0 && k < gathered.len() {
+            let (_, &mut kth, _) = gathered.select_nth_unstable(k - 1);
+            // One of the k may be that much farther, and another row that much nearer.
+            reach = kth.distance() + 2.0 * ground.blur(point, kth.node() as usize);
+        }
+        near.extend(
+            gathered.iter().filter(|candidate| candidate.distance() <= reach).map(|candidate| candidate.node()),
+        );
+        near
+    }
+}
+
+/// The walk, from the entry point down and through the base layer.
+struct Walk<'a, 's, A> {
+    graph: &'a Graph,
+    query: &'a Query<'a>,
+    reach: Reach<'a, A>,
+    scratch: &'s mut Scratch,
+}
+
+impl<'s, A: Admission> GroundTask for Walk<'_, 's, A> {
+    type Output = Option<&'s Beam>;
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<&'s Beam> {
+        let Walk { graph, query, reach, scratch } = self;
+        let mut memory = std::mem::take(&mut scratch.query);
+        ground.prepare(query, &mut memory);
+        let start = descend(simd, ground, graph, ground.point(query, &memory), scratch);
+        scratch.query = memory;
+        ground.search(simd, query, start.as_slice(), reach, scratch)
+    }
+}
+
+/// The node of the base layer where its walk begins.
+#[inline(always)]
+fn descend<S: Simd, G: Ground>(
+    simd: S,
+    ground: G,
+    graph: &Graph,
+    point: G::Point<'_>,
+    scratch: &mut Scratch,
+) -> Option<u32> {
+    let mut node = graph.entry()?;
+    for layer in graph.layers()[1..].iter().rev() {
+        let terrain = Terrain::<_, true> { ground, layer };
+        scratch.beam.start(1);
+        terrain.start(simd, point, &[node], &Everything, scratch);
+        terrain.walk(simd, point, &Everything, scratch);
+        let nearest = scratch.beam.candidates().first();
+        node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
+    }
+    Some(node)
+}
+
+/// Scores rows canonically.
+struct Rank<'a, I> {
+    table: &'a Table,
+    slots: I,
+    query: &'a Query<'a>,
+    top: TopK,
+}
+
+impl<I: Iterator<Item = u32>> Task for Rank<'_, I> {
+    /// The best rows, and how many there were.
+    type Output = (TopK, usize);
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> (TopK, usize) {
+        let Rank { table, slots, query, mut top } = self;
+        let (mut reached, mut room) = (0, vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }]);
+        for slot in slots {
+            let score = space.score(query, table.values(slot as usize, &mut room));
+            top.push(score, table.id(slot as usize));
+            reached += 1;
         }
         (top, reached)
     }

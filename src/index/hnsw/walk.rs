@@ -59,6 +59,11 @@ impl Beam {
         self.lines[0] = [0; LINE];
     }
 
+    /// Whether it has passed over nodes, or may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.width
+    }
+
     /// What a candidate must be below to be taken in.
     #[inline(always)]
     pub(crate) fn limit(&self) -> Candidate {
@@ -96,11 +101,20 @@ impl Beam {
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
     pub(crate) fn follow(&mut self) -> Option<u32> {
+        self.follow_before(Candidate(u64::MAX))
+    }
+
+    /// The nearest node whose links have not been followed, if it is nearer than `limit`; it is marked.
+    #[inline(always)]
+    pub(crate) fn follow_before(&mut self, limit: Candidate) -> Option<u32> {
         let lines = self.len.div_ceil(LINE);
         while self.next < lines {
             let places = (self.len - self.next * LINE).min(LINE);
             for candidate in &mut self.lines[1 + self.next][..places] {
                 if *candidate & 1 == 0 {
+                    if *candidate >= limit.0 {
+                        return None;
+                    }
                     *candidate |= 1;
                     return Some((*candidate as u32) >> 1);
                 }
@@ -162,6 +176,13 @@ impl Visited {
         self.words.get(node as usize / 64).is_none_or(|word| word >> (node % 64) & 1 == 1)
     }
 
+    /// Marks a node that is not to be visited.
+    pub(super) fn hide(&mut self, node: Option<u32>) {
+        if let Some(node) = node {
+            self.insert(node);
+        }
+    }
+
     /// Marks a node; whether it is new. Nodes that do not exist are never new.
     #[inline(always)]
     pub(super) fn insert(&mut self, node: u32) -> bool {
@@ -186,6 +207,9 @@ pub(crate) struct Scratch {
     pub(crate) beam: Beam,
     /// The nearest among those that may be returned, where not all may; of a walk among cells, the nearest with distances instead of estimates.
     pub(crate) accepted: Beam,
+    /// What a gather has looked at, and what of it is near.
+    pub(super) gathered: Vec<Candidate>,
+    pub(super) near: Vec<u32>,
     /// The query of a walk among cells.
     pub(super) query: CellQuery,
 }

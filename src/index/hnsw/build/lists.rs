@@ -1,14 +1,18 @@
 //! What the nodes that a batch links to make of it: their new lists.
+//!
+//! A list that has become too long is pruned, and each node drops what it thinks others lead to. If all think so of the same node,
+//! nobody near it leads there. So the first link of each node of the base layer is to its *anchor*: the nearest that links back,
+//! and that never drops it. Then whoever comes near finds it.
 
 use super::Linker;
 use super::propose::Proposal;
 use crate::error::Result;
 use crate::index::hnsw::graph::CellChange;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::walk::Candidate;
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
-use crate::vectors::{Cells, Space, Task};
+use crate::vectors::Cells;
 
 /// Lists that a task decides on.
 const LISTS_PER_TASK: usize = 32;
@@ -31,7 +35,7 @@ impl Linker<'_> {
         let lists = map(call, groups.len().div_ceil(LISTS_PER_TASK), |task| {
             let groups = &groups[task * LISTS_PER_TASK..((task + 1) * LISTS_PER_TASK).min(groups.len())];
             let task = LinkBack { linker: self, groups, proposals };
-            self.table.metric().run(task)
+            stand(self.table, self.graph, task)
         })?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -70,21 +74,11 @@ struct LinkBack<'a> {
     proposals: &'a [Proposal],
 }
 
-impl Task for LinkBack<'_> {
+impl GroundTask for LinkBack<'_> {
     type Output = Vec<List>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<List> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl LinkBack<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(&self, simd: S, ground: G) -> Vec<List> {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<List> {
         let mut lists = Vec::with_capacity(self.groups.len());
         for wishes in self.groups {
             let (level, node) = (wishes[0].level, wishes[0].target);
@@ -96,13 +90,29 @@ impl LinkBack<'_> {
                     links.push(source);
                 }
             }
-            if links.len() > self.linker.degree(level) {
-                links = self.prune(simd, ground, level, node, &links);
+            if level == 0 {
+                self.move_anchor(simd, ground, node, wishes, &mut links);
             }
-            let change = self.linker.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
-            lists.push(List { level, node, links, change });
+            if links.len() > self.linker.degree(level) {
+                links = self.linker.prune(simd, ground, (level, node), &links);
+            }
+            lists.push(self.linker.list(simd, (level, node), links));
         }
         lists
+    }
+}
+
+impl LinkBack<'_> {
+    /// Puts the nearest of those that link to a node first in its list, if it is nearer than the one before.
+    #[inline(always)]
+    fn move_anchor<S: Simd, G: Ground>(&self, simd: S, ground: G, node: u32, wishes: &[Wish], links: &mut [u32]) {
+        let Some(nearest) = wishes.iter().map(|wish| wish.source).find(|source| source.node() != node) else { return };
+        let Some(&anchor) = links.first() else { return };
+        if nearest.distance() < ground.distance(simd, ground.at(node as usize), anchor as usize)
+            && let Some(at) = links.iter().position(|&link| link == nearest.node())
+        {
+            links.swap(0, at);
+        }
     }
 
     /// The links that a node has now, or, if it is new, wants.
@@ -112,36 +122,87 @@ impl LinkBack<'_> {
             None => self.linker.graph.neighbours(level, node),
         }
     }
+}
 
+impl Linker<'_> {
+    /// The links of a node that stay, of too many.
     #[inline(always)]
-    fn prune<S: Simd, G: Ground>(&self, simd: S, ground: G, level: usize, node: u32, links: &[u32]) -> Vec<u32> {
-        let point = ground.at(self.linker.slot(level, node));
+    pub(super) fn prune<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (level, node): (usize, u32),
+        links: &[u32],
+    ) -> Vec<u32> {
+        let point = ground.at(self.slot(level, node));
         for &link in links {
-            ground.prefetch(self.linker.slot(level, link));
+            ground.prefetch(self.slot(level, link));
         }
         let mut sorted = Vec::with_capacity(links.len());
         for &link in links {
-            let distance = ground.distance(simd, point, self.linker.slot(level, link));
-            sorted.push(Candidate::new(distance, link));
+            sorted.push(Candidate::new(ground.distance(simd, point, self.slot(level, link)), link));
         }
         sorted.sort_unstable();
-        let parameters = self.linker.parameters;
-        let limits = if level == 0 { ground.kept_links(parameters) } else { (parameters.m, 0) };
-        let taken = self.linker.select(simd, ground, level, &sorted, limits);
+        let (most, least) = if level == 0 { ground.kept_links(self.parameters) } else { (self.parameters.m, 0) };
+        let (mut stay, others) = match level {
+            0 => self.anchored(simd, ground, (node, links[0]), sorted),
+            _ => (Vec::new(), sorted),
+        };
+        stay.truncate(self.degree(level));
+        let taken = self.select(simd, ground, level, (stay, &others), (most, least));
         taken.into_iter().map(Candidate::node).collect()
+    }
+
+    /// Divides what a base node links to: its anchor and those whose anchor it is, or, if it is new, may become, and the others.
+    #[inline(always)]
+    fn anchored<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (node, anchor): (u32, u32),
+        sorted: Vec<Candidate>,
+    ) -> (Vec<Candidate>, Vec<Candidate>) {
+        let is_new = self.batch.member(0, node).is_some();
+        let (mut stay, mut others) = (Vec::new(), Vec::with_capacity(sorted.len()));
+        for link in sorted {
+            let its = self.anchor(link.node());
+            let nearer = |its: u32| {
+                is_new && link.distance() < ground.distance(simd, ground.at(link.node() as usize), its as usize)
+            };
+            if link.node() == anchor {
+                stay.insert(0, link);
+            } else if its == Some(node) || its.is_some_and(nearer) {
+                stay.push(link);
+            } else {
+                others.push(link);
+            }
+        }
+        (stay, others)
+    }
+
+    /// The new list of a node, as it is to be written.
+    #[inline(always)]
+    pub(super) fn list<S: Simd>(&self, simd: S, (level, node): (usize, u32), links: Vec<u32>) -> List {
+        let change = self.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
+        List { level, node, links, change }
     }
 }
 
-/// What has to be written to a cell so that it has these links. Those that it has already stay where they are, as far as there is a place.
+/// What has to be written to a cell so that it has these links, the first of them first. Others that it has already stay where they are, as
+/// far as there is a place.
 #[inline(always)]
 fn cell_change<S: Simd>(simd: S, cells: &Cells, slot: usize, links: &[u32]) -> CellChange {
     let (cell, bytes) = (cells.cell(slot), cells.frame().sign_bytes());
     let present: Vec<u32> = cell.links().take(links.len()).collect();
-    let stays = |at: usize| present.get(at).is_some_and(|link| links.contains(link));
+    let stays = |at: usize| match present.get(at) {
+        Some(link) if at == 0 || links.first() == Some(link) => at == 0 && links.first() == Some(link),
+        Some(link) => links.contains(link),
+        None => false,
+    };
     let mut change = CellChange { len: links.len(), ..CellChange::default() };
-    let places = (0..links.len()).filter(|&at| !stays(at));
-    let missing = links.iter().copied().filter(|link| !present.contains(link));
-    for (at, to) in places.zip(missing) {
+    let staying: Vec<u32> = (0..present.len()).filter(|&at| stays(at)).map(|at| present[at]).collect();
+    let missing = links.iter().copied().filter(|link| !staying.contains(link));
+    for (at, to) in (0..links.len()).filter(|&at| !stays(at)).zip(missing) {
         let start = change.signs.len();
         change.signs.resize(start + bytes, 0);
         let factors = cell.encode_link(simd, cells.cell(to as usize), &mut change.signs[start..]);
