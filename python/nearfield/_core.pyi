@@ -188,7 +188,7 @@ class Collection:
     @property
     def codec(self) -> Codec: ...
     @property
-    def index(self) -> Literal["flat"]: ...
+    def index(self) -> Literal["hnsw", "flat"]: ...
     @property
     def meta(self) -> Meta: ...
     @meta.setter
@@ -230,6 +230,8 @@ class Collection:
         *,
         where: Where | None = None,
         min_score: float | None = None,
+        ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         include: _Include = (),
         threads: int | None = None,
@@ -256,9 +258,13 @@ class Store:
         dim: int,
         metric: Metric = "cosine",
         *,
-        index: Literal["flat"] = "flat",
+        index: Literal["hnsw", "flat"] = "hnsw",
         codec: Codec = "auto",
         exist_ok: bool = False,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        seed: int | None = None,
+        expected_size: int | None = None,
     ) -> Collection: ...
     def collection(self, name: str) -> Collection: ...
     def __getitem__(self, name: str, /) -> Collection: ...
@@ -273,11 +279,13 @@ class Store:
         collections: Sequence[str] | None = None,
         where: Where | None = None,
         min_score: float | None = None,
+        ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         include: _Include = (),
         threads: int | None = None,
     ) -> CollectionResult: ...
-    def flush(self) -> None: ...
+    def flush(self, *, wait: bool = False) -> None: ...
     def compact(self) -> None: ...
     def verify(self) -> Mapping[str, Any]: ...
     def backup(self, path: str | PathLike[str]) -> None: ...

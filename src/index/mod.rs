@@ -226,6 +226,10 @@ pub trait Index: Send + Sync {
     /// Compiles a mask over [`ids`](Index::ids) to a selection.
     fn select_mask(&self, mask: &[bool]) -> Result<Selection>;
 
+    /// Does for up to `most` rows what writes have left for later; returns for how many it is still to be done. So few rows that there is no
+    /// graph yet wait for more.
+    fn catch_up(&self, most: usize, call: &Call<'_>) -> Result<usize>;
+
     /// Gives the memory of deleted rows back and brings what is left into order.
     fn optimize(&self, call: &Call<'_>) -> Result<()>;
 

@@ -166,10 +166,10 @@ pub(crate) trait Tabular: Send + Sync + Sized {
         call: &Call<'_>,
     ) -> Result<Vec<TopK>>;
 
-    /// Does what writes have left for later.
-    fn catch_up(&self, writer: &Writer<'_, Self::State>, call: &Call<'_>) -> Result<()> {
-        let _ = (writer, call);
-        Ok(())
+    /// Links rows that wait for it, at most so many; returns how many wait then.
+    fn link_pending(&self, writer: &Writer<'_, Self::State>, most: usize, call: &Call<'_>) -> Result<usize> {
+        let _ = (writer, most, call);
+        Ok(0)
     }
 
     /// A state of the visible rows alone, built while searches go on in the old one.
@@ -292,11 +292,15 @@ impl<T: Tabular> Index for T {
         self.body().state.read().table().select_mask(mask)
     }
 
+    fn catch_up(&self, most: usize, call: &Call<'_>) -> Result<usize> {
+        self.link_pending(&self.body().writer(call)?, most, call)
+    }
+
     fn optimize(&self, call: &Call<'_>) -> Result<()> {
         let writer = self.body().writer(call)?;
         let all_live = writer.read().table().all_live();
         if all_live {
-            return self.catch_up(&writer, call);
+            return self.link_pending(&writer, usize::MAX, call).map(drop);
         }
         let rebuilt = self.rebuild(&writer, call)?;
         *writer.write() = rebuilt;

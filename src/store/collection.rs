@@ -74,6 +74,7 @@ impl Collection {
         self.inner.change(call, |desk, world| {
             let live = self.live_in(world)?;
             let result = change(desk, &live, world)?;
+            live.link_soon();
             desk.checkpoint_if_due(world);
             Ok(result)
         })

@@ -21,6 +21,7 @@ mod desk;
 mod filter;
 mod intake;
 mod key;
+mod linking;
 mod manifest;
 mod metadata;
 mod recover;
@@ -186,6 +187,7 @@ impl Store {
     }
 
     fn with(kind: Kind, world: World, options: StoreOptions) -> Store {
+        world.link_soon();
         let desk = Shared::new(Desk::new(kind, options.auto_compact));
         let world = Shared::new(Some(Arc::new(world)));
         Store { inner: Arc::new(Inner { world, desk, max_bytes: options.max_bytes }) }
@@ -240,6 +242,12 @@ impl Store {
         self.inner.change(call, |desk, _| desk.flush())
     }
 
+    /// As [`flush`](Store::flush), and links every row into its graph.
+    pub fn flush_and_link(&self, call: &Call<'_>) -> Result<()> {
+        self.flush(call)?;
+        self.inner.world()?.collections.values().try_for_each(|live| live.link_now(call))
+    }
+
     /// Brings a reader to the newest state that is committed; whether anything was new. A writer is always there.
     pub fn refresh(&self, call: &Call<'_>) -> Result<bool> {
         let turn = self.inner.desk.writer(call)?;
@@ -247,8 +255,9 @@ impl Store {
         let world = self.inner.world()?;
         let Kind::Reader(reader) = &mut desk.kind else { return Ok(false) };
         let (is_new, next) = reader.refresh(&world)?;
-        if next.is_some() {
-            self.inner.show(next)?;
+        if let Some(next) = next {
+            next.link_soon();
+            self.inner.show(Some(next))?;
         }
         Ok(is_new)
     }

@@ -15,6 +15,7 @@ use crate::runtime::{Call, map};
 use crate::vectors::RowSource;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Where a row is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub(super) struct Rows {
     pub(super) meta: Metadata,
     keys: BTreeMap<Key, i64>,
     records: HashMap<i64, Record>,
-    index: Box<dyn Index>,
+    index: Arc<dyn Index>,
     next: i64,
     /// The rows that are in a log only.
     fresh: BTreeSet<i64>,
@@ -92,8 +93,8 @@ impl Rows {
         self.keys.len()
     }
 
-    pub(super) fn index(&self) -> &dyn Index {
-        &*self.index
+    pub(super) fn index(&self) -> &Arc<dyn Index> {
+        &self.index
     }
 
     pub(super) fn number_of(&self, key: &Key) -> Option<i64> {

@@ -1,9 +1,10 @@
 //! What a collection is made of: chosen when it is created, and the same for ever.
 
 use crate::error::{Error, Result};
-use crate::index::{FlatIndex, Index, IndexOptions};
+use crate::index::{FlatIndex, HnswIndex, HnswParameters, Index, IndexOptions};
 use crate::vectors::{Codec, Metric};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a collection is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,16 +13,19 @@ use serde::{Deserialize, Serialize};
 pub enum IndexKind {
     /// Every row is looked at, and the answer is exact.
     Flat,
+    /// A walk through a graph; rows that are not linked yet are looked at.
+    Hnsw,
 }
 
 impl IndexKind {
     /// Every kind.
-    pub const ALL: &[IndexKind] = &[IndexKind::Flat];
+    pub const ALL: &[IndexKind] = &[IndexKind::Hnsw, IndexKind::Flat];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             IndexKind::Flat => "flat",
+            IndexKind::Hnsw => "hnsw",
         }
     }
 
@@ -43,24 +47,39 @@ pub struct Schema {
     pub codec: Codec,
     /// How they are searched.
     pub index: IndexKind,
+    /// How the graph is built, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<HnswParameters>,
 }
 
 impl Schema {
     /// Vectors of `dim` values, kept as given and searched exactly.
     pub fn new(dim: usize, metric: Metric) -> Schema {
-        Schema { dim, metric, codec: metric.codec(), index: IndexKind::Flat }
+        Schema { dim, metric, codec: metric.codec(), index: IndexKind::Flat, graph: None }
+    }
+
+    /// The same with a graph.
+    pub fn with_graph(self, parameters: HnswParameters) -> Schema {
+        Schema { index: IndexKind::Hnsw, graph: Some(parameters), ..self }
     }
 
     /// An empty index of this kind. The one place that knows how many kinds there are.
-    pub(super) fn index(&self) -> Result<Box<dyn Index>> {
+    pub(super) fn index(&self) -> Result<Arc<dyn Index>> {
         // A kept row must stay what it is when it is kept again: segments are written from it.
         if self.codec == Codec::I8 {
             let message = "a collection cannot keep its vectors in codec 'i8' yet; use 'f32', 'f16', 'bf16' or 'u8'";
             return Err(Error::InvalidArgument(message.to_owned()));
         }
         let options = IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None };
-        match self.index {
-            IndexKind::Flat => Ok(Box::new(FlatIndex::new(options)?)),
+        match (self.index, self.graph) {
+            (IndexKind::Flat, None) => Ok(Arc::new(FlatIndex::new(options)?)),
+            (IndexKind::Hnsw, Some(parameters)) => {
+                let index = HnswIndex::new(options, parameters)?;
+                // Rows are durable, and found, before they are linked.
+                index.link_later(true);
+                Ok(Arc::new(index))
+            }
+            _ => Err(Error::InvalidArgument("a graph has parameters, and nothing else has".to_owned())),
         }
     }
 }

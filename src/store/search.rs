@@ -26,6 +26,8 @@ pub struct StoreSearch<'a> {
     pub exact: bool,
     /// The width of a graph's beam; `None`: the index's own.
     pub ef: Option<usize>,
+    /// Instead of a width: the part of the ten nearest rows that should be found.
+    pub recall: Option<f32>,
     /// Whether hits come with their metadata.
     pub metadata: bool,
     /// Whether hits come with their vectors.
@@ -38,11 +40,21 @@ impl StoreSearch<'_> {
     /// The `k` best rows.
     pub fn top(k: usize) -> StoreSearch<'static> {
         let (metadata, vectors, stamps) = (false, false, false);
-        StoreSearch { k, filter: None, min_score: None, exact: false, ef: None, metadata, vectors, stamps }
+        StoreSearch {
+            k,
+            filter: None,
+            min_score: None,
+            exact: false,
+            ef: None,
+            recall: None,
+            metadata,
+            vectors,
+            stamps,
+        }
     }
 
     fn search(&self) -> Search<'static> {
-        Search { min_score: self.min_score, exact: self.exact, ef: self.ef, ..Search::top(self.k) }
+        Search { min_score: self.min_score, exact: self.exact, ef: self.ef, recall: self.recall, ..Search::top(self.k) }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::runtime::Call;
 use crate::storage::log::chain;
 use crate::storage::vfs::{Disk, Vfs};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Numbers about a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct CollectionStats {
     pub logged_rows: usize,
     /// Segments.
     pub segments: usize,
+    /// Rows that are not linked into the graph yet, and looked at one by one.
+    pub unlinked_rows: usize,
     /// Bytes in memory, about.
     pub memory_bytes: u64,
 }
@@ -66,22 +69,25 @@ impl Collection {
             dead_rows: rows.segments.values().map(|sealed| sealed.gone_count as usize).sum(),
             logged_rows: rows.fresh().count(),
             segments: rows.segments.len(),
+            unlinked_rows: rows.index().stats().pending,
             memory_bytes: rows.bytes(),
         })
     }
 
     /// Gives the memory of deleted rows back and brings the index into order.
     pub fn optimize(&self, call: &Call<'_>) -> Result<()> {
-        self.live()?.rows.read().index().optimize(call)
+        // The guard must be gone: a writer that waits for it would wait as long as this takes.
+        let index = Arc::clone(self.live()?.rows.read().index());
+        index.optimize(call)
     }
 }
 
 impl Inner {
     /// The directory, unless there is none.
-    fn vfs(&self) -> Result<Option<std::sync::Arc<dyn Vfs>>> {
+    fn vfs(&self) -> Result<Option<Arc<dyn Vfs>>> {
         match &self.desk.read().kind {
-            Kind::Writer(writer) => Ok(Some(std::sync::Arc::clone(&writer.vfs))),
-            Kind::Reader(reader) => Ok(Some(std::sync::Arc::clone(&reader.vfs))),
+            Kind::Writer(writer) => Ok(Some(Arc::clone(&writer.vfs))),
+            Kind::Reader(reader) => Ok(Some(Arc::clone(&reader.vfs))),
             Kind::Memory => Ok(None),
             Kind::Closed => Err(Error::Closed),
         }

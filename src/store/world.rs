@@ -13,6 +13,7 @@ use crate::storage::vfs::Vfs;
 use crate::vectors::{RowSource, Rows as Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One collection.
 pub(super) struct Live {
@@ -20,6 +21,8 @@ pub(super) struct Live {
     pub(super) name: String,
     pub(super) schema: Schema,
     pub(super) rows: Shared<Rows>,
+    /// Whether a thread links rows.
+    pub(super) is_linking: AtomicBool,
 }
 
 /// All collections by name.
@@ -35,7 +38,7 @@ pub(super) struct World {
 
 impl Live {
     pub(super) fn new(id: u64, name: String, rows: Rows) -> Arc<Live> {
-        Arc::new(Live { id, name, schema: rows.schema, rows: Shared::new(rows) })
+        Arc::new(Live { id, name, schema: rows.schema, rows: Shared::new(rows), is_linking: AtomicBool::new(false) })
     }
 
     /// Changes the rows, with all readers out.

@@ -153,12 +153,9 @@ fn rows_that_are_linked_later_are_found_at_once() -> Outcome {
         // A file may be written meanwhile.
         let file = IndexFile::from_bytes(index.to_bytes()?)?;
         assert_eq!(file.index().stats().pending, ROWS / 2);
-        assert_eq!(index.link_pending(1_000, &call())?, ROWS / 2 - 1_000);
-        assert_eq!(index.link_pending(usize::MAX, &call())?, 0);
+        assert_eq!(index.catch_up(992, &call())?, ROWS / 2 - 992);
+        assert_eq!(index.catch_up(usize::MAX, &call())?, 0);
         assert!(misses(&index, &index.ids())? <= ROWS / 1000);
-        // A single row is linked where it comes in; many wait until somebody puts everything in order.
-        index.add(&rows(&numbers.rows(1, DIM), DIM), None, &call())?;
-        assert_eq!(index.stats().pending, 0);
         index.add(&rows(&numbers.rows(100, DIM), DIM), None, &call())?;
         assert_eq!(index.stats().pending, 100);
         index.optimize(&call())?;

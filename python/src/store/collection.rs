@@ -268,6 +268,8 @@ impl Collection {
     ///     once is worth compiling, see `filter`.
     /// min_score : float, optional
     ///     The smallest score that is wanted, inclusive.
+    /// ef, recall : int and float, optional
+    ///     How wide the beam is, or what it is to find; see `HnswIndex.search`. Not both.
     /// exact : bool, default False
     ///     Look at every row, whatever the index could do instead.
     /// include : iterable of {"metadata", "vectors", "stamps"}, default ()
@@ -283,8 +285,8 @@ impl Collection {
     /// Raises
     /// ------
     /// DimensionError, NonFiniteError, DTypeError, FilterError, ValueError
-    #[pyo3(signature = (query, k=Integer(10), *, r#where=None, min_score=None, exact=false, include=None, threads=None),
-           text_signature = "($self, query, k=10, *, where=None, min_score=None, exact=False, include=(), threads=None)")]
+    #[pyo3(signature = (query, k=Integer(10), *, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, threads=None),
+           text_signature = "($self, query, k=10, *, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         &self,
@@ -293,11 +295,14 @@ impl Collection {
         k: Integer,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        ef: Option<Integer>,
+        recall: Option<f32>,
         exact: bool,
         include: Option<&Bound<'py, PyAny>>,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let given = SearchArguments { query, k, filter: r#where, min_score, exact, include, threads };
+        let beam = (ef, recall);
+        let given = SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, threads };
         let request = Request::new(given, &self.filters)?;
         let inner = &self.inner;
         request.run(py, inner.schema(), Some(inner.name()), |source, search, call| inner.search(source, search, call))
@@ -390,7 +395,8 @@ impl Collection {
     /// dict
     ///     name, dim, metric, codec, index.
     ///     rows: those that can be found. dead_rows: deleted or replaced, and still taking room on the disk.
-    ///     logged_rows: in a log only. segments: files of rows. memory_bytes: of all of it, about.
+    ///     logged_rows: in a log only. segments: files of rows. unlinked_rows: not in the graph
+    ///     yet, and looked at one by one. memory_bytes: of all of it, about.
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.inner.stats()).map_err(|error| raise(py, error))?;
         let dict = PyDict::new(py);
@@ -403,6 +409,7 @@ impl Collection {
         dict.set_item("dead_rows", stats.dead_rows)?;
         dict.set_item("logged_rows", stats.logged_rows)?;
         dict.set_item("segments", stats.segments)?;
+        dict.set_item("unlinked_rows", stats.unlinked_rows)?;
         dict.set_item("memory_bytes", stats.memory_bytes)?;
         Ok(dict)
     }

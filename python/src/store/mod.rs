@@ -16,11 +16,11 @@ pub(crate) use meta::{_change_meta, _get_meta};
 pub(crate) use scan::Scan;
 pub(crate) use values::_decode;
 
-use crate::arguments::{Integer, parse_codec, parse_metric, parse_name};
+use crate::arguments::{Integer, count, parse_codec, parse_metric, parse_name};
 use crate::call;
 use crate::error::raise;
 use filters::Filters;
-use nearfield::{Codec, IndexKind, Mode, Schema, StoreOptions, SyncMode};
+use nearfield::{Codec, GraphCodec, HnswParameters, IndexKind, Metric, Mode, Schema, StoreOptions, SyncMode};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -91,6 +91,35 @@ pub(crate) fn open(
     Ok(Store { inner: opened.map_err(|error| raise(py, error))?, path, mode, filters: Filters::default() })
 }
 
+/// What only a collection with a graph takes.
+struct GraphOptions {
+    m: Option<Integer>,
+    ef_construction: Option<Integer>,
+    seed: Option<u64>,
+    expected_size: Option<Integer>,
+}
+
+impl GraphOptions {
+    fn parameters(self, metric: Metric) -> PyResult<HnswParameters> {
+        let size = self.expected_size.map_or(Ok(0), |size| count("expected_size", size))?;
+        let mut parameters = HnswParameters::for_size(size, metric, GraphCodec::Auto);
+        parameters.seed = self.seed.unwrap_or(parameters.seed);
+        parameters.m = self.m.map_or(Ok(parameters.m), |m| count("m", m))?;
+        if let Some(ef_construction) = self.ef_construction {
+            parameters.ef_construction = count("ef_construction", ef_construction)?;
+        }
+        Ok(parameters)
+    }
+
+    fn refuse(&self) -> PyResult<()> {
+        let counts = [self.m, self.ef_construction, self.expected_size];
+        if counts.iter().all(Option::is_none) && self.seed.is_none() {
+            return Ok(());
+        }
+        Err(PyValueError::new_err("m, ef_construction, seed and expected_size go with index='hnsw' only"))
+    }
+}
+
 /// The path of a store that is nowhere else.
 const MEMORY: &str = ":memory:";
 
@@ -117,10 +146,16 @@ impl Store {
     /// dim : int
     ///     Values a vector, 1 to 65,535.
     /// metric : {"cosine", "dot", "l2", "l1", "hamming"}, default "cosine"
-    /// index : {"flat"}, default "flat"
-    ///     How it is searched. "flat": exactly, see `FlatIndex`.
+    /// index : {"hnsw", "flat"}, default "hnsw"
+    ///     How it is searched. "hnsw": through a graph, into which rows are linked in the background, see `HnswIndex`; not under "hamming".
+    ///     "flat": exactly, see `FlatIndex`.
     /// codec : {"auto", "f32", "f16", "bf16", "u8", "b1"}, default "auto"
-    ///     How vectors are kept, see `FlatIndex`. "auto": as they are given, "f32"; under "hamming" as bits, "b1".
+    ///     How vectors are kept, see `FlatIndex`. "auto": as they are given, "f32"; under "hamming" as bits, "b1". With "hnsw": "f32" or
+    ///     "f16".
+    /// m, ef_construction, seed : int, optional
+    ///     How the graph is built, see `HnswIndex`. With "hnsw" only.
+    /// expected_size : int, optional
+    ///     How many rows there will be, as far as known; with "hnsw" only.
     /// exist_ok : bool, default False
     ///     Take a collection that is there already, if it has the same schema.
     ///
@@ -133,8 +168,8 @@ impl Store {
     /// CollectionExistsError
     ///     It is there already; with `exist_ok`, with another schema.
     /// ValueError, DimensionError, ReadOnlyError
-    #[pyo3(signature = (name, dim, metric="cosine", *, index="flat", codec="auto", exist_ok=false),
-           text_signature = "($self, name, dim, metric='cosine', *, index='flat', codec='auto', exist_ok=False)")]
+    #[pyo3(signature = (name, dim, metric="cosine", *, index="hnsw", codec="auto", exist_ok=false, m=None, ef_construction=None, seed=None, expected_size=None),
+           text_signature = "($self, name, dim, metric='cosine', *, index='hnsw', codec='auto', exist_ok=False, m=None, ef_construction=None, seed=None, expected_size=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn create_collection(
         &self,
@@ -145,11 +180,19 @@ impl Store {
         index: &str,
         codec: &str,
         exist_ok: bool,
+        m: Option<Integer>,
+        ef_construction: Option<Integer>,
+        seed: Option<u64>,
+        expected_size: Option<Integer>,
     ) -> PyResult<Collection> {
         // What does not fit is out of range: the core says so.
         let mut schema = Schema::new(usize::try_from(dim.0).unwrap_or(0), parse_metric(metric)?);
         let kinds: Vec<&str> = IndexKind::ALL.iter().map(|kind| kind.name()).collect();
-        schema.index = IndexKind::from_name(parse_name("index", index, &kinds)?).unwrap_or(schema.index);
+        let options = GraphOptions { m, ef_construction, seed, expected_size };
+        match IndexKind::from_name(parse_name("index", index, &kinds)?) {
+            Some(IndexKind::Hnsw) => schema = schema.with_graph(options.parameters(schema.metric)?),
+            _ => options.refuse()?,
+        }
         if codec != "auto" {
             let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
             schema.codec = parse_codec(codec, &known)?;
@@ -216,7 +259,7 @@ impl Store {
     /// k : int, default 10
     /// collections : sequence of str, optional
     ///     Those to search; names that are unknown are passed over. None: all.
-    /// where, min_score, exact, include, threads
+    /// where, min_score, ef, recall, exact, include, threads
     ///     As in `Collection.search`.
     ///
     /// Returns
@@ -228,8 +271,8 @@ impl Store {
     /// ------
     /// DimensionError, ValueError
     ///     If the collections have other dimensions than the query, or different metrics.
-    #[pyo3(signature = (query, k=Integer(10), *, collections=None, r#where=None, min_score=None, exact=false, include=None, threads=None),
-           text_signature = "($self, query, k=10, *, collections=None, where=None, min_score=None, exact=False, include=(), threads=None)")]
+    #[pyo3(signature = (query, k=Integer(10), *, collections=None, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, threads=None),
+           text_signature = "($self, query, k=10, *, collections=None, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         &self,
@@ -239,11 +282,14 @@ impl Store {
         collections: Option<Vec<String>>,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        ef: Option<Integer>,
+        recall: Option<f32>,
         exact: bool,
         include: Option<&Bound<'py, PyAny>>,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let given = SearchArguments { query, k, filter: r#where, min_score, exact, include, threads };
+        let beam = (ef, recall);
+        let given = SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, threads };
         let request = Request::new(given, &self.filters)?;
         let known = self.names(py)?;
         let mut wanted = known.iter().filter(|name| collections.as_ref().is_none_or(|names| names.contains(name)));
@@ -255,8 +301,14 @@ impl Store {
     }
 
     /// Make every batch so far durable, whatever `sync` is.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        call::run(py, None, None, |call| self.inner.flush(call))
+    ///
+    /// Parameters
+    /// ----------
+    /// wait : bool, default False
+    ///     Also link every row into its graph. Until then some rows are looked at one by one, and found for certain.
+    #[pyo3(signature = (*, wait=false))]
+    fn flush(&self, py: Python<'_>, wait: bool) -> PyResult<()> {
+        call::run(py, None, None, |call| if wait { self.inner.flush_and_link(call) } else { self.inner.flush(call) })
     }
 
     /// Write all rows to as few files as possible; give the room of deleted rows back, on the disk and in memory.

@@ -19,6 +19,7 @@ pub(super) struct SearchArguments<'a, 'py> {
     pub(super) filter: Option<&'a Bound<'py, PyAny>>,
     pub(super) min_score: Option<f32>,
     pub(super) exact: bool,
+    pub(super) beam: (Option<Integer>, Option<f32>),
     pub(super) include: Option<&'a Bound<'py, PyAny>>,
     pub(super) threads: Option<Integer>,
 }
@@ -30,6 +31,8 @@ pub(super) struct Request<'py> {
     filter: Option<Arc<nearfield::Filter>>,
     min_score: Option<f32>,
     exact: bool,
+    /// Its width, or the recall that it is to have.
+    beam: (Option<usize>, Option<f32>),
     parts: Parts,
     threads: Option<NonZeroUsize>,
 }
@@ -42,6 +45,7 @@ impl<'py> Request<'py> {
             filter: given.filter.map(|filter| filters.get(filter)).transpose()?,
             min_score: given.min_score,
             exact: given.exact,
+            beam: (given.beam.0.map(|ef| count("ef", ef)).transpose()?, given.beam.1),
             parts: parts(given.include)?,
             threads: threads_of(given.threads)?,
         })
@@ -60,6 +64,8 @@ impl<'py> Request<'py> {
             filter: self.filter.as_deref(),
             min_score: self.min_score,
             exact: self.exact,
+            ef: self.beam.0,
+            recall: self.beam.1,
             metadata: self.parts.metadata,
             vectors: self.parts.vectors,
             stamps: self.parts.stamps,

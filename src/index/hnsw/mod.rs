@@ -28,6 +28,7 @@ use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Codec, Query, RowSource};
 use answer::Answer;
+use build::Linking;
 use calibrate::{Calibration, check_recall};
 use graph::{Graph, GraphSchema};
 use parameters::{check_codec, check_ef, check_metric};
@@ -39,8 +40,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use walk::Scratch;
 
-/// Rows of a write that are linked at once though links may come later: that takes no longer than to make them durable.
-const LINKED_AT_ONCE: usize = 32;
+/// Rows that are linked together where links come later, whoever makes them and when, so that the graph is always the same.
+const CATCH_UP_BATCH: usize = 32;
 
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
@@ -127,22 +128,9 @@ impl HnswIndex {
         Ok(())
     }
 
-    /// Whether writes leave rows unlinked: searches look at each of these until [`link_pending`](HnswIndex::link_pending) links them. Writes of a few rows
-    /// link them at once all the same, unless others wait.
+    /// Whether writes leave rows unlinked: searches look at each of these until [`catch_up`](super::Index::catch_up) links them.
     pub fn link_later(&self, later: bool) {
         self.links_later.store(later, Ordering::Relaxed);
-    }
-
-    /// Links up to `most` rows that wait for it; returns how many wait then. So few rows that there is no graph yet may wait for ever.
-    pub fn link_pending(&self, most: usize, call: &Call<'_>) -> Result<usize> {
-        let writer = self.body.writer(call)?;
-        build::link(&writer, &self.parameters, (&[], most), call)?;
-        Ok(writer.read().pending())
-    }
-
-    /// Whether a write of so many rows leaves them unlinked.
-    fn leaves_pending(&self, state: &State, rows: usize) -> bool {
-        self.links_later.load(Ordering::Relaxed) && (rows > LINKED_AT_ONCE || state.pending() > 0)
     }
 
     /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
@@ -179,7 +167,7 @@ impl Tabular for HnswIndex {
             build::repair(writer, &self.parameters, call)?;
         }
         let stored = intake.stored();
-        let later = self.leaves_pending(&writer.read(), stored);
+        let later = self.links_later.load(Ordering::Relaxed);
         let free = self.room_for(intake, writer, later)?;
         let before = writer.read().table.slots();
         writer.write().graph.try_reserve(stored - free.len())?;
@@ -188,9 +176,8 @@ impl Tabular for HnswIndex {
         writer.write().free.drain(..free.len());
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let most = if later { 0 } else { usize::MAX };
-        let linked =
-            id_map.and_then(|id_map| build::link(writer, &self.parameters, (&free, most), call).map(|()| id_map));
+        let linking = Linking { reused: &free, most: if later { 0 } else { usize::MAX }, ..Linking::ALL };
+        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, linking, call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
@@ -236,8 +223,9 @@ impl Tabular for HnswIndex {
         Answer { state, search, ef, scratches: &self.scratches }.run(queries, call)
     }
 
-    fn catch_up(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
-        build::link(writer, &self.parameters, (&[], usize::MAX), call)
+    fn link_pending(&self, writer: &Writer<'_, State>, most: usize, call: &Call<'_>) -> Result<usize> {
+        build::link(writer, &self.parameters, Linking { most, batch: CATCH_UP_BATCH, ..Linking::ALL }, call)?;
+        Ok(writer.read().pending())
     }
 
     /// The visible rows in a graph of their own.
@@ -247,7 +235,7 @@ impl Tabular for HnswIndex {
         graph.try_reserve(table.slots())?;
         let fresh = Shared::new(State::new(table, graph));
         let writer = fresh.writer(call)?;
-        build::link(&writer, &self.parameters, (&[], usize::MAX), call)?;
+        build::link(&writer, &self.parameters, Linking::ALL, call)?;
         drop(writer);
         Ok(fresh.into_inner())
     }

@@ -38,13 +38,30 @@ const ROWS_PER_TASK: usize = 32;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
 
-/// Links staged rows: those in `reused` slots, to which nothing leads, and the first `most` of those that have never been linked.
+/// Rows that are to be linked.
+#[derive(Clone, Copy)]
+pub(crate) struct Linking<'a> {
+    /// Slots of staged rows that had others before, and to which nothing leads.
+    pub(crate) reused: &'a [u32],
+    /// How many of those that have never been linked.
+    pub(crate) most: usize,
+    /// Rows a batch.
+    pub(crate) batch: usize,
+}
+
+impl Linking<'_> {
+    /// All rows that have never been linked.
+    pub(crate) const ALL: Linking<'static> = Linking { reused: &[], most: usize::MAX, batch: BATCH };
+}
+
+/// Links rows.
 pub(crate) fn link(
     writer: &Writer<'_, State>,
     parameters: &HnswParameters,
-    (reused, most): (&[u32], usize),
+    linking: Linking<'_>,
     call: &Call<'_>,
 ) -> Result<()> {
+    let Linking { reused, most, batch } = linking;
     if !settle_ground(writer, parameters)? {
         return Ok(());
     }
@@ -53,7 +70,7 @@ pub(crate) fn link(
         reused.iter().copied().chain((graph.linked() as u32..table.slots() as u32).take(most)).collect()
     };
     let (scratches, mut done) = (Mutex::default(), 0);
-    for batch in slots.chunks(BATCH) {
+    for batch in slots.chunks(batch) {
         add_cells(writer, batch, call)?;
         let plan = {
             let State { table, graph, .. } = &*writer.read();

@@ -1,0 +1,70 @@
+//! Linking rows in the background.
+//!
+//! A row is durable, and found, as soon as its batch is; linking it into the graph takes far longer than writing it. So a thread does
+//! that after the batch, a few rows at a time, and until then searches look at the row itself. There is a thread only while there is something to
+//! link, and it ends when the collection does. Rows are linked in the order in which they came, always so many together, so the graph that comes
+//! of it is the same whenever that happens.
+
+use super::schema::IndexKind;
+use super::world::{Live, World};
+use crate::error::Result;
+use crate::index::Index;
+use crate::runtime::Call;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+/// Rows that are linked while writers wait. Fewer than that wait themselves: looking at them costs less than a walk.
+const ROWS_AT_A_TIME: usize = 32;
+
+impl World {
+    /// Sees to it that all rows are linked, some time.
+    pub(super) fn link_soon(&self) {
+        self.collections.values().for_each(Live::link_soon);
+    }
+}
+
+impl Live {
+    /// Sees to it that the rows of this collection are linked, some time.
+    pub(super) fn link_soon(self: &Arc<Live>) {
+        if self.schema.index != IndexKind::Hnsw || self.index().stats().pending < ROWS_AT_A_TIME {
+            return;
+        }
+        if self.is_linking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let spawned = std::thread::Builder::new().name("nearfield-link".to_owned()).spawn(move || link(&weak));
+        if spawned.is_err() {
+            // The rows are found all the same, and the next batch tries again.
+            self.is_linking.store(false, Ordering::Release);
+        }
+    }
+
+    /// Links all rows, however few.
+    pub(super) fn link_now(&self, call: &Call<'_>) -> Result<()> {
+        let index = self.index();
+        while index.catch_up(ROWS_AT_A_TIME, call)? >= ROWS_AT_A_TIME {}
+        index.catch_up(ROWS_AT_A_TIME, call).map(drop)
+    }
+
+    fn index(&self) -> Arc<dyn Index> {
+        Arc::clone(self.rows.read().index())
+    }
+}
+
+/// Links whole batches until there are none, or the collection is gone.
+fn link(weak: &Weak<Live>) {
+    while let Some(live) = weak.upgrade() {
+        let call = Call::uninterrupted();
+        let index = live.index();
+        let left = if index.stats().pending < ROWS_AT_A_TIME { Ok(0) } else { index.catch_up(ROWS_AT_A_TIME, &call) };
+        if left.is_ok_and(|left| left >= ROWS_AT_A_TIME) {
+            continue;
+        }
+        live.is_linking.store(false, Ordering::Release);
+        // A batch that came in between has seen that somebody was linking.
+        if index.stats().pending < ROWS_AT_A_TIME || live.is_linking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+    }
+}
