@@ -16,7 +16,7 @@ use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, rows_not_below};
+use crate::kernel::{BLOCK_ROWS, Columns, Weights, row_values, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
 use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
@@ -67,7 +67,7 @@ pub(crate) struct Sifted {
 }
 
 /// A row that is set aside.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Aside {
     pub(super) upper: f32,
     pub(super) slot: u32,
@@ -285,7 +285,8 @@ impl Step<'_> {
     /// One query against blocks from several places at once.
     #[inline(always)]
     fn one_query<S: Simd, const SIGNS: bool>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
-        let plane = self.sieve.plane;
+        let (plane, coded) = (self.sieve.plane, &self.group.coded);
+        let asked = Asked::new(coded, std::slice::from_ref(result));
         let stride = blocks.len() / STREAMS;
         for i in 0..stride {
             let mut some = [(0, 0); STREAMS];
@@ -293,15 +294,14 @@ impl Step<'_> {
                 some[stream] = blocks[i + stream * stride];
             }
             let numbers = some.map(|(block, _)| block as usize);
-            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, &self.group.coded);
+            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, coded);
             for stream in 0..STREAMS {
-                self.meet(simd, some[stream], &products[stream][0], 0, result);
+                self.meet(simd, some[stream], &products[stream], &asked, std::slice::from_mut(result));
             }
         }
         for &(block, rows) in &blocks[stride * STREAMS..] {
-            let [[products]] =
-                plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
-            self.meet(simd, (block, rows), &products, 0, result);
+            let [products] = plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, coded);
+            self.meet(simd, (block, rows), &products, &asked, std::slice::from_mut(result));
         }
     }
 
@@ -313,16 +313,15 @@ impl Step<'_> {
         blocks: &[(u32, u32)],
         results: &mut [Sifted],
     ) {
-        let (plane, coded) = (self.sieve.plane, &self.group.coded);
+        let plane = self.sieve.plane;
         let panel = plane.coding().shown_bytes() * Q;
         for tile in blocks.chunks(TILE) {
-            for (i, shown) in self.group.panels.chunks_exact(panel).enumerate() {
-                let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
+            let queries = self.group.coded.chunks(Q).zip(results.chunks_mut(Q));
+            for (shown, (coded, results)) in self.group.panels.chunks_exact(panel).zip(queries) {
+                let asked = Asked::<Q>::new(coded, results);
                 for &(block, rows) in tile {
-                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, queries);
-                    for q in 0..queries.len() {
-                        self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
-                    }
+                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, coded);
+                    self.meet(simd, (block, rows), &products, &asked, results);
                 }
             }
         }
@@ -330,25 +329,65 @@ impl Step<'_> {
 
     /// Sets those rows of a block aside whose values reach the limit of a query.
     #[inline(always)]
-    fn meet<S: Simd>(
+    fn meet<S: Simd, const Q: usize>(
         &self,
         simd: S,
         (block, rows): (u32, u32),
-        products: &[i32; BLOCK_ROWS],
-        query: usize,
-        result: &mut Sifted,
+        products: &[[i32; BLOCK_ROWS]; Q],
+        asked: &Asked<Q>,
+        results: &mut [Sifted],
     ) {
         let columns = self.sieve.plane.columns(block as usize);
-        let weights = self.group.coded[query].weights;
-        let (values, passing) = rows_not_below(simd, products, columns, weights, result.limit);
-        let mut passing = passing & rows;
-        while passing != 0 {
-            let row = passing.trailing_zeros() as usize;
-            passing &= passing - 1;
-            let slot = block * BLOCK_ROWS as u32 + row as u32;
+        let passing = rows_not_below(simd, products, columns, &asked.weights, &asked.limits);
+        for ((passing, products), (weights, result)) in
+            passing.into_iter().zip(products).zip(asked.weights.iter().zip(results))
+        {
+            if passing & rows != 0 {
+                simd.vectorize(SetAside { block, rows: passing & rows, products, columns, weights: *weights, result });
+            }
+        }
+    }
+}
+
+/// What is asked of the rows of a block for each query of a panel. Limits stay as they are throughout a scan.
+struct Asked<const Q: usize> {
+    weights: [Weights; Q],
+    limits: [f32; Q],
+}
+
+impl<const Q: usize> Asked<Q> {
+    /// Lanes without a query ask for nothing that anybody looks at.
+    fn new(coded: &[PlaneQuery], results: &[Sifted]) -> Asked<Q> {
+        let weights = std::array::from_fn(|q| coded[q.min(coded.len() - 1)].weights);
+        let limits = std::array::from_fn(|q| results.get(q).map_or(f32::INFINITY, |result| result.limit));
+        Asked { weights, limits }
+    }
+}
+
+/// Sets some rows of a block aside. An operation of its own: most blocks have none.
+struct SetAside<'a> {
+    block: u32,
+    rows: u32,
+    products: &'a [i32; BLOCK_ROWS],
+    columns: Columns<'a>,
+    weights: Weights,
+    result: &'a mut Sifted,
+}
+
+impl simd::Operation for SetAside<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let values = row_values(simd, self.products, self.columns, self.weights);
+        self.result.aside.reserve(BLOCK_ROWS);
+        while self.rows != 0 {
+            let row = self.rows.trailing_zeros() as usize;
+            self.rows &= self.rows - 1;
+            let slot = self.block * BLOCK_ROWS as u32 + row as u32;
             // No number: nothing is known of the row, and it is looked at first.
             let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
-            result.aside.push(Aside { upper, slot, product: products[row] });
+            self.result.aside.push(Aside { upper, slot, product: self.products[row] });
         }
     }
 }

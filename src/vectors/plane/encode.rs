@@ -1,6 +1,6 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose, pair};
+use super::{Coding, Purpose, low_of_pair, nearest_share, pair};
 use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
@@ -109,9 +109,9 @@ impl<'a> Encoder<'a> {
     fn estimated(&mut self, squared: f64, norm: f64, rest: &mut [u8]) -> [Option<u32>; 3] {
         let coding = self.coding;
         let (tail, numbers) = rest.split_at_mut(coding.tail_bytes());
-        let (scale, length) = numbers.split_at_mut(4);
+        let (kept_scale, length) = numbers.split_at_mut(coding.scale_bytes());
         pack_planes(coding.code.bits, &self.digits, tail);
-        scale.copy_from_slice(&(Fit::of(&self.y, squared, &self.c).unbiased() as f32).to_le_bytes());
+        let scale = Fit::of(&self.y, squared, &self.c).unbiased();
         if coding.metric == Metric::Cosine {
             // A short length is rounded, not made zero: zero says that there is no direction.
             let least = u16::from(norm > 0.0);
@@ -119,9 +119,15 @@ impl<'a> Encoder<'a> {
         }
         coding.code.signs(&self.digits, &mut self.c);
         let signs = Fit::of(&self.y, squared, &self.c);
+        let of_signs = nearest_bf16(signs.unbiased() as f32);
+        match kept_scale {
+            [] => {}
+            [share] => *share = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))),
+            all => all.copy_from_slice(&(scale as f32).to_le_bytes()),
+        }
         // A row of zeros under cosine passes every comparison; its score is set aside.
         let error = if norm == 0.0 { f32::INFINITY } else { signs.error() as f32 };
-        let both = pair(upper_bf16(error), nearest_bf16(signs.unbiased() as f32));
+        let both = pair(upper_bf16(error), of_signs);
         let constant = coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
         [Some(both), constant, None]
     }

@@ -235,7 +235,7 @@ impl Operation for Passes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
         let columns = self.plane.columns(self.slot / BLOCK_ROWS);
-        let (_, passing) = rows_not_below(simd, self.products, columns, self.query.weights, self.limit);
+        let [passing] = rows_not_below(simd, &[*self.products], columns, &[self.query.weights], &[self.limit]);
         passing >> (self.slot % BLOCK_ROWS) & 1 == 1
     }
 }
