@@ -33,10 +33,11 @@ class Dataset:
     path: str
     max_rows: int | None = None
     max_queries: int | None = None
+    called: str | None = None  # in reports, where the path does not say it
 
     @property
     def name(self) -> str:
-        return Path(self.path).name.removesuffix(".hdf5").removesuffix(".h5")
+        return self.called or Path(self.path).name.removesuffix(".hdf5").removesuffix(".h5")
 
     def metric(self) -> Metric:
         """HDF5 says it. In a folder the type tells: integers are descriptors, floats embeddings."""
@@ -74,18 +75,27 @@ class Dataset:
 
 
 def find(names: list[str], max_rows: int | None, max_queries: int | None) -> list[Dataset]:
-    """Data sets by path or by name under NEARFIELD_DATA; with no names, every folder there."""
+    """Data sets by path, by NAME=PATH or by name under NEARFIELD_DATA; with no names, every folder there."""
     root = os.environ.get("NEARFIELD_DATA")
     if names:
-        paths = [Path(name) if Path(name).exists() else Path(root or ".") / name for name in names]
+        found = [_named(name, root) for name in names]
     elif root:
-        paths = sorted(folder for folder in Path(root).iterdir() if any(folder.glob(FOLDER_FILES["base"])))
+        folders = sorted(folder for folder in Path(root).iterdir() if any(folder.glob(FOLDER_FILES["base"])))
+        found = [(None, folder) for folder in folders]
     else:
         raise SystemExit("no data: set NEARFIELD_DATA to a folder of data sets, or give --data PATH")
-    for path in paths:
+    for _, path in found:
         if not path.exists():
             raise SystemExit(f"no data set at {path}: give a path, or a folder's name under NEARFIELD_DATA")
-    return [Dataset(str(path.resolve()), max_rows, max_queries) for path in paths]
+    return [Dataset(str(path.resolve()), max_rows, max_queries, called) for called, path in found]
+
+
+def _named(name: str, root: str | None) -> tuple[str | None, Path]:
+    """What to call a data set (None: as its folder is called), and where it is."""
+    if Path(name).exists():
+        return None, Path(name)
+    called, equals, path = name.partition("=")
+    return (called, Path(path)) if equals else (None, Path(root or ".") / name)
 
 
 def random_mask(rows: int, share: float) -> Mask:

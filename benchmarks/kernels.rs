@@ -15,7 +15,7 @@
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use nearfield::{Call, FlatIndex, HnswIndex, HnswParameters, Index, IndexOptions, Metric, Rows, Search};
+use nearfield::{Call, FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions, Metric, Rows, Search};
 use std::sync::LazyLock;
 
 const ROWS: usize = 20_000;
@@ -67,7 +67,7 @@ fn flat(dim: usize, metric: Metric) -> FlatIndex {
 }
 
 fn empty_graph() -> HnswIndex {
-    let parameters = HnswParameters::for_size(ROWS);
+    let parameters = HnswParameters::for_size(ROWS, Metric::Cosine, GraphCodec::Auto);
     HnswIndex::new(IndexOptions::new(GRAPH_DIM, Metric::Cosine), parameters).expect("good parameters")
 }
 

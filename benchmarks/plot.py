@@ -17,6 +17,9 @@ from datasets import Dataset
 from engines import RECALLS
 from race import Contender, Settings
 
+#: Colours until they begin again, and the styles that tell lines of one colour apart.
+COLOURS, STYLES = 10, ("-", "--", ":", "-.")
+
 
 def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Settings, path: Path) -> None:
     """One panel a mode; ours in thick lines; bars from the slowest to the fastest round."""
@@ -28,7 +31,7 @@ def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Set
     for panel in panels.ravel()[len(settings.modes) :]:
         panel.set_axis_off()
     for mode, panel in zip(settings.modes, panels.ravel(), strict=False):
-        for contender in contenders:
+        for number, contender in enumerate(contenders):
             points = points_of(contender, mode)
             if not points:
                 continue
@@ -44,11 +47,13 @@ def draw_curves(dataset: Dataset, contenders: Sequence[Contender], settings: Set
                 marker="o" if RECALLS[contender.engine.kind] else "*",
                 markersize=4 if RECALLS[contender.engine.kind] else 12,
                 linewidth=2.5 if contender.engine.ours else 1,
+                color=f"C{number % COLOURS}",
+                linestyle=STYLES[number // COLOURS % len(STYLES)],
                 capsize=2,
             )
         panel.set(title=f"{dataset.name}: {mode}", xlabel=f"recall@{settings.k}", yscale="log")
         panel.grid(True, which="both", alpha=0.3)
-        panel.legend()
+        panel.legend(fontsize="small")
     for first in panels[:, 0]:
         first.set_ylabel(f"queries per second, {settings.threads} thread(s)")
     figure.tight_layout()

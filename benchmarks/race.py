@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import Dataset
-from engines import RECALLS, Engine, Kind, Params
+from engines import RECALLS, Engine, Knob, Params
 from measure import Mode
 
 #: A sweep ends with the first value that is this far past the highest recall asked for. The slow values
 #: beyond it would take most of the time.
 RECALL_BEYOND = 0.001
+#: How long a process may take to end, before it is ended.
+CLOSING_SECONDS = 10
 #: Every library that has a pool of its own reads one of these as it loads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -45,7 +47,7 @@ class Settings:
     build_threads: int
     min_seconds: float
     modes: tuple[Mode, ...]
-    sweeps: dict[Kind, tuple[float, ...]]  # override what engines of a kind declare; empty: they do not
+    sweeps: dict[Knob, tuple[float, ...]]  # override what engines with a knob declare; empty: they do not
     filter_share: float | None  # of the rows that a filter allows; None: no filter
 
 
@@ -109,8 +111,12 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        """Let it end by itself, for some engines have files to remove."""
+        try:
+            self.process.communicate(timeout=CLOSING_SECONDS)  # closes the pipe, which ends its loop
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
 
 
 class Race:
@@ -166,10 +172,9 @@ class Race:
             filter_share=settings.filter_share,
         )
         contender.version, contender.dim = facts["version"], facts["dim"]
-        declared = contender.engine.sweep(settings.k)
-        values: Sequence[float | None] = declared or [None]
-        if declared:
-            values = settings.sweeps.get(contender.engine.kind) or declared
+        knob = contender.engine.knob()
+        wanted = settings.sweeps.get(knob) if knob else None
+        values: Sequence[float | None] = wanted or contender.engine.sweep(settings.k) or [None]
         contender.points = [Point(mode, value) for mode in settings.modes for value in values]
 
     def _build(self, contender: Contender) -> None:

@@ -83,7 +83,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         build_threads=options.build_threads,
         min_seconds=options.seconds,
         modes=tuple(modes),
-        sweeps={"graph": tuple(options.sweep), "rerank": tuple(options.factors)},
+        sweeps={"ef": tuple(options.sweep), "factor": tuple(options.factors)},
         filter_share=options.filter,
     )
 
@@ -125,7 +125,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--list", action="store_true", help="list the engines and leave")
     add("--engines", type=engine_names, default=list(REGISTRY), metavar="NAME,...", help="which to race")
-    add("--data", type=words, default=[], metavar="NAME,...", help="names under NEARFIELD_DATA, or paths")
+    add(
+        "--data",
+        type=words,
+        default=[],
+        metavar="NAME,...",
+        help="names under NEARFIELD_DATA, paths, or NAME=PATH",
+    )
     add("--quick", action="store_true", help="a smoke run on a few thousand rows")
     add("--rows", type=int, help="take only the first rows")
     add("--queries", type=int, default=1_000, help="take only the first queries")
@@ -146,8 +152,8 @@ def add_settings(group: Group) -> None:
     add("--k", type=int, default=10, help="neighbours asked for")
     add("--m", type=numbers, default=[16], metavar="M,...", help="graph degrees, each a contender of its own")
     add("--ef-construction", type=int, default=200, help="beam width of graph builds")
-    add("--sweep", type=numbers, default=[], metavar="EF,...", help="for graphs, instead of theirs")
-    add("--factors", type=factors, default=[], metavar="F,...", help="for reranks, instead of theirs")
+    add("--sweep", type=numbers, default=[], metavar="EF,...", help="beam widths, for graphs that have one")
+    add("--factors", type=factors, default=[], metavar="F,...", help="rerank factors, instead of theirs")
     add("--threads", type=int, default=1, help="threads of a search")
     add("--build-threads", type=int, default=2, help="threads of a build")
 

@@ -44,9 +44,9 @@ class Session:
         self.filter_share = filter_share
         self.dataset = Dataset(**dataset)
         metric = self.dataset.metric()
-        # Engines without a cosine get normalised rows and the inner product; normalising is not timed.
+        # Engines without a cosine get normalised rows and a metric of equal order; normalising is not timed.
         self.normalize = metric == "cosine" and "cosine" not in self.type.metrics
-        self.metric: Metric = "dot" if self.normalize else metric
+        self.metric: Metric = self.type.cosine_as if self.normalize else metric
         if self.metric not in self.type.metrics:
             raise ValueError(f"{engine} cannot do the metric {metric}")
         self.queries = self._prepared(self.dataset.queries())

@@ -17,8 +17,8 @@ mod vectors;
 
 pub use error::{Error, Result};
 pub use index::{
-    FlatIndex, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, QuantizedIndex, QuantizedParameters,
-    RangeHits, Search, Selection, Stats,
+    FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, QuantizedIndex,
+    QuantizedParameters, RangeHits, Search, Selection, Stats,
 };
 pub use runtime::{Call, Caller};
 pub use vectors::{Codec, Metric, RowSource, Rows};

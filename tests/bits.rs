@@ -1,8 +1,8 @@
 //! Rows of bits under the metric hamming, held against counting bit by bit.
 
 use nearfield::{
-    Call, Codec, Error, FlatIndex, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, Metric, RowSource,
-    Rows, Search,
+    Call, Codec, Error, FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, Metric,
+    RowSource, Rows, Search,
 };
 use std::collections::BTreeMap;
 
@@ -223,6 +223,9 @@ fn hamming_and_bits_go_together_only() {
         let message = message(IndexOptions { codec: Codec::B1, ..IndexOptions::new(4, metric) });
         assert!(message.contains("'hamming'") && message.contains(&format!("got '{}'", metric.name())), "{message}");
     }
-    let graph = HnswIndex::new(IndexOptions::new(4, Metric::Hamming), HnswParameters::for_size(0));
+    let graph = HnswIndex::new(
+        IndexOptions::new(4, Metric::Hamming),
+        HnswParameters::for_size(0, Metric::Hamming, GraphCodec::Auto),
+    );
     assert!(graph.err().is_some_and(|error| error.to_string().contains("FlatIndex")));
 }

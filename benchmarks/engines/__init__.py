@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 Metric = Literal["cosine", "dot", "l2"]
 Kind = Literal["flat", "codes", "rerank", "graph"]
+Knob = Literal["ef", "factor", "lists", "epsilon"]
 Params = dict[str, Any]
 Vectors = NDArray[np.float32]
 Ids = NDArray[Any]
@@ -35,12 +37,21 @@ RECALLS: dict[Kind, tuple[float, ...]] = {
     "graph": (0.90, 0.95, 0.99),
 }
 
-#: Beam widths for graphs: dense where recall climbs steeply, because figures are interpolated between
-#: neighbours.
-EF_VALUES = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 640, 800)
+#: What is turned to buy recall, unless an engine says otherwise.
+KNOBS: dict[Kind, Knob] = {"rerank": "factor", "graph": "ef"}
 
-#: Candidates scored again for each neighbour asked for.
-RERANK_FACTORS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+#: The values of a knob, from fast to accurate: dense where recall climbs steeply, because figures are
+#: interpolated between neighbours.
+SWEEPS: dict[Knob, tuple[float, ...]] = {
+    # The beam width of a graph.
+    "ef": (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 640, 800),
+    # Candidates scored again for each neighbour asked for.
+    "factor": (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128),
+    # How many lists of rows are read.
+    "lists": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
+    # How much farther than the worst neighbour found so far a graph is still followed.
+    "epsilon": (-0.05, -0.02, 0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15),
+}
 
 #: Parameters that tell no variants apart.
 SAME_FOR_ALL = ("ef_construction",)
@@ -54,12 +65,22 @@ REGISTRY = {
     "nearfield-rerank": "engines.ours:NearfieldRerank",
     "hnswlib": "engines.hnswlib_:HnswlibGraph",
     "hnswlib-flat": "engines.hnswlib_:HnswlibFlat",
+    "voyager": "engines.voyager_:Voyager",
+    "svs-vamana": "engines.svs_:SvsVamana",
+    "vsag-hgraph": "engines.vsag_:VsagHgraph",
+    "ngt-onng": "engines.ngt_:NgtOnng",
+    "zvec-hnsw": "engines.zvec_:ZvecHnsw",
     "faiss-hnsw": "engines.faiss_:FaissHnsw",
+    "faiss-hnsw-sq8": "engines.faiss_:FaissHnswSq8",
+    "faiss-ivf-pq": "engines.faiss_:FaissIvfPq",
     "faiss-flat": "engines.faiss_:FaissFlat",
     "faiss-sq8": "engines.faiss_:FaissSq8",
     "faiss-pq-codes": "engines.faiss_:FaissPqCodes",
     "faiss-pq": "engines.faiss_:FaissPq",
     "faiss-rabitq": "engines.faiss_:FaissRabitq",
+    "rabitq-symphony": "engines.rabitqlib_:RabitqlibSymphony",
+    "rabitq-hnsw": "engines.rabitqlib_:RabitqlibHnsw",
+    "rabitq-ivf": "engines.rabitqlib_:RabitqlibIvf",
     "usearch": "engines.usearch_:Usearch",
     "usearch-flat": "engines.usearch_:UsearchFlat",
     "scann-flat": "engines.scann_:ScannFlat",
@@ -74,7 +95,8 @@ class Engine(ABC):
     """One index over one data set, built once and searched many times."""
 
     kind: ClassVar[Kind]  # rivals are compared within a kind only
-    metrics: ClassVar[frozenset[Metric]]  # without "cosine": gets normalised vectors, and "dot"
+    metrics: ClassVar[frozenset[Metric]]  # without "cosine": gets normalised vectors, and `cosine_as`
+    cosine_as: ClassVar[Metric] = "dot"  # on normalised vectors "l2" gives the same order
     distribution: ClassVar[str]  # what pip calls it
     ours: ClassVar[bool] = False  # everything else is a peer, and ratios are against the best peer
     filters: ClassVar[bool] = False  # whether `filter` is there
@@ -92,11 +114,15 @@ class Engine(ABC):
         return [{}]
 
     @classmethod
+    def knob(cls) -> Knob | None:
+        """What `set` sets. None: there is nothing to set."""
+        return KNOBS.get(cls.kind)
+
+    @classmethod
     def sweep(cls, k: int) -> list[float]:
-        """The values `set` is called with, from fast to accurate. Empty: there is nothing to set."""
-        if cls.kind == "graph":
-            return [ef for ef in EF_VALUES if ef >= k]
-        return list(RERANK_FACTORS) if cls.kind == "rerank" else []
+        """The values `set` is called with. No beam is narrower than the neighbours asked for."""
+        knob = cls.knob()
+        return [value for value in SWEEPS[knob] if knob != "ef" or value >= k] if knob else []
 
     @classmethod
     def bits(cls, params: Params) -> float:
@@ -124,7 +150,7 @@ class Engine(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no filter")
 
     def set(self, value: float) -> None:
-        """Set the search-time knob (ef, rerank factor) to one value of the sweep. An ef is a whole number."""
+        """Set the search-time knob to one value of the sweep. An ef and a number of lists are whole."""
         raise NotImplementedError(f"{type(self).__name__} declares a sweep but no way to set it")
 
     def bytes_per_vector(self) -> float | None:
@@ -147,4 +173,11 @@ def label(name: str, params: Params) -> str:
 def _told(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return key if value else f"not-{key}"
-    return {"m": f"M{value}", "bits": f"{value}bit"}.get(key, str(value))
+    return {"m": f"M{value}", "bits": f"{value}bit", "roots": f"{'' if value == 1 else value}sqrt(n)"}.get(
+        key, str(value)
+    )
+
+
+def lists_for(rows: int, roots: int) -> int:
+    """Lists to divide rows into: about `roots` times the square root of their number, a power of two."""
+    return int(2 ** round(math.log2(roots * math.sqrt(rows))))

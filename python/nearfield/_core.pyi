@@ -1,8 +1,8 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
 # Not here yet, although the contract has them: the store and its filter language,
-# `HnswIndex(keep=..., recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and
-# codecs other than f32. They come with their own issues.
+# `HnswIndex(keep=None, recall=...)` and `search(..., recall=...)`, and in a graph the metric hamming and
+# codecs beyond "auto" and "f32". They come with their own issues.
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload
@@ -122,7 +122,8 @@ class HnswIndex(Index):
         dim: int,
         metric: Metric = "cosine",
         *,
-        codec: Codec = "auto",
+        codec: Literal["auto", "f32"] = "auto",
+        keep: Literal["f32", "f16"] = "f32",
         m: int | None = None,
         ef_construction: int | None = None,
         ef_search: int = 64,

@@ -23,7 +23,7 @@ mod topk;
 
 pub use file::IndexFile;
 pub use flat::FlatIndex;
-pub use hnsw::{HnswIndex, HnswParameters};
+pub use hnsw::{GraphCodec, HnswIndex, HnswParameters};
 pub use quantized::{QuantizedIndex, QuantizedParameters};
 pub use selection::Selection;
 

@@ -11,7 +11,6 @@ const LINE: usize = 64;
 
 /// `sum(a[i] * b[i])` over the shorter of the two.
 #[inline(always)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for graphs over rows of bytes"))]
 pub(crate) fn byte_dot<S: Simd, A: Byte, B: Byte>(simd: S, a: &[A], b: &[B]) -> i64 {
     let len = a.len().min(b.len());
     // SAFETY: both have so many. A lone sum is made in two chains, so that the additions overlap.

@@ -43,21 +43,8 @@ pub(crate) fn canonical_dot(a: &[f32], b: &[f32]) -> f64 {
 /// length.
 #[inline(always)]
 pub(crate) fn canonical_dot_and_square(a: &[f32], b: &[f32]) -> (f64, f64) {
-    let (mut dots, mut squares) = ([0.0; LANES], [0.0; LANES]);
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        let (x, y) = (x.map(f64::from), y.map(f64::from));
-        for j in 0..LANES {
-            dots[j] += x[j] * y[j];
-            squares[j] += y[j] * y[j];
-        }
-    }
-    for (j, (&x, &y)) in a_rest.iter().zip(b_rest).enumerate() {
-        dots[j] += f64::from(x) * f64::from(y);
-        squares[j] += f64::from(y) * f64::from(y);
-    }
-    (tree(dots), tree(squares))
+    // One after the other: in one loop, the compiler pairs the two sums of a lane instead of the lanes of a sum.
+    (canonical_sum::<Product>(a, b), canonical_sum::<Product>(b, b))
 }
 
 /// `sum((a[i] - b[i])^2)` in f64, subtracted in f64 too. Both slices must have the same length.

@@ -1,5 +1,6 @@
 //! Rows of numbers: how they come in, where they lie, and what near means.
 
+mod cell;
 mod codec;
 mod kept;
 mod matrix;
@@ -10,6 +11,7 @@ mod seed;
 mod source;
 mod space;
 
+pub(crate) use cell::{CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts};
 pub use codec::Codec;
 pub(crate) use codec::{Code, n8, rabitq, turbo, write_words};
 pub(crate) use kept::{Decode, KeptRows, coded_width};

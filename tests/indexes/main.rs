@@ -10,8 +10,8 @@ mod limits;
 mod sharing;
 
 use nearfield::{
-    Call, Caller, Codec, Error, FlatIndex, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, Metric,
-    RangeHits, RowSource, Rows, Search, Selection,
+    Call, Caller, Codec, Error, FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions,
+    Metric, RangeHits, RowSource, Rows, Search, Selection,
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn flat(options: IndexOptions) -> Box<dyn Index> {
 }
 
 fn hnsw(options: IndexOptions) -> Box<dyn Index> {
-    let parameters = HnswParameters { m: 8, ef_construction: 60, seed: 7 };
+    let parameters = HnswParameters { m: 8, ef_construction: 60, seed: 7, codec: GraphCodec::Auto };
     Box::new(HnswIndex::new(options, parameters).expect("good options"))
 }
 

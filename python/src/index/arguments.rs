@@ -15,12 +15,17 @@ pub(crate) fn parse_metric(name: &str) -> PyResult<Metric> {
 
 /// The codec of this name, one of those that an index takes; "auto" is f32.
 pub(super) fn parse_codec(name: &str, known: &[&str]) -> PyResult<Codec> {
+    Ok(Codec::from_name(parse_name("codec", name, known)?).unwrap_or(Codec::F32))
+}
+
+/// The name, if it is one of those that the parameter takes.
+pub(super) fn parse_name<'a>(parameter: &str, name: &'a str, known: &[&str]) -> PyResult<&'a str> {
     if known.contains(&name) {
-        return Ok(Codec::from_name(name).unwrap_or(Codec::F32));
+        return Ok(name);
     }
     let known: Vec<String> = known.iter().map(|name| format!("'{name}'")).collect();
-    let (last, others) = known.split_last().expect("an index takes some codec");
-    Err(PyValueError::new_err(format!("codec must be {} or {last}, got {name:?}", others.join(", "))))
+    let (last, others) = known.split_last().expect("a parameter takes some name");
+    Err(PyValueError::new_err(format!("{parameter} must be {} or {last}, got {name:?}", others.join(", "))))
 }
 
 pub(super) fn threads_of(given: Option<Integer>) -> PyResult<Option<NonZeroUsize>> {

@@ -1,10 +1,10 @@
 //! The class `HnswIndex`.
 
-use super::arguments::{Integer, count, options, parse_codec, threads_of};
+use super::arguments::{Integer, count, options, parse_name, threads_of};
 use super::{Index, Request};
 use crate::array::Vectors;
 use crate::error::raise;
-use nearfield::HnswParameters;
+use nearfield::{Codec, GraphCodec, HnswParameters};
 use pyo3::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,9 +17,15 @@ use std::sync::Arc;
 ///     Values a row, 1 to 65,535.
 /// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
-///     How rows are kept: as given.
+///     What a search reads of the rows that it comes to. "auto": under cosine, dot and l2 codes of a row and of all that it
+///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1 the rows. "f32": the rows.
+///     With codes, graphs begin at 1,024 rows; searches among fewer are exact.
+/// keep : {"f32", "f16"}, default "f32"
+///     How rows are kept, of which the best that a search has found are scored: as given, or rounded to halves (codec "auto", not
+///     l1). Scores, and what `get` returns, are those of the rows as kept.
 /// m : int, optional
-///     Links that a new row makes on each layer. None: 16, or 32 if expected_size is above 50,000.
+///     Links that a new row makes on each layer; the base layer has room for twice as many. None: 16; where searches read rows, 32 if
+///     expected_size is above 50,000.
 /// ef_construction : int, optional
 ///     The width of the beam that looks for a new row's neighbours. None: 200.
 /// ef_search : int, default 64
@@ -40,15 +46,16 @@ pub(crate) struct HnswIndex {
 #[pymethods]
 impl HnswIndex {
     #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", m=None, ef_construction=None, ef_search=Integer(64),
+    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", keep="f32", m=None, ef_construction=None, ef_search=Integer(64),
                         expected_size=None, seed=0, max_bytes=None, threads=None),
-           text_signature = "(dim, metric='cosine', *, codec='auto', m=None, ef_construction=None, ef_search=64, expected_size=None, seed=0, max_bytes=None, threads=None)")]
+           text_signature = "(dim, metric='cosine', *, codec='auto', keep='f32', m=None, ef_construction=None, ef_search=64, expected_size=None, seed=0, max_bytes=None, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
     fn new(
         py: Python<'_>,
         dim: Integer,
         metric: &str,
         codec: &str,
+        keep: &str,
         m: Option<Integer>,
         ef_construction: Option<Integer>,
         ef_search: Integer,
@@ -57,8 +64,12 @@ impl HnswIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        let codec = Some(parse_codec(codec, &["auto", "f32"])?);
-        let mut parameters = HnswParameters::for_size(count("expected_size", expected_size.unwrap_or(Integer(0)))?);
+        let graph =
+            if parse_name("codec", codec, &["auto", "f32"])? == "f32" { GraphCodec::F32 } else { GraphCodec::Auto };
+        let kept = Codec::from_name(parse_name("keep", keep, &["f32", "f16"])?);
+        let options = options(dim, metric, kept, max_bytes)?;
+        let size = count("expected_size", expected_size.unwrap_or(Integer(0)))?;
+        let mut parameters = HnswParameters::for_size(size, options.metric, graph);
         parameters.seed = seed;
         if let Some(m) = m {
             parameters.m = count("m", m)?;
@@ -67,7 +78,7 @@ impl HnswIndex {
             parameters.ef_construction = count("ef_construction", ef_construction)?;
         }
         let make = || {
-            let index = nearfield::HnswIndex::new(options(dim, metric, codec, max_bytes)?, parameters);
+            let index = nearfield::HnswIndex::new(options, parameters);
             let index = index.map_err(|error| raise(py, error))?;
             index.set_ef_search(count("ef_search", ef_search)?).map_err(|error| raise(py, error))?;
             Ok::<_, PyErr>(Arc::new(index))

@@ -1,8 +1,9 @@
 //! The graph: layers of nodes with a bounded number of links.
 //!
-//! The base layer has a node for every slot of the table, with the same number. Each layer above has a node for a random few of
-//! those below, numbered in the order of their coming; a node there knows its slot and its own number one layer below, so that
-//! walking down needs no lookup. Lists of links have a fixed length and end at the first [`NONE`].
+//! The base layer has a node for every slot of the table, with the same number; its links lie in a list, or in a cell with codes of where they
+//! lead. Each layer above has a node for a random few of those below, numbered in the order of their coming; a node there knows its
+//! slot and its own number one layer below, so that walking down needs no lookup. Lists of links have a fixed length and
+//! end at the first [`NONE`].
 //!
 //! Rows with the same values, to the bit, share one node: the first of them has the links, the others hang on it in a chain of
 //! *twins* and are found whenever it is. So a thousand duplicates are one step of a walk, and none of them is out of reach.
@@ -10,8 +11,9 @@
 use super::HnswParameters;
 use crate::error::Result;
 use crate::index::table::load_matrix;
+use crate::simd;
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Matrix, random_bits};
+use crate::vectors::{Cells, EdgeCode, Frame, FrameParts, Matrix, Metric, random_bits};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -21,17 +23,35 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// The most layers above the base: with m = 2, a billion rows need no more.
 pub(crate) const MAX_LEVEL: usize = 31;
 
+/// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
+/// begin farther off.
+const SPARSER: usize = 2;
+
 /// One layer.
 pub(crate) struct Layer {
     /// A row a node.
     pub(crate) links: Matrix<u32>,
     /// Slot, and node one layer below; empty in the base layer, where a node is its slot.
     places: Matrix<u32>,
+    /// Above cells, the beginnings of those of the nodes, side by side: so few that they stay in the caches.
+    rows: Matrix<u8>,
 }
 
 impl Layer {
     fn new(degree: usize) -> Layer {
-        Layer { links: Matrix::new(degree), places: Matrix::new(2) }
+        Layer { links: Matrix::new(degree), places: Matrix::new(2), rows: Matrix::new(1) }
+    }
+
+    /// No nodes yet, of up to `degree` links, above these cells.
+    fn above(degree: usize, cells: Option<&Cells>) -> Layer {
+        let rows = Matrix::new(cells.map_or(1, |cells| cells.frame().row_bytes()));
+        Layer { rows, ..Layer::new(degree) }
+    }
+
+    /// The row of a node above cells, as its cell begins with it.
+    #[inline(always)]
+    pub(crate) fn row(&self, node: u32) -> &[u8] {
+        self.rows.row(node as usize)
     }
 
     /// How many nodes there are.
@@ -61,6 +81,17 @@ impl Layer {
         self.places.row(node as usize)[1]
     }
 
+    /// Appends a node without links; returns its number.
+    fn push(&mut self, place: &[u32]) -> u32 {
+        let node = self.len() as u32;
+        self.links.push(&[]);
+        self.set_links(node, &[]);
+        if !place.is_empty() {
+            self.places.push(place);
+        }
+        node
+    }
+
     /// Replaces the links of a node.
     pub(crate) fn set_links(&mut self, node: u32, links: &[u32]) {
         let row = self.links.row_mut(node as usize);
@@ -69,9 +100,11 @@ impl Layer {
     }
 }
 
-/// All layers, base first.
+/// All layers.
 pub(crate) struct Graph {
+    /// Base first. Where there are cells, the base has no lists.
     layers: Vec<Layer>,
+    cells: Option<Cells>,
     /// For each base node the next of its twins; behind the first one they descend.
     twins: Matrix<u32>,
     /// Where every walk begins: a node of the top layer.
@@ -82,12 +115,32 @@ pub(crate) struct Graph {
     m: usize,
 }
 
+/// The new list of a node of the base layer, as changes of its cell.
+#[derive(Default)]
+pub(crate) struct CellChange {
+    /// How many links there are then.
+    pub(crate) len: usize,
+    /// Place, where it leads, factors.
+    pub(crate) links: Vec<(usize, u32, u32)>,
+    /// The signs of these links, one after another.
+    pub(crate) signs: Vec<u8>,
+}
+
 /// What the graph's sections need to be understood.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct GraphSchema {
     entry: u32,
     /// Nodes of each layer, base first.
     nodes: Vec<usize>,
+    /// Whether the base layer lies in cells.
+    cells: bool,
+}
+
+impl GraphSchema {
+    /// Whether no walk ever reads a row: there are cells, or no nodes yet.
+    pub(crate) fn walks_cells(&self) -> bool {
+        self.cells || self.nodes == [0]
+    }
 }
 
 impl Graph {
@@ -96,6 +149,7 @@ impl Graph {
         let m = parameters.m;
         Graph {
             layers: vec![Layer::new(2 * m)],
+            cells: None,
             twins: Matrix::new(1),
             entry: NONE,
             seed: parameters.seed,
@@ -104,8 +158,47 @@ impl Graph {
         }
     }
 
+    /// A graph without nodes above or links, whose base layer is made of these cells.
+    pub(crate) fn with_cells(parameters: &HnswParameters, cells: Cells) -> Graph {
+        let level_scale = 1.0 / ((SPARSER * parameters.m) as f64).ln();
+        Graph { cells: Some(cells), level_scale, ..Graph::new(parameters) }
+    }
+
+    /// The base layer; without lists, if it is made of cells.
     pub(crate) fn base(&self) -> &Layer {
         &self.layers[0]
+    }
+
+    /// The cells of the base layer, if it is made of them.
+    pub(crate) fn cells(&self) -> Option<&Cells> {
+        self.cells.as_ref()
+    }
+
+    pub(crate) fn cells_mut(&mut self) -> Option<&mut Cells> {
+        self.cells.as_mut()
+    }
+
+    /// How many nodes a layer has.
+    pub(crate) fn nodes(&self, level: usize) -> usize {
+        if level == 0 { self.linked() } else { self.layers.get(level).map_or(0, Layer::len) }
+    }
+
+    /// The links of a node.
+    pub(crate) fn neighbours(&self, level: usize, node: u32) -> Vec<u32> {
+        match &self.cells {
+            Some(cells) if level == 0 => cells.cell(node as usize).links().collect(),
+            _ => self.layers[level].neighbours(node).collect(),
+        }
+    }
+
+    /// Changes the links of a base node that has a cell.
+    pub(crate) fn change_cell(&mut self, node: u32, change: &CellChange) {
+        let Some(cells) = &mut self.cells else { return };
+        let bytes = cells.frame().sign_bytes();
+        for (&(at, to, factors), signs) in change.links.iter().zip(change.signs.chunks_exact(bytes)) {
+            cells.set_link(node as usize, at, to, EdgeCode { signs, factors });
+        }
+        cells.set_len(node as usize, change.len);
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {
@@ -124,7 +217,7 @@ impl Graph {
 
     /// How many slots have been linked.
     pub(crate) fn linked(&self) -> usize {
-        self.base().len()
+        self.twins.len()
     }
 
     /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
@@ -137,19 +230,24 @@ impl Graph {
     /// Makes room for `rows` more base nodes.
     pub(crate) fn try_reserve(&mut self, rows: usize) -> Result<()> {
         self.twins.try_reserve(rows)?;
-        self.layers[0].links.try_reserve(rows)
+        match &mut self.cells {
+            Some(cells) => cells.try_reserve((self.twins.len() + rows).saturating_sub(cells.len())),
+            None => self.layers[0].links.try_reserve(rows),
+        }
     }
 
     /// Appends the node of `slot` to the base layer and to the layers up to its level, without links. Returns its node in each.
-    /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one.
+    /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one. Where there are cells, it has one already.
     pub(crate) fn push_node(&mut self, slot: u32, level: usize, twin: Option<u32>) -> Result<Vec<u32>> {
         while self.layers.len() <= level {
-            self.layers.push(Layer::new(self.m));
+            self.layers.push(Layer::above(self.m, self.cells.as_ref()));
         }
         // Reserved first, all of them, so that a failure leaves every layer as it was.
-        for layer in &mut self.layers[..=level] {
+        let lists = usize::from(self.cells.is_some());
+        for layer in &mut self.layers[lists.min(level + 1)..=level] {
             layer.links.try_reserve(1)?;
             layer.places.try_reserve(1)?;
+            layer.rows.try_reserve(1)?;
         }
         self.twins.try_reserve(1)?;
         self.twins.push(&[NONE]);
@@ -157,17 +255,17 @@ impl Graph {
             self.twins.row_mut(slot as usize)[0] = self.twins.first(twin as usize);
             self.twins.row_mut(twin as usize)[0] = slot;
         }
-        let mut nodes: Vec<u32> = Vec::with_capacity(level + 1);
-        let mut below = NONE;
-        for layer in &mut self.layers[..=level] {
-            let node = layer.len() as u32;
-            layer.links.push(&[]);
-            layer.set_links(node, &[]);
-            if !nodes.is_empty() {
-                layer.places.push(&[slot, below]);
+        let mut nodes = vec![slot];
+        if self.cells.is_none() {
+            self.layers[0].push(&[]);
+        }
+        let mut below = twin.unwrap_or(slot);
+        for layer in &mut self.layers[1..=level] {
+            below = layer.push(&[slot, below]);
+            if let Some(cells) = &self.cells {
+                layer.rows.push(cells.cell(slot as usize).row());
             }
-            below = if nodes.is_empty() { twin.unwrap_or(node) } else { node };
-            nodes.push(node);
+            nodes.push(below);
         }
         Ok(nodes)
     }
@@ -182,6 +280,12 @@ impl Graph {
         std::iter::once(node).chain(twins)
     }
 
+    /// Asks the memory system for what [`sharing`](Graph::sharing) reads first.
+    #[inline(always)]
+    pub(crate) fn prefetch_twins(&self, node: u32) {
+        simd::prefetch(self.twins.row(node as usize).as_ptr());
+    }
+
     /// Makes `node` of the top layer the entry point.
     pub(crate) fn set_entry(&mut self, node: u32) {
         self.entry = node;
@@ -189,80 +293,128 @@ impl Graph {
 
     /// Bytes that the links take.
     pub(crate) fn bytes(&self) -> usize {
-        let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes());
-        layers.sum::<usize>() + self.twins.bytes()
+        let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes() + layer.rows.bytes());
+        layers.sum::<usize>() + self.twins.bytes() + self.cells.as_ref().map_or(0, Cells::bytes)
     }
 
     /// The bytes by which the graph grows when `rows` rows are linked.
     pub(crate) fn growth(&self, rows: usize) -> usize {
-        let base = rows * (self.base().degree() + 1);
+        let links = self.base().degree() * size_of::<u32>();
+        let base = self.cells.as_ref().map_or(links, |cells| cells.frame().cell_bytes());
+        let row = self.cells.as_ref().map_or(0, |cells| cells.frame().row_bytes());
         // A node of an upper layer has m links and two numbers for its place.
-        let upper = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot) * (self.m + 2)).sum::<usize>();
-        (base + upper) * size_of::<u32>()
+        let upper: usize = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot)).sum();
+        rows * (base + size_of::<u32>()) + upper * ((self.m + 2) * size_of::<u32>() + row)
     }
 
     /// A graph of its own with the same nodes and links.
     pub(crate) fn try_clone(&self) -> Result<Graph> {
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            layers.push(Layer { links: layer.links.try_clone()?, places: layer.places.try_clone()? });
+            let (links, places) = (layer.links.try_clone()?, layer.places.try_clone()?);
+            layers.push(Layer { links, places, rows: layer.rows.try_clone()? });
         }
-        Ok(Graph { layers, twins: self.twins.try_clone()?, ..*self })
+        let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
+        let Graph { entry, seed, level_scale, m, .. } = *self;
+        Ok(Graph { layers, cells, twins: self.twins.try_clone()?, entry, seed, level_scale, m })
     }
 
     pub(crate) fn schema(&self) -> GraphSchema {
-        GraphSchema { entry: self.entry, nodes: self.layers.iter().map(Layer::len).collect() }
+        let nodes = (0..self.layers.len()).map(|level| self.nodes(level)).collect();
+        GraphSchema { entry: self.entry, nodes, cells: self.cells.is_some() }
     }
 
     /// Writes the sections of the graph.
     pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
         writer.section("twins", |out| self.twins.write_to(out))?;
-        for (level, layer) in self.layers.iter().enumerate() {
+        if let Some(cells) = &self.cells {
+            let FrameParts { mean, unit } = cells.frame().parts();
+            writer.section("frame", |out| {
+                out.write_all(&unit.to_le_bytes())?;
+                out.write_all(bytemuck::cast_slice(&mean))
+            })?;
+            writer.section("cells", |out| cells.matrix().write_to(out))?;
+        } else {
+            writer.section("links.0", |out| self.layers[0].links.write_to(out))?;
+        }
+        for (level, layer) in self.layers.iter().enumerate().skip(1) {
             writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
-            if level > 0 {
-                writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
+            writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
+            if self.cells.is_some() {
+                writer.section(&format!("rows.{level}"), |out| layer.rows.write_to(out))?;
             }
         }
         Ok(())
     }
 
-    /// The graph in `container`, for a table of `slots` slots. Links are checked where they are followed; the few nodes of the upper
+    /// The graph in `container`, for a table of this shape. Links are checked where they are followed; the few nodes of the upper
     /// layers are checked here.
     pub(crate) fn load(
         container: &Container,
         schema: &GraphSchema,
         parameters: &HnswParameters,
-        slots: usize,
+        (slots, metric, dim): (usize, Metric, usize),
     ) -> Result<Graph> {
         let corrupt = |what: &str| Err(container.corrupt("schema", what));
         let mut graph = Graph::new(parameters);
-        if schema.nodes.is_empty() || schema.nodes.len() > MAX_LEVEL + 1 || schema.nodes[0] != slots {
+        // A graph of cells begins when there are enough rows.
+        let waits = schema.nodes == [0] && !schema.cells && parameters.has_cells(metric);
+        if schema.nodes.is_empty() || schema.nodes.len() > MAX_LEVEL + 1 || schema.nodes[0] != slots && !waits {
             return corrupt("its layers do not fit its rows");
         }
+        if schema.cells && !parameters.has_cells(metric) {
+            return corrupt("it has cells, which do not go with its parameters");
+        }
         let top = *schema.nodes.last().unwrap_or(&0);
-        let entry_fits = if slots == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
+        let entry_fits = if schema.nodes[0] == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
         if !entry_fits {
             return corrupt("its entry point does not exist");
         }
-        graph.twins = load_matrix(container, "twins", 1, slots)?;
-        graph.layers.clear();
-        for (level, &nodes) in schema.nodes.iter().enumerate() {
-            let degree = if level == 0 { 2 * parameters.m } else { parameters.m };
-            let mut layer = Layer::new(degree);
-            layer.links = load_matrix(container, &format!("links.{level}"), degree, nodes)?;
-            if level > 0 {
-                let name = format!("places.{level}");
-                layer.places = load_matrix(container, &name, 2, nodes)?;
-                let below = schema.nodes[level - 1];
-                for node in 0..nodes as u32 {
-                    if layer.slot(node) as usize >= slots || layer.below(node) as usize >= below {
-                        return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
-                    }
-                }
+        graph.twins = load_matrix(container, "twins", 1, schema.nodes[0])?;
+        if schema.cells {
+            let frame = load_frame(container, parameters, metric, dim)?;
+            let cells = load_matrix(container, "cells", frame.cell_bytes(), slots)?;
+            let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
+            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
+        } else {
+            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, schema.nodes[0])?;
+        }
+        for level in 1..schema.nodes.len() {
+            let mut layer = load_layer(container, level, parameters.m, &schema.nodes, slots)?;
+            if let Some(cells) = &graph.cells {
+                let bytes = cells.frame().row_bytes();
+                layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
             }
             graph.layers.push(layer);
         }
         graph.entry = schema.entry;
         Ok(graph)
     }
+}
+
+/// The frame of the cells.
+fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric, dim: usize) -> Result<Frame> {
+    container.verify("frame")?;
+    let bytes = container.read("frame")?;
+    let Some((unit, mean)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() == 8 + dim * size_of::<f32>())
+    else {
+        return Err(container.corrupt("frame", "it should hold a number, and one for each dimension"));
+    };
+    let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let parts = FrameParts { mean, unit: f64::from_le_bytes(*unit) };
+    Ok(Frame::new(metric, 2 * parameters.m, parameters.seed, parts))
+}
+
+/// A layer above the base.
+fn load_layer(container: &Container, level: usize, m: usize, nodes: &[usize], slots: usize) -> Result<Layer> {
+    let mut layer = Layer::new(m);
+    layer.links = load_matrix(container, &format!("links.{level}"), m, nodes[level])?;
+    let name = format!("places.{level}");
+    layer.places = load_matrix(container, &name, 2, nodes[level])?;
+    for node in 0..nodes[level] as u32 {
+        if layer.slot(node) as usize >= slots || layer.below(node) as usize >= nodes[level - 1] {
+            return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
+        }
+    }
+    Ok(layer)
 }

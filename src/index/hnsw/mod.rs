@@ -1,11 +1,12 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
-//! [`graph`] is the data, [`walk`] the loop that everything spends its time in, [`build`] links new rows, [`search`] answers one
-//! query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
+//! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
+//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
 //! anew without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
 mod build;
 mod graph;
+mod ground;
 mod search;
 mod walk;
 
@@ -20,7 +21,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Codec, Metric, Query, RowSource};
+use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -37,14 +38,35 @@ pub struct HnswParameters {
     pub m: usize,
     /// The width of the beam that looks for the neighbours of a new row.
     pub ef_construction: usize,
-    /// Decides the layers of each row.
+    /// Decides the layers of each row, and the rotation of what is coded.
     pub seed: u64,
+    /// What walks read.
+    pub codec: GraphCodec,
+}
+
+/// What a walk reads of the nodes that it comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphCodec {
+    /// Cells where the metric allows them (cosine, dot, l2), rows elsewhere.
+    #[default]
+    Auto,
+    /// Rows as they are kept, as f32.
+    F32,
 }
 
 impl HnswParameters {
-    /// The parameters for this many rows: m 16, above 50,000 rows 32; ef_construction 200.
-    pub fn for_size(rows: usize) -> HnswParameters {
-        HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0 }
+    /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
+    pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
+        let rows_alone =
+            HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
+        let cells = HnswParameters { m: 16, ..rows_alone };
+        if cells.has_cells(metric) { cells } else { rows_alone }
+    }
+
+    /// Whether the base layer is made of cells under this metric.
+    pub(crate) fn has_cells(&self, metric: Metric) -> bool {
+        self.codec == GraphCodec::Auto && Frame::serves(metric)
     }
 
     fn check(&self) -> Result<()> {
@@ -62,6 +84,9 @@ impl HnswParameters {
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
 
+/// How many times wider the beam of a second walk is, if the first has not reached enough rows.
+const WIDENED: usize = 4;
+
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
 
@@ -77,6 +102,24 @@ pub struct HnswIndex {
 pub(crate) struct State {
     table: Table,
     graph: Graph,
+}
+
+impl State {
+    /// Forgets what a write that failed has left: all of it if nothing was visible before, else the rows that are not linked.
+    fn undo(&mut self, before: usize, was_empty: bool, parameters: &HnswParameters) {
+        if was_empty {
+            self.table.truncate(0);
+            self.graph = Graph::new(parameters);
+        } else {
+            let linked = self.graph.linked();
+            self.table.truncate(before.max(linked));
+        }
+    }
+
+    /// Whether the graph is still to come: walks of cells begin when there are enough rows.
+    fn waits(&self) -> bool {
+        self.graph.linked() < self.table.slots()
+    }
 }
 
 impl Tabled for State {
@@ -112,12 +155,12 @@ struct Schema {
 }
 
 impl HnswIndex {
-    /// An empty index. The codec must be f32: walks read rows where they lie.
+    /// An empty index. Rows are kept as f32 or f16; the latter only where walks do not read them.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         check_metric(options.metric)?;
         options.check()?;
         parameters.check()?;
-        check_codec(options.codec)?;
+        check_codec(options.codec, options.metric, &parameters)?;
         let state =
             State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
         Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
@@ -152,17 +195,26 @@ impl HnswIndex {
     /// One query through the graph; `None` if that did not reach as many rows as there are.
     fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
         let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let (top, reached) = state.table.metric().run(GraphSearch {
-            state,
-            query,
-            k: search.k,
-            floor: search.floor(),
-            ef,
-            selection: search.selection,
-            scratch: &mut scratch,
-        });
+        let wanted = search.k.min(eligible(state, search));
+        let mut found = None;
+        // Several links may bring one node into a beam, so that a narrow one can end with too few.
+        for ef in [ef, ef.saturating_mul(WIDENED)] {
+            let (top, reached) = state.table.metric().run(GraphSearch {
+                state,
+                query,
+                k: search.k,
+                floor: search.floor(),
+                ef,
+                selection: search.selection,
+                scratch: &mut scratch,
+            });
+            if reached >= wanted {
+                found = Some(top);
+                break;
+            }
+        }
         self.scratches.lock().push(scratch);
-        (reached >= search.k.min(eligible(state, search))).then_some(top)
+        found
     }
 }
 
@@ -195,14 +247,57 @@ fn check_metric(metric: Metric) -> Result<()> {
     Err(Error::InvalidArgument(message.to_owned()))
 }
 
-/// Refuses every codec but the one whose rows a walk can read.
-fn check_codec(codec: Codec) -> Result<()> {
-    if codec == Codec::F32 {
+/// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
+fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
+    if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
         return Ok(());
     }
-    let message =
-        format!("HnswIndex keeps rows in codec 'f32' only, got '{}'; FlatIndex takes any codec", codec.name());
+    let name = codec.name();
+    let message = format!(
+        "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
+        metric.name()
+    );
     Err(Error::InvalidArgument(message))
+}
+
+/// Decides what the graph stands on, once there are enough rows: cells, if they tell these rows apart, or if walks cannot read the rows
+/// themselves.
+fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
+    let graph = {
+        let State { table, graph } = &*writer.read();
+        if graph.linked() > 0 || !parameters.has_cells(table.metric()) || table.slots() < CENTRED_ROWS {
+            return Ok(());
+        }
+        let frame = frame_of(table, parameters);
+        if table.codec() == Codec::F32 && !frame.resolves(&encoded(table, &frame), |a, b| same(table, a, b)) {
+            return Ok(());
+        }
+        let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
+        graph.try_reserve(table.slots())?;
+        graph
+    };
+    writer.write().graph = graph;
+    Ok(())
+}
+
+/// The frame that the first rows of a table make.
+fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
+    let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
+    Frame::new(table.metric(), 2 * parameters.m, parameters.seed, parts)
+}
+
+/// The first rows of a table, encoded.
+fn encoded(table: &Table, frame: &Frame) -> Vec<u8> {
+    let (mut rows, mut values) = (vec![0; CENTRED_ROWS * frame.row_bytes()], vec![0.0; table.dim()]);
+    for (slot, row) in rows.chunks_exact_mut(frame.row_bytes()).enumerate() {
+        let squared_norm = table.read(slot, &mut values);
+        frame.encode(&values, squared_norm, row);
+    }
+    rows
+}
+
+fn same(table: &Table, a: usize, b: usize) -> bool {
+    table.kept().row(a) == table.kept().row(b)
 }
 
 fn check_ef(name: &str, ef: usize) -> Result<()> {
@@ -229,17 +324,20 @@ impl Tabular for HnswIndex {
     /// is left.
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
         let stored = intake.stored();
-        let was_empty = {
+        let (was_empty, before) = {
             let state = writer.read();
             let places = intake.places(&[], state.table.slots());
             self.body.check_room(&state, || state.table.growth(places, 0) + state.graph.growth(stored))?;
-            state.table.live() == 0
+            (state.table.live() == 0, state.table.slots())
         };
         writer.write().graph.try_reserve(stored)?;
         let entries = intake.stage(writer, rows, &[], call, &|_| ())?;
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, call).map(|()| id_map));
+        let linked = id_map.and_then(|id_map| {
+            settle_ground(writer, &self.parameters)?;
+            build::link(writer, &self.parameters, call).map(|()| id_map)
+        });
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
@@ -247,13 +345,7 @@ impl Tabular for HnswIndex {
                 Ok(())
             }
             Err(error) => {
-                let linked = state.graph.linked();
-                if was_empty {
-                    state.table.truncate(0);
-                    state.graph = Graph::new(&self.parameters);
-                } else {
-                    state.table.truncate(linked);
-                }
+                state.undo(before, was_empty, &self.parameters);
                 Err(error)
             }
         }
@@ -281,7 +373,7 @@ impl Tabular for HnswIndex {
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
         let ef = self.beam(search);
-        let mut found = if search.exact || scan_is_cheaper(state, search, ef) {
+        let mut found = if search.exact || state.waits() || scan_is_cheaper(state, search, ef) {
             vec![None; queries.len()]
         } else {
             let ef = widened(state, search, ef);
@@ -303,7 +395,10 @@ impl Tabular for HnswIndex {
         let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
         let fresh = Shared::new(State { table, graph });
-        build::link(&fresh.writer(call)?, &self.parameters, call)?;
+        let writer = fresh.writer(call)?;
+        settle_ground(&writer, &self.parameters)?;
+        build::link(&writer, &self.parameters, call)?;
+        drop(writer);
         Ok(fresh.into_inner())
     }
 
@@ -323,13 +418,17 @@ impl Tabular for HnswIndex {
         let schema: Schema = read_schema(container)?;
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
-        check_codec(schema.table.codec).map_err(invalid)?;
+        check_codec(schema.table.codec, schema.table.metric, &schema.parameters).map_err(invalid)?;
         if !schema.table.has_rows {
             return Err(container.corrupt("schema", "the rows are missing"));
         }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
-        let graph = Graph::load(container, &schema.graph, &schema.parameters, table.slots())?;
+        let shape = (table.slots(), table.metric(), table.dim());
+        if schema.table.codec != Codec::F32 && !schema.graph.walks_cells() {
+            return Err(container.corrupt("schema", "a walk cannot read the rows"));
+        }
+        let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
         Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
     }
 }

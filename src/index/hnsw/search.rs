@@ -5,14 +5,20 @@
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
 use super::State;
-use super::walk::{Admission, Beam, Everything, Point, Scratch, Terrain};
+use super::ground::{Ground, Linked, Point, Rows, Standing, ground_of};
+use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
 use crate::index::selection::Selection;
 use crate::index::topk::TopK;
 use crate::simd::Simd;
-use crate::vectors::{Query, Space, Task};
+use crate::vectors::{Codec, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
-const SPARE: usize = 8;
+const SPARE: usize = 4;
+
+/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
+fn widened(width: usize) -> usize {
+    width + width / 2
+}
 
 /// A search of the graph for one query.
 pub(crate) struct GraphSearch<'a> {
@@ -53,35 +59,35 @@ impl Task for GraphSearch<'_> {
 
     #[inline(always)]
     fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Self::Output {
-        let start = self.descend(simd, space);
-        let beam_width = self.ef.max(self.k);
         let eligible = Eligible { state: self.state, selection: self.selection };
-        if self.selection.is_none() && self.state.table.all_live() {
-            self.base(simd, space, start, beam_width, &Everything);
-            self.rank(space, &self.scratch.beam, &eligible)
-        } else {
-            self.base(simd, space, start, beam_width, &eligible);
-            self.rank(space, &self.scratch.accepted, &eligible)
+        let asks = self.selection.is_some() || !self.state.table.all_live();
+        match ground_of(&self.state.table, &self.state.graph, space) {
+            Standing::Rows(ground) if asks => self.walk_rows(simd, ground, &eligible),
+            Standing::Rows(ground) => self.walk_rows(simd, ground, &Everything),
+            Standing::Linked(ground) if asks => self.walk_cells(simd, ground, &eligible),
+            Standing::Linked(ground) => self.walk_cells(simd, ground, &Everything),
         }
+        let all_in_beam = self.state.graph.cells().is_none() && !asks;
+        let beam = if all_in_beam { &self.scratch.beam } else { &self.scratch.accepted };
+        self.rank(space, beam, &eligible)
     }
 }
 
 impl<'a> GraphSearch<'a> {
-    fn point(&self) -> Point<'a> {
-        Point { values: self.query.values, term: self.query.term }
+    fn width(&self) -> usize {
+        self.ef.max(self.k)
     }
 
     /// The node of the base layer where its walk begins.
     #[inline(always)]
-    fn descend<S: Simd, M: Space>(&mut self, simd: S, space: M) -> Option<u32> {
-        let (table, graph) = (&self.state.table, &self.state.graph);
-        let point = self.point();
+    fn descend<S: Simd, G: Ground>(&mut self, simd: S, ground: G, point: G::Point<'_>) -> Option<u32> {
+        let graph = &self.state.graph;
         let mut node = graph.entry()?;
         for layer in graph.layers()[1..].iter().rev() {
-            let terrain = Terrain::<true> { table, layer };
+            let terrain = Terrain::<_, true> { ground, layer };
             self.scratch.beam.start(1);
-            terrain.start(simd, space, point, &[node], &Everything, self.scratch);
-            terrain.walk(simd, space, point, &Everything, self.scratch);
+            terrain.start(simd, point, &[node], &Everything, self.scratch);
+            terrain.walk(simd, point, &Everything, self.scratch);
             let nearest = self.scratch.beam.candidates().first();
             node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
         }
@@ -89,21 +95,25 @@ impl<'a> GraphSearch<'a> {
     }
 
     #[inline(always)]
-    fn base<S: Simd, M: Space, A: Admission>(
-        &mut self,
-        simd: S,
-        space: M,
-        start: Option<u32>,
-        width: usize,
-        admission: &A,
-    ) {
-        let terrain = Terrain::<false> { table: &self.state.table, layer: self.state.graph.base() };
-        let point = self.point();
-        let starts: Option<[u32; 1]> = start.map(|node| [node]);
-        self.scratch.beam.start(width);
+    fn walk_rows<S: Simd, M: Space, A: Admission>(&mut self, simd: S, ground: Rows<'a, M>, admission: &A) {
+        let point = Point { values: self.query.values, term: self.query.term };
+        let start = self.descend(simd, ground, point);
+        let terrain = Terrain::<_, false> { ground, layer: self.state.graph.base() };
+        self.scratch.beam.start(self.width());
         self.scratch.accepted.start(self.k + SPARE);
-        terrain.start(simd, space, point, starts.as_ref().map_or(&[], |node| &node[..]), admission, self.scratch);
-        terrain.walk(simd, space, point, admission, self.scratch);
+        terrain.start(simd, point, start.as_slice(), admission, self.scratch);
+        terrain.walk(simd, point, admission, self.scratch);
+    }
+
+    #[inline(always)]
+    fn walk_cells<S: Simd, A: Admission>(&mut self, simd: S, ground: Linked<'a>, admission: &A) {
+        let mut query = std::mem::take(&mut self.scratch.query);
+        query.set(ground.cells.frame(), &self.query);
+        let start = self.descend(simd, ground, query.point());
+        self.scratch.query = query;
+        self.scratch.beam.start(widened(self.width()));
+        self.scratch.accepted.start(self.k + SPARE);
+        ground.walk(simd, start.as_slice(), admission, self.scratch);
     }
 
     #[inline(always)]
@@ -111,8 +121,15 @@ impl<'a> GraphSearch<'a> {
         let State { table, graph } = self.state;
         let mut top = TopK::new(self.k, self.floor);
         let mut reached = 0;
-        for candidate in beam.candidates().iter().take(self.k + SPARE) {
-            let score = space.score(&self.query, table.rows().row(candidate.node() as usize));
+        let candidates = beam.candidates();
+        let candidates = &candidates[..candidates.len().min(self.k + SPARE)];
+        for candidate in candidates {
+            table.prefetch(candidate.node() as usize);
+            graph.prefetch_twins(candidate.node());
+        }
+        let mut room = vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }];
+        for candidate in candidates {
+            let score = space.score(&self.query, table.values(candidate.node() as usize, &mut room));
             for slot in graph.sharing(candidate.node()).filter(|&slot| eligible.has(slot as usize)) {
                 top.push(score, table.id(slot as usize));
                 reached += 1;

@@ -4,12 +4,13 @@
 //! follows the nearest unmarked one until none is left. All its memory lies in a [`Scratch`] that is used again.
 
 use super::graph::Layer;
-use crate::index::table::Table;
+use super::ground::Ground;
 use crate::simd::{Simd, prefetch};
-use crate::vectors::Space;
+use crate::vectors::CellQuery;
 
 /// A distance and a node in one integer that sorts by distance, then node; the lowest bit marks a node whose links have been followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(transparent)]
 pub(crate) struct Candidate(u64);
 
 impl Candidate {
@@ -30,80 +31,121 @@ impl Candidate {
         let ordered = (self.0 >> 32) as u32;
         f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
     }
-
-    #[inline(always)]
-    fn is_followed(self) -> bool {
-        self.0 & 1 == 1
-    }
 }
 
 /// The nearest nodes seen so far.
+///
+/// What is not there yet counts as infinitely far, so that the list is always full, and taking one in is the same few operations on
+/// each of its lines, without a branch: `new[i] = max(old[i - 1], min(old[i], candidate))`.
 #[derive(Default)]
 pub(crate) struct Beam {
-    sorted: Vec<Candidate>,
+    /// A line of zeros (of its last the first candidate is compared with), then the candidates in whole lines.
+    lines: Vec<[u64; LINE]>,
     width: usize,
-    /// Everything before this has been followed.
+    len: usize,
+    /// Everything in the lines before this one has been followed.
     next: usize,
 }
+
+/// Candidates that are compared at a time.
+const LINE: usize = 8;
 
 impl Beam {
     /// Empties the beam and sets its width.
     pub(crate) fn start(&mut self, width: usize) {
-        self.sorted.clear();
-        self.sorted.reserve(width + 1);
-        self.width = width;
-        self.next = 0;
+        (self.width, self.len, self.next) = (width, 0, 0);
+        self.lines.clear();
+        self.lines.resize(1 + width.div_ceil(LINE), [u64::MAX; LINE]);
+        self.lines[0] = [0; LINE];
+    }
+
+    /// What a candidate must be below to be taken in.
+    #[inline(always)]
+    pub(crate) fn limit(&self) -> Candidate {
+        match self.candidates().last() {
+            Some(&worst) if self.len == self.width => worst,
+            _ => Candidate(u64::MAX),
+        }
+    }
+
+    /// The distance below which a candidate may be taken in.
+    #[inline(always)]
+    pub(crate) fn reach(&self) -> f32 {
+        if self.len == self.width { self.limit().distance() } else { f32::INFINITY }
     }
 
     /// Takes a candidate in if it is among the nearest so far.
     #[inline(always)]
     pub(crate) fn push(&mut self, candidate: Candidate) {
-        let full = self.sorted.len() == self.width;
-        if full && self.sorted.last().is_none_or(|&worst| candidate >= worst) {
+        if candidate >= self.limit() {
             return;
         }
-        let at = self.sorted.partition_point(|&other| other < candidate);
-        if full {
-            self.sorted.pop();
+        self.len = self.width.min(self.len + 1);
+        let mut at = self.len.div_ceil(LINE);
+        loop {
+            let before = self.lines[at - 1][LINE - 1];
+            self.lines[at] = shifted(self.lines[at], before, candidate.0);
+            if before < candidate.0 {
+                break;
+            }
+            at -= 1;
         }
-        self.sorted.insert(at, candidate);
-        self.next = self.next.min(at);
+        self.next = self.next.min(at - 1);
     }
 
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
-    fn follow(&mut self) -> Option<u32> {
-        while let Some(candidate) = self.sorted.get_mut(self.next) {
-            self.next += 1;
-            if !candidate.is_followed() {
-                candidate.0 |= 1;
-                return Some(candidate.node());
+    pub(crate) fn follow(&mut self) -> Option<u32> {
+        let lines = self.len.div_ceil(LINE);
+        while self.next < lines {
+            let places = (self.len - self.next * LINE).min(LINE);
+            for candidate in &mut self.lines[1 + self.next][..places] {
+                if *candidate & 1 == 0 {
+                    *candidate |= 1;
+                    return Some((*candidate as u32) >> 1);
+                }
             }
+            self.next += 1;
         }
         None
     }
 
     /// The node that will be followed next, as things stand.
     #[inline(always)]
-    fn peek(&self) -> Option<u32> {
-        self.sorted.get(self.next).map(|candidate| candidate.node())
+    pub(crate) fn peek(&self) -> Option<u32> {
+        let line = self.lines.get(1 + self.next)?;
+        line.iter().find(|&&candidate| candidate & 1 == 0).map(|&candidate| (candidate as u32) >> 1)
     }
 
     /// The nearest, sorted.
     pub(crate) fn candidates(&self) -> &[Candidate] {
-        &self.sorted
+        if self.lines.is_empty() {
+            return &[];
+        }
+        bytemuck::cast_slice(&self.lines.as_flattened()[LINE..LINE + self.len])
     }
+}
+
+/// A line that `candidate` has been put into, if it is less than the last; the candidate before the line is `before`.
+#[inline(always)]
+fn shifted(line: [u64; LINE], before: u64, candidate: u64) -> [u64; LINE] {
+    let mut new = [0; LINE];
+    let previous = [before, line[0], line[1], line[2], line[3], line[4], line[5], line[6]];
+    for i in 0..LINE {
+        new[i] = previous[i].max(line[i].min(candidate));
+    }
+    new
 }
 
 /// Which nodes have been seen; cleared in time proportional to what was set.
 #[derive(Default)]
-struct Visited {
+pub(super) struct Visited {
     words: Vec<u64>,
     touched: Vec<u32>,
 }
 
 impl Visited {
-    fn start(&mut self, nodes: usize) {
+    pub(super) fn start(&mut self, nodes: usize) {
         for &word in &self.touched {
             self.words[word as usize] = 0;
         }
@@ -114,9 +156,15 @@ impl Visited {
         }
     }
 
+    /// Whether a node is marked. Nodes that do not exist are.
+    #[inline(always)]
+    pub(super) fn contains(&self, node: u32) -> bool {
+        self.words.get(node as usize / 64).is_none_or(|word| word >> (node % 64) & 1 == 1)
+    }
+
     /// Marks a node; whether it is new. Nodes that do not exist are never new.
     #[inline(always)]
-    fn insert(&mut self, node: u32) -> bool {
+    pub(super) fn insert(&mut self, node: u32) -> bool {
         let Some(word) = self.words.get_mut(node as usize / 64) else { return false };
         let bit = 1 << (node % 64);
         if *word & bit != 0 {
@@ -133,26 +181,13 @@ impl Visited {
 /// What a walk needs besides the graph.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    visited: Visited,
+    pub(super) visited: Visited,
     fresh: Vec<u32>,
     pub(crate) beam: Beam,
-    /// The nearest among those that may be returned, where not all may.
+    /// The nearest among those that may be returned, where not all may; of a walk among cells, the nearest with distances instead of estimates.
     pub(crate) accepted: Beam,
-}
-
-/// One side of a distance: values and term.
-#[derive(Clone, Copy)]
-pub(crate) struct Point<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) term: f32,
-}
-
-impl<'a> Point<'a> {
-    /// The row in a slot.
-    #[inline(always)]
-    pub(crate) fn of_slot(table: &'a Table, slot: usize) -> Point<'a> {
-        Point { values: table.rows().row(slot), term: table.terms().first(slot) }
-    }
+    /// The query of a walk among cells.
+    pub(super) query: CellQuery,
 }
 
 /// Which nodes may be returned.
@@ -175,54 +210,38 @@ impl Admission for Everything {
     }
 }
 
-/// A layer, and the rows that its nodes stand for. `UPPER` says which kind of layer it is.
-pub(crate) struct Terrain<'a, const UPPER: bool> {
-    pub(crate) table: &'a Table,
+/// A layer on its ground. `UPPER` says which kind of layer it is.
+pub(crate) struct Terrain<'a, G, const UPPER: bool> {
+    pub(crate) ground: G,
     pub(crate) layer: &'a Layer,
 }
 
-/// Bytes of rows that are asked for ahead of their use: about as many lines as a core can wait for at a time. On rows of 512 bytes
-/// three times as much cost 5 to 10 %; on longer rows it makes no difference.
-const PREFETCH_BYTES: usize = 2 << 10;
-
-impl<const UPPER: bool> Terrain<'_, UPPER> {
+impl<G: Ground, const UPPER: bool> Terrain<'_, G, UPPER> {
     #[inline(always)]
-    pub(crate) fn slot(&self, node: u32) -> u32 {
+    fn slot(&self, node: u32) -> u32 {
         if UPPER { self.layer.slot(node) } else { node }
     }
 
     #[inline(always)]
-    pub(crate) fn distance<S: Simd, M: Space>(&self, simd: S, space: M, point: Point<'_>, node: u32) -> f32 {
-        let slot = self.slot(node) as usize;
-        debug_assert!(slot < self.table.slots());
-        // SAFETY: nodes that come here are nodes of the layer (`Visited` lets no others through), and the slots of a layer are slots
-        // of its table: the base layer has as many nodes as the table has linked slots, upper layers are checked when loaded. The
-        // rows are f32: the index takes no other codec.
-        let (row, term) =
-            unsafe { (self.table.rows().row_unchecked(slot), *self.table.terms().address_unchecked(slot)) };
-        space.distance(simd, point.values, point.term, row, term)
+    fn distance<S: Simd>(&self, simd: S, from: G::Point<'_>, node: u32) -> f32 {
+        if UPPER {
+            self.ground.distance_above(simd, from, self.layer, node)
+        } else {
+            self.ground.distance(simd, from, node as usize)
+        }
     }
 
     #[inline(always)]
-    fn prefetch_row(&self, node: u32) {
-        let slot = self.slot(node) as usize;
-        // SAFETY: as in `distance`.
-        let (row, term) =
-            unsafe { (self.table.rows().address_unchecked(slot), self.table.terms().address_unchecked(slot)) };
-        prefetch(term);
-        let lines = self.table.width() / 16;
-        for line in 0..lines.min(PREFETCH_BYTES / 64) {
-            prefetch(row.wrapping_add(line * 16));
-        }
+    fn prefetch(&self, node: u32) {
+        if UPPER { self.ground.prefetch_above(self.layer, node) } else { self.ground.prefetch(node as usize) }
     }
 
     /// Starts a walk at `starts`: they are in the beam, marked as seen.
     #[inline(always)]
-    pub(crate) fn start<S: Simd, M: Space, A: Admission>(
+    pub(crate) fn start<S: Simd, A: Admission>(
         &self,
         simd: S,
-        space: M,
-        point: Point<'_>,
+        from: G::Point<'_>,
         starts: &[u32],
         admission: &A,
         scratch: &mut Scratch,
@@ -230,7 +249,7 @@ impl<const UPPER: bool> Terrain<'_, UPPER> {
         scratch.visited.start(self.layer.len());
         for &node in starts {
             if (node as usize) < self.layer.len() && scratch.visited.insert(node) {
-                let candidate = Candidate::new(self.distance(simd, space, point, node), node);
+                let candidate = Candidate::new(self.distance(simd, from, node), node);
                 scratch.beam.push(candidate);
                 if A::ASKS && admission.admits(self.slot(node)) {
                     scratch.accepted.push(candidate);
@@ -241,17 +260,16 @@ impl<const UPPER: bool> Terrain<'_, UPPER> {
 
     /// Follows links from what is in the beam until nothing nearer turns up.
     #[inline(always)]
-    pub(crate) fn walk<S: Simd, M: Space, A: Admission>(
+    pub(crate) fn walk<S: Simd, A: Admission>(
         &self,
         simd: S,
-        space: M,
-        point: Point<'_>,
+        from: G::Point<'_>,
         admission: &A,
         scratch: &mut Scratch,
     ) {
-        let Scratch { visited, fresh, beam, accepted } = scratch;
+        let Scratch { visited, fresh, beam, accepted, .. } = scratch;
         let nodes = self.layer.len() as u32;
-        let ahead = (PREFETCH_BYTES / (self.table.width() * size_of::<f32>())).clamp(1, 8);
+        let ahead = self.ground.ahead();
         while let Some(node) = beam.follow() {
             fresh.clear();
             for &neighbour in self.layer.links.row(node as usize) {
@@ -264,14 +282,14 @@ impl<const UPPER: bool> Terrain<'_, UPPER> {
                 }
             }
             for &neighbour in fresh.iter().take(ahead) {
-                self.prefetch_row(neighbour);
+                self.prefetch(neighbour);
             }
             for i in 0..fresh.len() {
                 if let Some(&neighbour) = fresh.get(i + ahead) {
-                    self.prefetch_row(neighbour);
+                    self.prefetch(neighbour);
                 }
                 let neighbour = fresh[i];
-                let candidate = Candidate::new(self.distance(simd, space, point, neighbour), neighbour);
+                let candidate = Candidate::new(self.distance(simd, from, neighbour), neighbour);
                 beam.push(candidate);
                 if A::ASKS && admission.admits(self.slot(neighbour)) {
                     accepted.push(candidate);

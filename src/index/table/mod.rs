@@ -145,7 +145,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
         for line in self.rows.row(slot).chunks(64) {
-            simd::prefetch(line.as_ptr());
+            simd::prefetch_far(line.as_ptr());
         }
     }
 

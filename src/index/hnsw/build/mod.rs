@@ -1,0 +1,196 @@
+//! Linking new rows into the graph, in parallel and yet always the same way.
+//!
+//! Rows are linked in batches. In a batch every row looks for its neighbours in the graph as it was before the batch, and among the
+//! other rows of the batch directly; then every node that is to be linked back decides on its new list. Both steps only read, so any
+//! number of threads may share them and none can see another's work. Last, the lists are written, in holds of a
+//! fraction of a millisecond between which searches run; any prefix of these writes is a valid graph.
+//!
+//! Batches are counted in rows, so the graph depends on the sequence of calls alone. The construction is HNSW's (Malkov and
+//! Yashunin, arXiv 1603.09320, algorithms 1 and 4); the batches are those of ParlayANN (arXiv 2305.04359), except that rows of
+//! a batch see each other, so that a cluster that arrives at once is not cut in two.
+
+mod batch;
+mod lists;
+mod propose;
+
+use self::batch::Batch;
+use self::lists::List;
+use super::graph::{Graph, NONE};
+use super::ground::Ground;
+use super::walk::{Candidate, Scratch};
+use super::{HnswParameters, State};
+use crate::error::Result;
+use crate::index::table::Table;
+use crate::runtime::{Call, Writer, map};
+use crate::simd::Simd;
+use crate::vectors::{CENTRED_ROWS, Cells};
+use parking_lot::Mutex;
+use std::ops::Range;
+
+/// Rows a batch. They are compared with each other, which costs as much as a small part of a search.
+const BATCH: usize = 256;
+/// Rows that a task encodes.
+const ROWS_PER_TASK: usize = 32;
+/// Lists that are written under one guard.
+const LISTS_PER_GUARD: usize = 1024;
+
+/// Links all staged rows.
+pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call: &Call<'_>) -> Result<()> {
+    let (from, to) = {
+        let state = writer.read();
+        // Cells are centred on the first rows; until there are so many, nothing is linked.
+        let waits = parameters.has_cells(state.table.metric()) && state.table.slots() < CENTRED_ROWS;
+        (state.graph.linked(), if waits { 0 } else { state.table.slots() })
+    };
+    let scratches = Mutex::new(Vec::new());
+    for start in (from..to).step_by(BATCH) {
+        let end = (start + BATCH).min(to);
+        add_cells(writer, start..end, call)?;
+        let plan = {
+            let State { table, graph } = &*writer.read();
+            let batch = Batch::new(table, graph, start..end);
+            let linker = Linker { table, graph, parameters, batch: &batch, scratches: &scratches };
+            let own = linker.propose(call)?;
+            let lists = linker.lists(&own, call)?;
+            let twins = own.into_iter().map(|proposal| proposal.twin).collect();
+            Plan { rows: start..end, levels: batch.levels, twins, lists }
+        };
+        plan.apply(writer)?;
+        call.progress(end - from, to - from);
+    }
+    Ok(())
+}
+
+/// Appends the cells of some rows, without links, where there are cells: nobody leads there yet.
+fn add_cells(writer: &Writer<'_, State>, rows: Range<usize>, call: &Call<'_>) -> Result<()> {
+    let (codes, bytes) = {
+        let State { table, graph } = &*writer.read();
+        let Some(cells) = graph.cells() else { return Ok(()) };
+        let (frame, bytes) = (cells.frame(), cells.frame().row_bytes());
+        let codes = map(call, rows.len().div_ceil(ROWS_PER_TASK), |task| {
+            let first = rows.start + task * ROWS_PER_TASK;
+            let slots = first..rows.end.min(first + ROWS_PER_TASK);
+            let (mut codes, mut values) = (vec![0; slots.len() * bytes], vec![0.0; table.dim()]);
+            for (slot, code) in slots.zip(codes.chunks_exact_mut(bytes)) {
+                let squared_norm = table.read(slot, &mut values);
+                frame.encode(&values, squared_norm, code);
+            }
+            codes
+        })?;
+        (codes, bytes)
+    };
+    let mut state = writer.write();
+    let Some(cells) = state.graph.cells_mut() else { return Ok(()) };
+    // Rows that an earlier call did not come to link have left theirs.
+    cells.truncate(rows.start);
+    cells.try_reserve(rows.len())?;
+    for code in codes.iter().flat_map(|codes| codes.chunks_exact(bytes)) {
+        cells.push(code);
+    }
+    Ok(())
+}
+
+/// What a batch has decided on.
+struct Plan {
+    rows: Range<usize>,
+    levels: Vec<usize>,
+    twins: Vec<Option<u32>>,
+    lists: Vec<List>,
+}
+
+/// Looks, and decides; changes nothing.
+struct Linker<'a> {
+    table: &'a Table,
+    graph: &'a Graph,
+    parameters: &'a HnswParameters,
+    batch: &'a Batch,
+    scratches: &'a Mutex<Vec<Scratch>>,
+}
+
+impl Linker<'_> {
+    /// The slot of a node, old or new.
+    fn slot(&self, level: usize, node: u32) -> usize {
+        match self.batch.member(level, node) {
+            Some(member) => self.batch.rows.start + member,
+            None if level == 0 => node as usize,
+            None => self.graph.layers()[level].slot(node) as usize,
+        }
+    }
+
+    /// The cells, if the nodes of a layer have any.
+    fn cells(&self, level: usize) -> Option<&Cells> {
+        self.graph.cells().filter(|_| level == 0)
+    }
+
+    fn degree(&self, level: usize) -> usize {
+        if level == 0 { 2 * self.parameters.m } else { self.parameters.m }
+    }
+
+    /// The nearest of `sorted` that no nearer one spares, at most `most`: near, and spread in all directions (arXiv 1603.09320, algorithm 4).
+    /// If that leaves fewer than `least`, the nearest of the others too.
+    #[inline(always)]
+    fn select<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        level: usize,
+        sorted: &[Candidate],
+        (most, least): (usize, usize),
+    ) -> Vec<Candidate> {
+        let mut taken: Vec<Candidate> = Vec::with_capacity(most);
+        let mut slots: Vec<usize> = Vec::with_capacity(most);
+        let mut spared = Vec::new();
+        for &candidate in sorted {
+            if taken.len() == most {
+                break;
+            }
+            let slot = self.slot(level, candidate.node());
+            let point = ground.at(slot);
+            let mut spread = true;
+            for &other in &slots {
+                if ground.spares(ground.distance(simd, point, other), candidate.distance()) {
+                    spread = false;
+                    break;
+                }
+            }
+            if spread {
+                taken.push(candidate);
+                slots.push(slot);
+            } else if spared.len() < least {
+                spared.push(candidate);
+            }
+        }
+        let room = least.saturating_sub(taken.len());
+        taken.extend(spared.into_iter().take(room));
+        taken
+    }
+}
+
+impl Plan {
+    /// Writes it all.
+    fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
+        self.add_nodes(&mut writer.write().graph)?;
+        for lists in self.lists.chunks(LISTS_PER_GUARD) {
+            let mut state = writer.write();
+            for List { level, node, links, change } in lists {
+                match change {
+                    Some(change) => state.graph.change_cell(*node, change),
+                    None => state.graph.layer_mut(*level).set_links(*node, links),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_nodes(&self, graph: &mut Graph) -> Result<()> {
+        let mut top = graph.entry().map(|_| graph.layers().len() - 1);
+        for ((slot, &level), &twin) in self.rows.clone().zip(&self.levels).zip(&self.twins) {
+            let nodes = graph.push_node(slot as u32, level, twin)?;
+            if top.is_none_or(|top| level > top) {
+                top = Some(level);
+                graph.set_entry(nodes.last().copied().unwrap_or(NONE));
+            }
+        }
+        Ok(())
+    }
+}

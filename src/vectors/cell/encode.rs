@@ -1,0 +1,172 @@
+//! Rows and links as cells have them.
+
+use super::{Cell, Frame};
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::Metric;
+
+/// The largest whole number of a row.
+pub(super) const MOST: f32 = 127.0;
+
+/// Where a link leads, as the cell that it starts from sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct EdgeCode<'a> {
+    /// One bit a coordinate.
+    pub(crate) signs: &'a [u8],
+    /// Two bf16: what is added, and what the sum of signs is multiplied with.
+    pub(crate) factors: u32,
+}
+
+impl Frame {
+    /// Bytes of a row, as [`encode`](Frame::encode) makes it.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.width() + 8
+    }
+
+    /// Bytes of the signs of a link.
+    pub(crate) fn sign_bytes(&self) -> usize {
+        self.width() / 8
+    }
+
+    /// The row with these values as its cell begins with it: whole numbers, scale, part.
+    pub(crate) fn encode(&self, values: &[f32], squared_norm: f64, row: &mut [u8]) {
+        let (mut room, mut y) = (vec![0.0; self.mean.len()], vec![0.0; self.width()]);
+        simd::dispatch(Encode { frame: self, values, squared_norm, room: &mut room, y: &mut y, row });
+    }
+
+    /// What is rotated of a row (or of a query), multiplied with `factor`: in units, without the mean.
+    #[inline(always)]
+    pub(super) fn centred(&self, values: &[f32], factor: f64, out: &mut [f32]) {
+        let factor = factor * self.unit;
+        for ((out, &value), &mean) in out.iter_mut().zip(values).zip(&self.mean) {
+            *out = (f64::from(value) * factor - f64::from(mean)) as f32;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn rotate(&self, values: &[f32], out: &mut [f32]) {
+        self.rotation.rotate(values, out);
+    }
+}
+
+/// Rounds to multiples of a scale, which is returned, and with it the sum of the squares of these multiples. Zeros, and what is out of range,
+/// become zeros.
+#[inline(always)]
+pub(super) fn in_whole_numbers(y: &[f32], code: &mut [i8]) -> (f32, i64) {
+    let mut largest = [0f32; 16];
+    for values in y.as_chunks::<16>().0 {
+        for i in 0..16 {
+            largest[i] = largest[i].max(values[i].abs());
+        }
+    }
+    let largest = largest.into_iter().fold(0f32, f32::max);
+    let scale = largest / MOST;
+    if !scale.is_normal() {
+        code.fill(0);
+        return (0.0, 0);
+    }
+    let per_step = MOST / largest;
+    let mut squares = 0;
+    for (values, code) in y.as_chunks::<16>().0.iter().zip(code.as_chunks_mut::<16>().0) {
+        let mut sum = 0;
+        for i in 0..16 {
+            let whole = (values[i] * per_step).round_ties_even() as i32;
+            sum += whole * whole;
+            code[i] = whole as i8;
+        }
+        squares += i64::from(sum);
+    }
+    (scale, squares)
+}
+
+/// The inner product with whole numbers, in sixteen lanes.
+#[inline(always)]
+fn along(centre: &[f32], code: &[i8]) -> f32 {
+    let mut lanes = [0f32; 16];
+    for (values, code) in centre.as_chunks::<16>().0.iter().zip(code.as_chunks::<16>().0) {
+        for i in 0..16 {
+            lanes[i] += values[i] * f32::from(code[i]);
+        }
+    }
+    lanes.into_iter().sum()
+}
+
+/// A row to be encoded, compiled for the processor.
+struct Encode<'a> {
+    frame: &'a Frame,
+    values: &'a [f32],
+    squared_norm: f64,
+    room: &'a mut [f32],
+    y: &'a mut [f32],
+    row: &'a mut [u8],
+}
+
+impl Operation for Encode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let frame = self.frame;
+        frame.centred(self.values, frame.metric.coding_factor(self.squared_norm.sqrt()), self.room);
+        frame.rotate(self.room, self.y);
+        let (code, numbers) = self.row.split_at_mut(frame.width());
+        let code: &mut [i8] = bytemuck::cast_slice_mut(code);
+        let (scale, squares) = in_whole_numbers(self.y, code);
+        let part = match frame.metric {
+            Metric::Dot => -2.0 * scale * along(&frame.centre, code),
+            _ => scale * scale * squares as f32,
+        };
+        // What is out of range is infinitely far from everything.
+        let in_range = self.y.iter().all(|value| value.is_finite());
+        let part = if in_range { part } else { f32::INFINITY };
+        numbers[..4].copy_from_slice(&scale.to_le_bytes());
+        numbers[4..8].copy_from_slice(&part.to_le_bytes());
+    }
+}
+
+impl Cell<'_> {
+    /// The code of a link from here to `to`: writes the signs, returns the factors.
+    #[inline(always)]
+    pub(crate) fn encode_link<S: Simd>(self, simd: S, to: Cell<'_>, signs: &mut [u8]) -> u32 {
+        let (own_scale, scale) = (self.scale(), to.scale());
+        // Sixteen lanes whatever the processor has, so that the sums are the same everywhere.
+        let (mut squares, mut sizes, mut along, mut inner) = ([0f32; 16], [0f32; 16], [0f32; 16], [0f32; 16]);
+        let pairs = self.code().as_chunks::<16>().0.iter().zip(to.code().as_chunks::<16>().0);
+        for ((own, other), signs) in pairs.zip(signs.as_chunks_mut::<2>().0) {
+            let mut apart = [0f32; 16];
+            for i in 0..16 {
+                let here = f32::from(own[i]) * own_scale;
+                let o = f32::from(other[i]) * scale - here;
+                apart[i] = o;
+                squares[i] += o * o;
+                sizes[i] += o.abs();
+                along[i] += if o < 0.0 { -here } else { here };
+                inner[i] += here * o;
+            }
+            *signs = signs_of(simd, &apart).to_le_bytes();
+        }
+        let sum = |lanes: [f32; 16]| lanes.into_iter().sum::<f32>();
+        let (square, size, along, inner) = (sum(squares), sum(sizes), sum(along), sum(inner));
+        // Two rows with the same code: whatever is said of the one goes for the other.
+        let factor = if size > 0.0 { square / size } else { 0.0 };
+        // From the sums alone where that is the same, since the parts of two near rows nearly cancel.
+        let apart = if self.frame.metric == Metric::Dot { to.part() - self.part() - 2.0 * inner } else { square };
+        u32::from(nearest_bf16(apart + 2.0 * factor * along)) << 16 | u32::from(nearest_bf16(-2.0 * factor))
+    }
+}
+
+/// A bit for each value that is not negative.
+#[inline(always)]
+fn signs_of<S: Simd>(simd: S, values: &[f32; 16]) -> u16 {
+    let mut bits = 0;
+    for first in (0..16).step_by(S::LANES) {
+        // SAFETY: lanes divide sixteen.
+        let lanes = unsafe { simd.load(values.as_ptr().add(first)) };
+        bits |= simd.not_below(lanes, simd.zero()) << first;
+    }
+    bits as u16
+}
+
+/// The bf16 that is nearest to a number; ties away from zero.
+fn nearest_bf16(value: f32) -> u16 {
+    (value.to_bits().saturating_add(0x8000) >> 16) as u16
+}

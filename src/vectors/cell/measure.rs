@@ -1,0 +1,63 @@
+//! What a frame takes from the first rows, and whether cells would serve them.
+
+use super::{Cell, Frame, FrameParts};
+use crate::vectors::Metric;
+
+/// Rows whose nearest neighbours are looked for.
+const SAMPLE: usize = 32;
+
+/// How many times as long as a common rounding error the distance to the nearest neighbour should be.
+const RESOLUTION: f32 = 4.0;
+
+impl Frame {
+    /// What [`new`](Frame::new) needs, taken from the first rows. `read` writes the values of one of them, and returns its squared norm.
+    pub(crate) fn measure(
+        metric: Metric,
+        dim: usize,
+        rows: usize,
+        read: impl Fn(usize, &mut [f32]) -> f64,
+    ) -> FrameParts {
+        let (mut sums, mut values, mut squares) = (vec![0.0; dim], vec![0.0; dim], 0.0);
+        for row in 0..rows {
+            let squared_norm = read(row, &mut values);
+            let factor = metric.coding_factor(squared_norm.sqrt());
+            for (sum, &value) in sums.iter_mut().zip(&values) {
+                *sum += f64::from(value) * factor;
+            }
+            squares += squared_norm * factor * factor;
+        }
+        let rows = rows.max(1) as f64;
+        let centre: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
+        let spread = (squares / rows - centre.iter().map(|value| value * value).sum::<f64>()).sqrt();
+        // Rows that are all the same, or out of range, have no spread to speak of.
+        let unit = if spread.is_normal() { 1.0 / spread } else { 1.0 };
+        FrameParts { mean: centre.iter().map(|value| (value * unit) as f32).collect(), unit }
+    }
+
+    /// Whether eight bits tell apart, of some rows, what lies nearest to each other: of tight clusters far from each other they see
+    /// little more than which cluster a row is in. `encoded` is these rows as [`encode`](Frame::encode) made them; `same` says whether two of them have
+    /// the very same values.
+    pub(crate) fn resolves(&self, encoded: &[u8], same: impl Fn(usize, usize) -> bool) -> bool {
+        let rows: Vec<Cell<'_>> = encoded.chunks_exact(self.row_bytes()).map(|row| self.lone(row)).collect();
+        let sample = (0..rows.len()).step_by(rows.len().div_ceil(SAMPLE).max(1));
+        let (mut resolved, mut asked) = (0, 0);
+        for row in sample {
+            let others = (0..rows.len()).filter(|&other| other != row && !same(row, other));
+            let nearest = others.map(|other| squared_distance(rows[row], rows[other])).fold(f32::INFINITY, f32::min);
+            if nearest == f32::INFINITY {
+                continue;
+            }
+            asked += 1;
+            // A rounding error is evenly spread over a step; there are two of them.
+            let error = rows[row].scale().powi(2) * self.width() as f32 / 6.0;
+            resolved += usize::from(nearest >= RESOLUTION * RESOLUTION * error);
+        }
+        resolved * 2 >= asked
+    }
+}
+
+/// The squared distance of two rows.
+fn squared_distance(a: Cell<'_>, b: Cell<'_>) -> f32 {
+    let apart = |(&x, &y): (&i8, &i8)| (f32::from(x) * a.scale() - f32::from(y) * b.scale()).powi(2);
+    a.code().iter().zip(b.code()).map(apart).sum()
+}

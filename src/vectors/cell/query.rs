@@ -1,0 +1,171 @@
+//! A query among cells: what it says of the row of a cell, and of all that the cell links to.
+
+use super::encode::in_whole_numbers;
+use super::{Cell, Frame};
+use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, byte_dot, sign_products, sign_tables};
+use crate::simd::Simd;
+use crate::vectors::{Metric, Query};
+
+/// The largest coordinate, in standard deviations, that the query of the tables reaches.
+const COARSE_REACH: f32 = 2.4;
+
+/// One side of a distance: a query, or a row.
+#[derive(Clone, Copy)]
+pub(crate) struct CellPoint<'a> {
+    code: &'a [i8],
+    scale: f32,
+    /// What all of its values begin with.
+    own: f32,
+}
+
+impl CellPoint<'_> {
+    /// The value of a row: the smaller, the nearer.
+    #[inline(always)]
+    pub(crate) fn value<S: Simd>(self, simd: S, row: Cell<'_>) -> f32 {
+        let product = byte_dot(simd, self.code, row.code());
+        self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32
+    }
+}
+
+impl<'a> Cell<'a> {
+    /// The row of this cell as one side of a distance.
+    #[inline(always)]
+    pub(crate) fn point(self) -> CellPoint<'a> {
+        CellPoint { code: self.code(), scale: self.scale(), own: self.part() }
+    }
+}
+
+impl Frame {
+    /// What the values of a query are multiplied with. Under dot only its direction matters, and estimates are best if it is as long as
+    /// rows commonly are.
+    fn query_factor(&self, query: &Query<'_>) -> f64 {
+        if self.metric != Metric::Dot {
+            return self.metric.coding_factor(query.norm());
+        }
+        let length = (1.0 + self.mean.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()).sqrt();
+        if query.squared_norm > 0.0 { length / (self.unit * query.norm()) } else { 0.0 }
+    }
+}
+
+/// A query, ready to meet cells. Its memory is used again.
+#[derive(Default)]
+pub(crate) struct CellQuery {
+    room: Vec<f32>,
+    y: Vec<f32>,
+    code: Vec<i8>,
+    scale: f32,
+    own: f32,
+    /// What every choice of four signs makes of four coordinates, these being multiples of `step`.
+    coarse: Vec<i8>,
+    tables: Vec<u8>,
+    step: f32,
+}
+
+impl CellQuery {
+    /// Takes a query.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, frame: &Frame, query: &Query<'_>) {
+        self.resize(frame);
+        let values = &query.values[..frame.mean.len()];
+        frame.centred(values, frame.query_factor(query), &mut self.room);
+        frame.rotate(&self.room, &mut self.y);
+        (self.scale, _) = in_whole_numbers(&self.y, &mut self.code);
+        self.own = if frame.metric == Metric::Dot { 0.0 } else { square(&self.y) };
+        self.make_tables();
+    }
+
+    /// Takes the row of a cell.
+    #[inline(always)]
+    pub(crate) fn set_row(&mut self, frame: &Frame, row: Cell<'_>) {
+        self.resize(frame);
+        let scale = row.scale();
+        for (y, &whole) in self.y.iter_mut().zip(row.code()) {
+            *y = f32::from(whole) * scale;
+        }
+        self.code.copy_from_slice(row.code());
+        (self.scale, self.own) = (scale, row.part());
+        self.make_tables();
+    }
+
+    fn resize(&mut self, frame: &Frame) {
+        self.room.resize(frame.mean.len(), 0.0);
+        self.y.resize(frame.width(), 0.0);
+        self.code.resize(frame.width(), 0);
+        self.coarse.resize(frame.width(), 0);
+    }
+
+    #[inline(always)]
+    fn make_tables(&mut self) {
+        let most = f32::from(MOST_COARSE);
+        let largest = self.scale * super::encode::MOST;
+        let reach = largest.min(COARSE_REACH * (square(&self.y) / self.y.len() as f32).sqrt());
+        self.step = reach / most;
+        let per_step = if self.step.is_normal() { 1.0 / self.step } else { 0.0 };
+        for (values, coarse) in self.y.as_chunks::<16>().0.iter().zip(self.coarse.as_chunks_mut::<16>().0) {
+            for i in 0..16 {
+                coarse[i] = (values[i] * per_step).round_ties_even().clamp(-most, most) as i8;
+            }
+        }
+        self.tables.clear();
+        sign_tables(&self.coarse, &mut self.tables);
+    }
+
+    /// The query as one side of a distance.
+    #[inline(always)]
+    pub(crate) fn point(&self) -> CellPoint<'_> {
+        CellPoint { code: &self.code, scale: self.scale, own: self.own }
+    }
+
+    /// Estimates the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
+    /// bit for each that is below `limit`.
+    #[inline(always)]
+    pub(crate) fn estimate<S: Simd, const F: usize>(
+        &self,
+        simd: S,
+        cell: Cell<'_>,
+        fan: usize,
+        (value, limit): (f32, f32),
+        estimates: &mut [[f32; BLOCK_ROWS]; F],
+    ) -> u32 {
+        let lines = self.y.len() / SIGN_LINE;
+        assert!(self.tables.len() >= lines * crate::kernel::SIGN_TABLES);
+        let mut fans = [&[][..]; F];
+        for (f, bytes) in fans.iter_mut().enumerate() {
+            *bytes = cell.fan(fan + f);
+            assert_eq!(bytes.len(), (lines + 2) * 64);
+        }
+        let starts = fans.map(<[u8]>::as_ptr);
+        // SAFETY: each fan has so many lines of signs, and the tables as many.
+        let products = unsafe { sign_products::<S, F, 1>(simd, starts, self.tables.as_ptr(), lines) };
+        let mut below = 0;
+        for f in 0..F {
+            // SAFETY: behind the signs lie sixteen factors.
+            let factors = unsafe { starts[f].add(lines * 64).cast::<u32>() };
+            for first in (0..BLOCK_ROWS).step_by(S::LANES) {
+                // SAFETY: lanes divide sixteen; loads and stores take any alignment.
+                let mask = unsafe {
+                    let sums = simd.load_i32(products[f][0].as_ptr().add(first));
+                    let (added, times) = (simd.load_upper(factors.add(first)), simd.load_lower(factors.add(first)));
+                    let base = simd.add(added, simd.splat(value));
+                    let estimate = simd.mul_add(simd.mul_add(times, simd.splat(self.step), simd.zero()), sums, base);
+                    simd.store(estimate, estimates[f].as_mut_ptr().add(first));
+                    !simd.not_below(estimate, simd.splat(limit)) & ((1 << S::LANES) - 1)
+                };
+                below |= mask << (f * BLOCK_ROWS + first);
+            }
+        }
+        below
+    }
+}
+
+/// The squared length, in sixteen lanes.
+#[inline(always)]
+fn square(y: &[f32]) -> f32 {
+    let mut lanes = [0f32; 16];
+    for values in y.as_chunks::<16>().0 {
+        for i in 0..16 {
+            lanes[i] += values[i] * values[i];
+        }
+    }
+    lanes.into_iter().sum()
+}
