@@ -17,7 +17,7 @@ export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test soak check bench docs clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -30,6 +30,9 @@ demo: $(VENV)/with-plot ## Index 10,000 Debian packages, search them, measure it
 test: $(VENV)/with-test ## Run the tests: Rust, then Python
 	cargo test --workspace --tests
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: ## Kill a writing process 1,000 times while others read; takes ten minutes
+	NEARFIELD_ROUNDS=1000 cargo test --release --test store killed
 
 check: $(VENV)/with-check ## Check form, types, stubs, documentation and licences
 	cargo fmt --all --check

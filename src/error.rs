@@ -133,6 +133,83 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// Somebody else has the right to write.
+    #[error("{path}: another writer has this store open ({holder}); close it there, or open it with mode \"r\"",
+        path = path.display(), holder = shown_pid(*pid))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that has it, if that could be read.
+        pid: Option<u32>,
+    },
+    /// A sync has failed, or a batch is in the log and could not be applied: nobody knows what is on the disk.
+    #[error("{path}: an earlier write failed half-way; reads go on, for writes open the store again", path = path.display())]
+    Poisoned {
+        /// The file that was being written.
+        path: PathBuf,
+    },
+    /// A write to a store that was opened for reading, or to one that a forked child has from its parent.
+    #[error("this store is read-only: {0}")]
+    ReadOnlyStore(&'static str),
+    /// A store that has been closed.
+    #[error("this store is closed")]
+    Closed,
+    /// A collection that is there already, with another schema or at all.
+    #[error("collection {name:?} exists already{what}")]
+    CollectionExists {
+        /// Its name.
+        name: String,
+        /// How it differs from what was asked for.
+        what: String,
+    },
+    /// A collection that is not there.
+    #[error("there is no collection {0:?}")]
+    CollectionNotFound(String),
+    /// A key that no row can have.
+    #[error("the key at position {position} cannot be one: {what}")]
+    InvalidKey {
+        /// Its place in the caller's sequence.
+        position: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A key that is there already.
+    #[error("key {0} is already in the collection or given twice; use upsert to replace rows")]
+    DuplicateKey(String),
+    /// As many keys, and as many metadata, as rows are needed.
+    #[error("expected one of the {what} per row: {rows} rows, got {given}")]
+    CountMismatch {
+        /// `keys` or `metadata`.
+        what: &'static str,
+        /// Rows handed in.
+        rows: usize,
+        /// What came with them.
+        given: usize,
+    },
+    /// Metadata that cannot be kept.
+    #[error("the metadata at position {position} cannot be kept: {what}")]
+    InvalidMetadata {
+        /// Its place in the caller's sequence.
+        position: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A filter that says nothing, or too much.
+    #[error("filter, at {path}: {what}")]
+    Filter {
+        /// Where in the filter.
+        path: String,
+        /// What was expected and what is there.
+        what: String,
+    },
+    /// A directory, or something else, that is not a store.
+    #[error("{path}: not a Nearfield store: {what}", path = path.display())]
+    NotAStore {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Why it is none.
+        what: String,
+    },
     /// The disk is full.
     #[error("{path}: no space left on the device", path = path.display())]
     NoSpace {
@@ -147,6 +224,10 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+fn shown_pid(pid: Option<u32>) -> String {
+    pid.map_or("its process is not known".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// A result with the crate's error.

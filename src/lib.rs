@@ -13,6 +13,7 @@ mod kernel;
 mod runtime;
 mod simd;
 mod storage;
+mod store;
 mod vectors;
 
 pub use error::{Error, Result};
@@ -21,6 +22,10 @@ pub use index::{
     QuantizedParameters, RangeHits, Search, Selection, Stats,
 };
 pub use runtime::{Call, Caller};
+pub use store::{
+    Collection, CollectionStats, Filter, Hit, IndexKind, Key, Metadata, Mode, OnConflict, Schema, Store, StoreOptions,
+    StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
+};
 pub use vectors::{Codec, Metric, RowSource, Rows};
 
 /// The largest dimension that an index can have.

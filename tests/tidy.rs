@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("error", &[]),
     ("runtime", &["error"]),
     ("simd", &["error"]),
-    ("storage", &["error"]),
+    ("storage", &["runtime", "error"]),
     ("kernel", &["simd", "error"]),
     ("vectors", &["kernel", "simd", "runtime", "error"]),
     ("index", &["vectors", "kernel", "simd", "runtime", "storage", "error"]),
@@ -22,19 +22,20 @@ const LAYERS: [(&str, &[&str]); 8] = [
 const ROOT_ITEMS: [&str; 1] = ["MAX_DIM"];
 
 /// Where `unsafe` may stand: a folder, or a file.
-const UNSAFE: [&str; 7] = [
+const UNSAFE: [&str; 8] = [
     "simd/",
     "kernel/",
     "vectors/matrix.rs",
+    "vectors/cell/",
     "vectors/plane/query.rs",
-    "storage/vfs.rs",
+    "storage/vfs/file.rs",
     "index/scan.rs",
-    "index/hnsw/walk.rs",
+    "index/hnsw/ground.rs",
 ];
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 462;
+const LONGEST_FILE: usize = 435;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 

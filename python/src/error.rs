@@ -26,10 +26,15 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
     match error {
         Error::Dimension { .. } | Error::DimensionRange { .. } => exception(py, "DimensionError", (message,)),
         Error::NonFinite { .. } | Error::NormOverflow { .. } => exception(py, "NonFiniteError", (message,)),
-        Error::DuplicateId(_) => exception(py, "DuplicateKeyError", (message,)),
+        Error::DuplicateId(_) | Error::DuplicateKey(_) => exception(py, "DuplicateKeyError", (message,)),
         Error::MissingId(_) => exception(py, "MissingKeyError", (message,)),
         Error::Capacity { .. } => exception(py, "CapacityError", (message,)),
-        Error::ReadOnly => exception(py, "ReadOnlyError", (message,)),
+        Error::ReadOnly | Error::ReadOnlyStore(_) => exception(py, "ReadOnlyError", (message,)),
+        Error::CollectionExists { .. } => exception(py, "CollectionExistsError", (message,)),
+        Error::CollectionNotFound(_) => exception(py, "CollectionNotFoundError", (message,)),
+        Error::Filter { .. } => exception(py, "FilterError", (message,)),
+        Error::Locked { pid, .. } => exception(py, "LockedError", (message, pid)),
+        Error::Poisoned { .. } | Error::NotAStore { .. } => PyOSError::new_err(message),
         Error::Corruption { path, block, .. } => {
             exception(py, "CorruptionError", (message, path.to_string_lossy(), block))
         }
@@ -44,6 +49,10 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
         | Error::IdCount { .. }
         | Error::MaskLength { .. }
         | Error::StaleSelection
+        | Error::InvalidKey { .. }
+        | Error::CountMismatch { .. }
+        | Error::InvalidMetadata { .. }
+        | Error::Closed
         | Error::InvalidArgument(_) => PyValueError::new_err(message),
         // Interrupted without an exception of its own, and what later versions of the core may add.
         _ => PyRuntimeError::new_err(message),

@@ -25,6 +25,7 @@ pub use file::IndexFile;
 pub use flat::FlatIndex;
 pub use hnsw::{GraphCodec, HnswIndex, HnswParameters};
 pub use quantized::{QuantizedIndex, QuantizedParameters};
+pub(crate) use selection::Bits;
 pub use selection::Selection;
 
 use crate::error::{Error, Result};

@@ -26,6 +26,7 @@ const LINES_PER_FOLD: usize = 128;
 
 /// The tables for a query, line after line: sixteen bytes for the lower half of each of the four bytes of a row, then for
 /// the upper halves.
+#[inline(always)]
 pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
     for line in 0..query.len().div_ceil(SIGN_LINE) {
         for half in 0..2 {
@@ -38,13 +39,25 @@ pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
     }
 }
 
+/// All ones where, in the choice of four signs that goes by this number, value i is taken away.
+const TAKEN_AWAY: [[u8; 16]; 4] = {
+    let mut masks = [[0; 16]; 4];
+    let mut at = 0;
+    while at < 64 {
+        masks[at / 16][at % 16] = if ((at % 16) >> (at / 16)) & 1 == 1 { 0 } else { 0xFF };
+        at += 1;
+    }
+    masks
+};
+
 /// For each choice of four signs the sum, and [`OFFSET`]: bit i says that value i is added, not taken away.
+#[inline(always)]
 fn sums_of_four(values: [i8; 4]) -> [u8; 16] {
-    let mut sums = [0; 16];
-    sums[0] = (OFFSET - values.iter().map(|&value| i32::from(value)).sum::<i32>()) as u8;
-    for (i, value) in values.into_iter().enumerate() {
-        for signs in 0..1 << i {
-            sums[signs | 1 << i] = sums[signs].wrapping_add_signed(2 * value);
+    let mut sums = [OFFSET as u8; 16];
+    for (value, mask) in values.into_iter().zip(&TAKEN_AWAY) {
+        for signs in 0..16 {
+            // The negative in two's complement: all bits the other way, and one.
+            sums[signs] = sums[signs].wrapping_add((value as u8 ^ mask[signs]).wrapping_sub(mask[signs]));
         }
     }
     sums

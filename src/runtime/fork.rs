@@ -5,6 +5,7 @@
 //! The embedding program calls [`prepare`] before a fork and [`finish`] after it, in parent and child (Python:
 //! `os.register_at_fork`). The thread that calls [`prepare`] must not be inside a call of this crate.
 
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +17,9 @@ static FORKING: AtomicBool = AtomicBool::new(false);
 /// After this long a fork goes ahead all the same: a child with a held lock is better than a process that hangs.
 const LIMIT: Duration = Duration::from_secs(10);
 const NAP: Duration = Duration::from_micros(100);
+
+/// What a child does first.
+static IN_CHILD: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
 
 thread_local! {
     /// How many passes this thread holds.
@@ -59,6 +63,15 @@ impl Drop for Pass {
     }
 }
 
+/// Has every child run `task` before anything else; once, however often this is called.
+pub(crate) fn in_child(task: fn()) {
+    let _pass = pass();
+    let mut tasks = IN_CHILD.lock();
+    if !tasks.iter().any(|known| std::ptr::fn_addr_eq(*known, task)) {
+        tasks.push(task);
+    }
+}
+
 /// Closes the gate and waits until nobody is inside.
 pub fn prepare() {
     FORKING.store(true, Ordering::SeqCst);
@@ -72,6 +85,7 @@ pub fn prepare() {
 pub fn finish(in_child: bool) {
     if in_child {
         INSIDE.store(0, Ordering::SeqCst);
+        IN_CHILD.lock().iter().for_each(|task| task());
     }
     FORKING.store(false, Ordering::SeqCst);
 }

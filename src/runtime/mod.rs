@@ -11,5 +11,5 @@ mod lock;
 mod pool;
 
 pub use call::{Call, Caller};
-pub(crate) use lock::{Shared, Writer};
+pub(crate) use lock::{ReadGuard, Shared, Writer};
 pub(crate) use pool::{for_each, map};

@@ -1,6 +1,7 @@
 //! Bytes on disk: what a file looks like and how it gets there whole. Nothing here knows what a vector is.
 
 mod container;
-mod vfs;
+pub(crate) mod log;
+pub(crate) mod vfs;
 
-pub(crate) use container::{Container, ContainerWriter};
+pub(crate) use container::{Container, ContainerWriter, Seal, Section};

@@ -105,9 +105,14 @@ impl<T: Pod> Matrix<T> {
 
     /// Writes all rows, one after another.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_first(self.len, out)
+    }
+
+    /// Writes the first `len` rows, one after another.
+    pub(crate) fn write_first(&self, len: usize, out: &mut dyn Write) -> io::Result<()> {
         let mut row = 0;
-        while row < self.len {
-            let count = (self.len - row).min((self.mask - (row & self.mask)).saturating_add(1));
+        while row < len {
+            let count = (len - row).min((self.mask - (row & self.mask)).saturating_add(1));
             out.write_all(bytemuck::cast_slice(self.run(row, count)))?;
             row += count;
         }

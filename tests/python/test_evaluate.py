@@ -29,7 +29,8 @@ def rows() -> np.ndarray:
 
 @pytest.fixture
 def index(rows) -> nf.HnswIndex:
-    index = nf.HnswIndex(8, "l2")
+    # Cells would begin at 1,024 rows.
+    index = nf.HnswIndex(8, "l2", codec="f32")
     index.add(rows[:500])
     return index
 

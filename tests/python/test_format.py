@@ -1,4 +1,4 @@
-"""FORMAT.md, read by somebody who knows nothing else: what the bytes of codes mean."""
+"""FORMAT.md, read by somebody who knows nothing else: what the bytes of codes and cells mean."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class File:
             assert start % 4096 == 0
             self.sections[name] = content[start : start + length]
         self.schema = json.loads(self.sections["schema"])
-        self.mean = np.frombuffer(self.sections["mean"], np.float32)
+        self.mean = np.frombuffer(self.sections.get("mean", b""), np.float32)
 
     def lines(self, heads: int) -> tuple[np.ndarray, np.ndarray]:
         """The heads (blocks, lines, 64 bytes) and the columns (blocks, columns, 16 words)."""
@@ -73,9 +73,9 @@ def signs(width: int, seed: int) -> np.ndarray:
     return np.array(flips).reshape(4, width)
 
 
-def rotated(x: np.ndarray, seed: int) -> np.ndarray:
-    """Rows (n, d) in coordinates (n, w)."""
-    width = -(-x.shape[1] // 8) * 8
+def rotated(x: np.ndarray, seed: int, step: int = 8) -> np.ndarray:
+    """Rows (n, d) in coordinates (n, w), w being a multiple of `step`."""
+    width = -(-x.shape[1] // step) * step
     y = np.zeros((len(x), width))
     y[:, : x.shape[1]] = x
     power = 1 << (width.bit_length() - 1)
@@ -92,11 +92,17 @@ def rotated(x: np.ndarray, seed: int) -> np.ndarray:
     return y
 
 
-def centred(rows: np.ndarray, metric: str, mean: np.ndarray) -> np.ndarray:
+def coded(rows: np.ndarray, metric: str) -> np.ndarray:
+    """What is coded of rows: under cosine their directions."""
     x = rows.astype(np.float64)
     if metric == "cosine":
         norms = np.linalg.norm(x, axis=1, keepdims=True)
         x = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    return x
+
+
+def centred(rows: np.ndarray, metric: str, mean: np.ndarray) -> np.ndarray:
+    x = coded(rows, metric)
     np.testing.assert_allclose(mean, x[:1024].mean(axis=0), atol=1e-6)
     return x - mean
 
@@ -190,3 +196,105 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     np.testing.assert_allclose(estimate[known], 1, atol=1e-4 if bits > 2 else 2**-8)
     of_signs = (signs_scale[:, None] * np.where(digits >> (bits - 1), 1, -1) * y).sum(axis=1)
     np.testing.assert_allclose(of_signs[known], (y**2).sum(axis=1)[known], rtol=2**-7)
+
+
+class CellFile(File):
+    """The sections of a saved graph of cells."""
+
+    def __init__(self, index: nf.HnswIndex, path: Path) -> None:
+        super().__init__(index, path)
+        self.m, self.nodes = self.schema["parameters"]["m"], self.schema["graph"]["nodes"]
+        self.width = -(-D // 64) * 64
+        frame = self.sections["frame"]
+        self.unit = float(np.frombuffer(frame[:8], np.float64)[0])
+        self.mean = np.frombuffer(frame[8:], np.float32)
+        self.fans = -(-2 * self.m // 16)
+        cells = np.frombuffer(self.sections["cells"], np.uint8)
+        self.cells = cells.reshape(self.nodes[0], self.width + 64 + self.fans * (2 * self.width + 128))
+
+    def words(self, at: int, length: int, kind: type) -> np.ndarray:
+        """Numbers of four bytes of every cell, the first at byte `at`."""
+        return np.ascontiguousarray(self.cells[:, at : at + 4 * length]).view(kind)
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the cells and their parts."""
+        numbers = self.words(self.width, 2, np.float32).astype(np.float64)
+        return self.cells[:, : self.width].view(np.int8) * numbers[:, :1], numbers[:, 1]
+
+    def links(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Link `at` of every cell: whether it is there, where it leads, its signs, A and B."""
+        fan, r = self.width + 64 + at // 16 * (2 * self.width + 128), at % 16
+        bits = np.empty((self.nodes[0], self.width), np.uint8)
+        for coordinate in range(self.width):
+            line, k, i = coordinate // 32, coordinate // 8 % 4, coordinate % 8
+            bits[:, coordinate] = self.cells[:, fan + 64 * line + 16 * k + r] >> i & 1
+        factors = self.words(fan + 2 * self.width + 4 * r, 1, np.uint32).ravel()
+        times, added = split(factors)
+        to = self.words(fan + 2 * self.width + 64 + 4 * r, 1, np.uint32).ravel()
+        there = self.words(self.width + 8, 1, np.uint32).ravel() > at
+        return there, to, bits.astype(np.float64) * 2 - 1, added.astype(np.float64), times.astype(np.float64)
+
+
+@pytest.mark.parametrize("keep", ["f32", "f16"])
+def test_the_cells_of_a_graph(rows, metric, keep, tmp_path):
+    rows = rows.copy()
+    rows[[50, 900, 1090]] = rows[7]
+    index = nf.HnswIndex(D, metric, keep=keep, m=12, seed=77)
+    index.add(rows)
+    file = CellFile(index, tmp_path / "index.nf")
+    assert (file.kind, file.schema["table"]["codec"], file.schema["graph"]["cells"]) == ("hnsw", keep, True)
+    assert file.schema["parameters"] == {"m": 12, "ef_construction": 200, "seed": 77, "codec": "auto"}
+    assert "links.0" not in file.sections
+    x = coded(index.get(index.ids), metric)
+    first = x[:1024]
+    spread = np.sqrt(((first - first.mean(axis=0)) ** 2).sum(axis=1).mean())
+    np.testing.assert_allclose(file.unit * spread, 1, rtol=1e-6)
+    np.testing.assert_allclose(file.mean, first.mean(axis=0) * file.unit, atol=1e-6)
+    y = rotated(x * file.unit - file.mean, 77, 64)
+    cells, parts = file.rows()
+    steps = np.abs(y).max(axis=1, keepdims=True) / 127
+    np.testing.assert_array_less(np.abs(cells - y), np.broadcast_to(0.501 * steps + 1e-5, y.shape))
+    centre = rotated(file.mean[None].astype(np.float64), 77, 64)[0]
+    expected = -2 * (cells @ centre) if metric == "dot" else (cells**2).sum(axis=1)
+    np.testing.assert_allclose(parts, expected, rtol=1e-5, atol=1e-5)
+    check_links(file, cells, parts)
+    check_layers(file)
+
+
+def check_links(file: CellFile, y: np.ndarray, parts: np.ndarray) -> None:
+    """Every link of every cell against what FORMAT.md says of it."""
+    assert not file.cells[:, file.width + 12 : file.width + 64].any()
+    found = 0
+    for at in range(2 * file.m):
+        there, *columns = file.links(at)
+        to, signs, added, times = (column[there] for column in columns)
+        assert (to < file.nodes[0]).all()
+        own, o = y[there], y[to] - y[there]
+        # f32 may round o to another sign where it is nothing.
+        assert (signs * o >= -1e-6).all()
+        sizes, squares = np.abs(o).sum(axis=1), (o**2).sum(axis=1)
+        f = np.divide(squares, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        np.testing.assert_allclose(times, -2 * f, rtol=2**-8 + 1e-4)
+        inner, along = (own * o).sum(axis=1), (own * signs).sum(axis=1)
+        expected = parts[to] - parts[there] - 2 * inner + 2 * f * along
+        np.testing.assert_allclose(added, expected, rtol=2**-8, atol=1e-4)
+        found += len(to)
+    twins = np.frombuffer(file.sections["twins"], np.uint32)
+    assert found > 8 * ROWS
+    assert [twins[7], twins[1090], twins[900], twins[50]] == [1090, 900, 50, 0xFFFFFFFF]
+    lengths = file.words(file.width + 8, 1, np.uint32).ravel()
+    assert not lengths[[50, 900, 1090]].any()
+
+
+def check_layers(file: CellFile) -> None:
+    """The layers above: rows are the beginnings of cells, links and places lead somewhere."""
+    assert len(file.nodes) > 1 and file.schema["graph"]["entry"] < file.nodes[-1]
+    for level, nodes in enumerate(file.nodes[1:], 1):
+        places = np.frombuffer(file.sections[f"places.{level}"], np.uint32).reshape(nodes, 2)
+        rows = np.frombuffer(file.sections[f"rows.{level}"], np.uint8).reshape(nodes, file.width + 8)
+        np.testing.assert_array_equal(rows, file.cells[places[:, 0], : file.width + 8])
+        assert (places[:, 1] < file.nodes[level - 1]).all()
+        links = np.frombuffer(file.sections[f"links.{level}"], np.uint32).reshape(nodes, file.m)
+        ended = np.maximum.accumulate(links == 0xFFFFFFFF, axis=1)
+        np.testing.assert_array_equal(ended, links == 0xFFFFFFFF)
+        assert (links[~ended] < nodes).all()

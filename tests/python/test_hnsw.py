@@ -38,6 +38,54 @@ def test_recall_is_high_with_the_defaults(kind, metric, rng):
     assert recall(index, rows[8000:]) >= 0.9
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_rows_kept_as_halves_are_found_and_scored_as_kept(metric, rng):
+    rows = gaussian(rng, 3100, 40)
+    index = nf.HnswIndex(40, metric, keep="f16")
+    index.add(rows[:3000])
+    assert index.codec == "f16"
+    assert (index.get(range(3000)) == rows[:3000].astype(np.float16).astype(np.float32)).all()
+    assert recall(index, rows[3000:], ef=200) >= 0.98
+    exact = nf.FlatIndex(40, metric, codec="f16")
+    exact.add(rows[:3000])
+    found, truth = index.search(rows[3000:], ef=3000), exact.search(rows[3000:])
+    assert (found.ids == truth.ids).mean() > 0.99
+    assert (found.scores[found.ids == truth.ids] == truth.scores[found.ids == truth.ids]).all()
+
+
+def test_cells_begin_with_the_1024th_row(rng):
+    rows = gaussian(rng, 1100, 20)
+    index = nf.HnswIndex(20)
+    index.add(rows[:1023])
+    assert index.stats()["code_bytes"] == 0
+    assert recall(index, rows[1024:], ef=1) == 1.0
+    index.add(rows[1023:1024])
+    # A row of 64 bytes, numbers, and 32 links with 64 signs and 8 bytes each.
+    assert index.stats()["code_bytes"] == 1024 * (64 + 64 + 32 * (64 // 8 + 8))
+    assert recall(index, rows[1024:], ef=200) >= 0.99
+
+
+@pytest.mark.parametrize("options", [{"codec": "f32"}, {"metric": "l1"}, {"metric": "l1", "codec": "f32"}])
+def test_there_are_no_cells_where_walks_read_rows(options, rng):
+    index = nf.HnswIndex(20, **options)
+    index.add(gaussian(rng, 1500, 20))
+    stats = index.stats()
+    assert stats["code_bytes"] == 0
+    assert stats["graph_bytes"] > 0
+    for keep in ("f16", "f64"):
+        with pytest.raises(ValueError, match=keep):
+            nf.HnswIndex(20, keep=keep, **options)
+
+
+def test_cells_are_not_used_where_eight_bits_cannot_tell_rows_apart(rng):
+    rows = np.repeat(gaussian(rng, 20, 24) * 1000, 100, axis=0) + gaussian(rng, 2000, 24)
+    rows = rows[rng.permutation(2000)].astype(np.float32)
+    index = nf.HnswIndex(24, "l2")
+    index.add(rows)
+    assert index.stats()["code_bytes"] == 0
+    assert recall(index, rows + gaussian(rng, 2000, 24)) >= 0.95
+
+
 def test_a_wider_beam_finds_more(rng):
     rows = gaussian(rng, 8200, 48)
     index = nf.HnswIndex(48, "l2")

@@ -25,7 +25,7 @@ pub(crate) const MAX_LEVEL: usize = 31;
 
 /// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
 /// begin farther off.
-const SPARSER: usize = 2;
+const SPARSER: usize = 4;
 
 /// One layer.
 pub(crate) struct Layer {
@@ -183,11 +183,13 @@ impl Graph {
         if level == 0 { self.linked() } else { self.layers.get(level).map_or(0, Layer::len) }
     }
 
-    /// The links of a node.
+    /// The links of a node, without those that a forged file has to nodes that do not exist.
     pub(crate) fn neighbours(&self, level: usize, node: u32) -> Vec<u32> {
+        let nodes = self.nodes(level);
+        let exists = |link: &u32| (*link as usize) < nodes;
         match &self.cells {
-            Some(cells) if level == 0 => cells.cell(node as usize).links().collect(),
-            _ => self.layers[level].neighbours(node).collect(),
+            Some(cells) if level == 0 => cells.cell(node as usize).links().filter(exists).collect(),
+            _ => self.layers[level].neighbours(node).filter(exists).collect(),
         }
     }
 
@@ -333,7 +335,8 @@ impl Graph {
                 out.write_all(&unit.to_le_bytes())?;
                 out.write_all(bytemuck::cast_slice(&mean))
             })?;
-            writer.section("cells", |out| cells.matrix().write_to(out))?;
+            // A write that was interrupted may have left cells of rows that were never linked.
+            writer.section("cells", |out| cells.matrix().write_first(self.linked(), out))?;
         } else {
             writer.section("links.0", |out| self.layers[0].links.write_to(out))?;
         }
@@ -357,30 +360,30 @@ impl Graph {
     ) -> Result<Graph> {
         let corrupt = |what: &str| Err(container.corrupt("schema", what));
         let mut graph = Graph::new(parameters);
-        // A graph of cells begins when there are enough rows.
-        let waits = schema.nodes == [0] && !schema.cells && parameters.has_cells(metric);
-        if schema.nodes.is_empty() || schema.nodes.len() > MAX_LEVEL + 1 || schema.nodes[0] != slots && !waits {
+        // Rows may wait for links: all of them before there are cells, those of a write that was under way when the file was written.
+        let linked = *schema.nodes.first().unwrap_or(&usize::MAX);
+        if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 {
             return corrupt("its layers do not fit its rows");
         }
         if schema.cells && !parameters.has_cells(metric) {
             return corrupt("it has cells, which do not go with its parameters");
         }
         let top = *schema.nodes.last().unwrap_or(&0);
-        let entry_fits = if schema.nodes[0] == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
+        let entry_fits = if linked == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
         if !entry_fits {
             return corrupt("its entry point does not exist");
         }
-        graph.twins = load_matrix(container, "twins", 1, schema.nodes[0])?;
+        graph.twins = load_matrix(container, "twins", 1, linked)?;
         if schema.cells {
             let frame = load_frame(container, parameters, metric, dim)?;
-            let cells = load_matrix(container, "cells", frame.cell_bytes(), slots)?;
+            let cells = load_matrix(container, "cells", frame.cell_bytes(), linked)?;
             let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
             graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
         } else {
-            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, schema.nodes[0])?;
+            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, linked)?;
         }
         for level in 1..schema.nodes.len() {
-            let mut layer = load_layer(container, level, parameters.m, &schema.nodes, slots)?;
+            let mut layer = load_layer(container, level, parameters.m, &schema.nodes)?;
             if let Some(cells) = &graph.cells {
                 let bytes = cells.frame().row_bytes();
                 layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
@@ -406,13 +409,13 @@ fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric
 }
 
 /// A layer above the base.
-fn load_layer(container: &Container, level: usize, m: usize, nodes: &[usize], slots: usize) -> Result<Layer> {
+fn load_layer(container: &Container, level: usize, m: usize, nodes: &[usize]) -> Result<Layer> {
     let mut layer = Layer::new(m);
     layer.links = load_matrix(container, &format!("links.{level}"), m, nodes[level])?;
     let name = format!("places.{level}");
     layer.places = load_matrix(container, &name, 2, nodes[level])?;
     for node in 0..nodes[level] as u32 {
-        if layer.slot(node) as usize >= slots || layer.below(node) as usize >= nodes[level - 1] {
+        if layer.slot(node) as usize >= nodes[0] || layer.below(node) as usize >= nodes[level - 1] {
             return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
         }
     }

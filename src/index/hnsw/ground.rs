@@ -6,10 +6,10 @@
 
 use super::HnswParameters;
 use super::graph::{Graph, Layer};
-use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain, Visited};
 use crate::index::table::Table;
 use crate::simd::{Simd, prefetch};
-use crate::vectors::{CellPoint, Cells, Space};
+use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Space};
 
 /// What a graph stands on.
 pub(crate) trait Ground: Copy {
@@ -159,6 +159,8 @@ impl<M: Space> Ground for Rows<'_, M> {
 #[derive(Clone, Copy)]
 pub(crate) struct Linked<'a> {
     pub(crate) cells: &'a Cells,
+    /// How many of them are linked; a write may have added more.
+    nodes: usize,
 }
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
@@ -248,7 +250,7 @@ impl Linked<'_> {
     #[inline(always)]
     pub(crate) fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], admission: &A, scratch: &mut Scratch) {
         let Scratch { visited, beam, accepted, query, .. } = scratch;
-        let (cells, nodes) = (self.cells, self.cells.len());
+        let Linked { cells, nodes } = self;
         visited.start(nodes);
         for &node in starts.iter().filter(|&&node| (node as usize) < nodes) {
             beam.push(Candidate::new(self.distance(simd, query.point(), node as usize), node));
@@ -281,28 +283,31 @@ impl Linked<'_> {
                 accepted.push(Candidate::new(value, node));
             }
             fetch(1);
-            let mut fan = 0;
-            while fan * 16 < cell.len() {
-                let limit = beam.reach();
-                let mut estimates = [[0.0; 16]; 2];
-                let below = if (fan + 1) * 16 < cell.len() {
-                    query.estimate::<S, 2>(simd, cell, fan, (value, limit), &mut estimates)
-                } else {
-                    let [first, _] = &mut estimates;
-                    query.estimate::<S, 1>(simd, cell, fan, (value, limit), std::array::from_mut(first))
-                };
-                let mut below = below & mask_of(cell.len() - fan * 16);
-                while below != 0 {
-                    let at = below.trailing_zeros() as usize;
-                    below &= below - 1;
-                    let neighbour = cell.link(fan * 16 + at);
-                    if !visited.contains(neighbour) {
-                        beam.push(Candidate::new(estimates[at / 16][at % 16], neighbour));
-                    }
-                }
-                fan += 2;
-            }
+            take_in(simd, query, cell, value, visited, beam);
             fetch(2);
+        }
+    }
+}
+
+/// Takes into the beam what a cell links to, as far as it is near enough and has not been visited.
+#[inline(always)]
+fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visited: &Visited, beam: &mut Beam) {
+    for fan in (0..cell.len().div_ceil(16)).step_by(2) {
+        let (from, mut estimates) = ((value, beam.reach()), [[0.0; 16]; 2]);
+        let below = if (fan + 1) * 16 < cell.len() {
+            query.estimate::<S, 2>(simd, cell, fan, from, &mut estimates)
+        } else {
+            let [first, _] = &mut estimates;
+            query.estimate::<S, 1>(simd, cell, fan, from, std::array::from_mut(first))
+        };
+        let mut below = below & mask_of(cell.len() - fan * 16);
+        while below != 0 {
+            let at = below.trailing_zeros() as usize;
+            below &= below - 1;
+            let neighbour = cell.link(fan * 16 + at);
+            if !visited.contains(neighbour) {
+                beam.push(Candidate::new(estimates[at / 16][at % 16], neighbour));
+            }
         }
     }
 }
@@ -315,7 +320,7 @@ fn mask_of(links: usize) -> u32 {
 /// Which ground a graph stands on, with the metric to stand on it where that matters.
 pub(crate) fn ground_of<'a, M: Space>(table: &'a Table, graph: &'a Graph, space: M) -> Standing<'a, M> {
     match graph.cells() {
-        Some(cells) => Standing::Linked(Linked { cells }),
+        Some(cells) => Standing::Linked(Linked { cells, nodes: graph.linked() }),
         None => Standing::Rows(Rows { table, base: graph.base(), space }),
     }
 }

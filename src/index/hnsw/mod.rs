@@ -136,7 +136,8 @@ impl Tabled for State {
     }
 
     fn describe(&self, stats: &mut Stats) {
-        stats.graph_bytes = self.graph.bytes();
+        stats.code_bytes = self.graph.cells().map_or(0, Cells::bytes);
+        stats.graph_bytes = self.graph.bytes() - stats.code_bytes;
         stats.layers = if self.graph.entry().is_some() { self.graph.layers().len() } else { 0 };
     }
 

@@ -1,7 +1,7 @@
 //! Rows and links as cells have them.
 
 use super::{Cell, Frame};
-use crate::simd::{self, Operation, Simd};
+use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::Metric;
 
 /// The largest whole number of a row.
@@ -29,8 +29,12 @@ impl Frame {
 
     /// The row with these values as its cell begins with it: whole numbers, scale, part.
     pub(crate) fn encode(&self, values: &[f32], squared_norm: f64, row: &mut [u8]) {
+        self.encode_at(Level::detect(), values, squared_norm, row);
+    }
+
+    pub(super) fn encode_at(&self, level: Level, values: &[f32], squared_norm: f64, row: &mut [u8]) {
         let (mut room, mut y) = (vec![0.0; self.mean.len()], vec![0.0; self.width()]);
-        simd::dispatch(Encode { frame: self, values, squared_norm, room: &mut room, y: &mut y, row });
+        dispatch_at(level, Encode { frame: self, values, squared_norm, room: &mut room, y: &mut y, row });
     }
 
     /// What is rotated of a row (or of a query), multiplied with `factor`: in units, without the mean.

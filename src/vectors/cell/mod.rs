@@ -31,6 +31,8 @@
 mod encode;
 mod measure;
 mod query;
+#[cfg(test)]
+mod suite;
 
 pub(crate) use encode::EdgeCode;
 pub(crate) use query::{CellPoint, CellQuery};

@@ -23,7 +23,9 @@ impl CellPoint<'_> {
     #[inline(always)]
     pub(crate) fn value<S: Simd>(self, simd: S, row: Cell<'_>) -> f32 {
         let product = byte_dot(simd, self.code, row.code());
-        self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32
+        let value = self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32;
+        // What is no number, since a row is out of all proportion, is infinitely far: it must not sort before the others.
+        value.min(f32::INFINITY)
     }
 }
 

@@ -11,12 +11,12 @@
 //! A container is *read* (each section is copied out and its checksum verified on the way) or *mapped* (nothing is read but
 //! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds).
 
-use super::vfs::{self, Output};
+use super::vfs::file::{self as vfs, Output};
+use super::vfs::{Bytes, PAGE, Sequential, VfsFile};
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use std::fs::File;
-use std::io::{self, Read, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +25,6 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 /// The version of every file kind. 0: may still change from one release to the next.
 pub(crate) const FORMAT: u32 = 0;
 
-/// Sections start on page boundaries, so that they can be mapped.
-const PAGE: usize = 4096;
 const MAGIC: [u8; 8] = *b"\x89NEARF\r\n";
 const MAX_SECTIONS: usize = 84;
 
@@ -63,6 +61,19 @@ impl HeaderRecord {
         let bytes = bytemuck::bytes_of(self);
         xxh3_128(&bytes[..PAGE - 16]).to_le_bytes()
     }
+
+    fn seal(&self) -> Seal {
+        Seal { length: self.length, root: u128::from_le_bytes(self.checksum) }
+    }
+}
+
+/// What tells one container from every other: whoever has its seal recognises a file that was swapped or cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// Bytes of the file.
+    pub(crate) length: u64,
+    /// The checksum of its header, which holds those of all sections.
+    pub(crate) root: u128,
 }
 
 fn padded(length: u64) -> Option<u64> {
@@ -114,7 +125,7 @@ impl<'a> ContainerWriter<'a> {
         kind: &str,
         body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
     ) -> Result<()> {
-        vfs::replace(path, |output| ContainerWriter::write(output, kind, body))
+        vfs::replace(path, |output| ContainerWriter::write(output, kind, body).map(drop))
     }
 
     /// The bytes of the file that [`save`](Self::save) would write.
@@ -127,11 +138,24 @@ impl<'a> ContainerWriter<'a> {
         Ok(output.into_inner())
     }
 
+    /// Writes the container that `body` fills to a new file.
+    pub(crate) fn write_file(
+        file: &dyn VfsFile,
+        kind: &str,
+        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
+    ) -> io::Result<Seal> {
+        let mut output = BufWriter::with_capacity(1 << 20, Sequential::new(file));
+        let seal = ContainerWriter::write(&mut output, kind, body)?;
+        output.flush()?;
+        Ok(seal)
+    }
+
+    /// Writes the container that `body` fills.
     fn write(
         output: &'a mut dyn Output,
         kind: &str,
         body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Seal> {
         let mut header = Box::new(HeaderRecord::zeroed());
         header.magic = MAGIC;
         header.format = FORMAT;
@@ -161,19 +185,20 @@ impl<'a> ContainerWriter<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> io::Result<Seal> {
         self.header.length = self.position;
         self.header.checksum = self.header.digest();
         self.output.seek(SeekFrom::Start(0))?;
-        self.output.write_all(bytemuck::bytes_of(&*self.header))
+        self.output.write_all(bytemuck::bytes_of(&*self.header))?;
+        Ok(self.header.seal())
     }
 }
 
 /// Where the bytes of a container are.
 enum Source {
     File(File),
-    Map(Arc<Mmap>),
-    Bytes(Vec<u8>),
+    Map(Bytes),
+    Copy(Bytes),
 }
 
 /// A container, opened for reading.
@@ -186,13 +211,13 @@ pub(crate) struct Container {
 /// The bytes of one section of a mapped container; keeps the mapping alive.
 #[derive(Clone)]
 pub(crate) struct Section {
-    map: Arc<Mmap>,
+    map: Bytes,
     range: Range<usize>,
 }
 
 impl AsRef<[u8]> for Section {
     fn as_ref(&self) -> &[u8] {
-        &self.map[self.range.clone()]
+        &(*self.map).as_ref()[self.range.clone()]
     }
 }
 
@@ -209,7 +234,13 @@ impl Container {
     /// The container in `bytes`.
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Container> {
         let length = bytes.len() as u64;
-        Container::with_source(PathBuf::from("<bytes>"), Source::Bytes(bytes), length)
+        Container::with_source(PathBuf::from("<bytes>"), Source::Copy(Arc::new(bytes)), length)
+    }
+
+    /// The container in `bytes`, mapped from `path`.
+    pub(crate) fn from_map(path: PathBuf, bytes: Bytes) -> Result<Container> {
+        let length = (*bytes).as_ref().len() as u64;
+        Container::with_source(path, Source::Map(bytes), length)
     }
 
     fn with_source(path: PathBuf, source: Source, length: u64) -> Result<Container> {
@@ -257,6 +288,11 @@ impl Container {
             return corrupt(format!("the sections end at byte {position} of {actual_length}"));
         }
         Ok(())
+    }
+
+    /// What tells it from every other container.
+    pub(crate) fn seal(&self) -> Seal {
+        self.header.seal()
     }
 
     /// What kind of file this is.
@@ -338,8 +374,7 @@ impl Container {
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let bytes = match &self.source {
             Source::File(file) => return vfs::read_exact_at(file, buffer, offset),
-            Source::Map(map) => &map[..],
-            Source::Bytes(bytes) => &bytes[..],
+            Source::Map(bytes) | Source::Copy(bytes) => (**bytes).as_ref(),
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let part = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end));
@@ -368,95 +403,4 @@ impl Read for SectionReader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Vec<u8> {
-        ContainerWriter::to_bytes("sample", |writer| {
-            writer.section("first", |out| out.write_all(b"hello"))?;
-            writer.section("empty", |_| Ok(()))?;
-            writer.section("last", |out| out.write_all(&[7; 5000]))
-        })
-        .expect("writing to memory")
-    }
-
-    fn read_all(bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let container = Container::from_bytes(bytes)?;
-        ["first", "empty", "last"].iter().map(|name| container.read(name)).collect()
-    }
-
-    #[test]
-    fn what_was_written_comes_back() {
-        let container = Container::from_bytes(sample()).expect("a whole file");
-        assert_eq!(container.kind(), "sample");
-        assert!(container.length("other").is_err());
-        assert_eq!(container.length("last").expect("there"), 5000);
-        let sections = read_all(sample()).expect("a whole file");
-        assert_eq!(sections, [b"hello".to_vec(), Vec::new(), vec![7; 5000]]);
-    }
-
-    #[test]
-    fn every_flipped_byte_is_noticed() {
-        let whole = sample();
-        for position in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[position] ^= 0x10;
-            let error = read_all(bytes).expect_err(&format!("byte {position} was flipped"));
-            assert!(matches!(error, Error::Corruption { .. } | Error::FormatVersion { .. }), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_truncation_is_noticed_and_so_is_a_longer_file() {
-        let whole = sample();
-        for length in 0..whole.len() {
-            let error = Container::from_bytes(whole[..length].to_vec()).err().expect("cut short");
-            assert!(matches!(error, Error::Corruption { .. }), "{length}: {error}");
-        }
-        let mut longer = whole;
-        longer.extend([0; PAGE]);
-        assert!(Container::from_bytes(longer).is_err());
-    }
-
-    #[test]
-    fn tables_that_point_elsewhere_are_refused_even_with_a_valid_checksum() {
-        let forge = |change: fn(&mut HeaderRecord)| {
-            let mut bytes = sample();
-            let mut header: HeaderRecord = *bytemuck::from_bytes(&Aligned::of(&bytes).0);
-            change(&mut header);
-            header.checksum = header.digest();
-            bytes[..PAGE].copy_from_slice(bytemuck::bytes_of(&header));
-            Container::from_bytes(bytes).err().expect("a forged table")
-        };
-        let forgeries: [fn(&mut HeaderRecord); 6] = [
-            |header| header.table[0].offset += PAGE as u64,
-            |header| header.table[2].length = u64::MAX,
-            |header| header.table[2].length = u64::MAX - 5000,
-            |header| header.sections = 2,
-            |header| header.sections = 85,
-            |header| header.table[1].offset = 0,
-        ];
-        for change in forgeries {
-            assert!(matches!(forge(change), Error::Corruption { .. }));
-        }
-    }
-
-    #[repr(align(8))]
-    struct Aligned([u8; PAGE]);
-
-    impl Aligned {
-        fn of(bytes: &[u8]) -> Box<Aligned> {
-            let mut page = Box::new(Aligned([0; PAGE]));
-            page.0.copy_from_slice(&bytes[..PAGE]);
-            page
-        }
-    }
-
-    #[test]
-    fn another_version_is_named() {
-        let mut bytes = sample();
-        bytes[8] = 9;
-        let error = Container::from_bytes(bytes).err().expect("another version");
-        assert!(matches!(error, Error::FormatVersion { found: 9, supported: FORMAT, .. }), "{error}");
-    }
-}
+mod suite;

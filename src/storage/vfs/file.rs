@@ -1,4 +1,4 @@
-//! The only place that calls the file system.
+//! Files that stand alone, as an index is saved to.
 //!
 //! A file is written under a temporary name, made durable, and only then renamed over its final name; the rename itself
 //! becomes durable with the directory. So a reader finds the old file or the new one, whole, whenever the power went.
@@ -22,9 +22,14 @@ pub(crate) fn open(path: &Path) -> Result<File> {
 
 /// Maps a whole file.
 pub(crate) fn map(path: &Path, file: &File) -> Result<Mmap> {
+    map_file(file).map_err(|error| Error::io(path, error))
+}
+
+/// Maps a whole file that is not empty.
+pub(super) fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only. Our own writers never change a file in place, they rename a new one over it; a
     // foreign process that truncates a mapped file raises SIGBUS, as it does for every program that maps files.
-    unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))
+    unsafe { Mmap::map(file) }
 }
 
 /// Fills `buffer` from `offset`, whatever the file's position.
@@ -80,7 +85,7 @@ impl Temporary {
     fn rename_to(mut self, path: &Path) -> Result<()> {
         std::fs::rename(&self.path, path).map_err(|error| Error::io(path, error))?;
         self.kept = true;
-        sync_directory(path).map_err(|error| Error::io(path, error))
+        sync_parent(path).map_err(|error| Error::io(path, error))
     }
 }
 
@@ -94,15 +99,19 @@ impl Drop for Temporary {
     }
 }
 
-/// Makes the directory entry of `path` durable. Windows has no such call and orders its metadata itself.
+/// Makes the directory entry of `path` durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the entries of a directory durable. Windows has no such call and orders its metadata itself.
 #[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "this is the module that touches files")]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -1,0 +1,69 @@
+//! What a collection is made of: chosen when it is created, and the same for ever.
+
+use crate::error::{Error, Result};
+use crate::index::{FlatIndex, Index, IndexOptions};
+use crate::vectors::{Codec, Metric};
+use serde::{Deserialize, Serialize};
+
+/// How a collection is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum IndexKind {
+    /// Every row is looked at, and the answer is exact.
+    Flat,
+}
+
+/// The frozen part of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// Values a vector, 1 to 65,535.
+    pub dim: usize,
+    /// What near means.
+    pub metric: Metric,
+    /// How vectors are kept.
+    pub codec: Codec,
+    /// How they are searched.
+    pub index: IndexKind,
+}
+
+impl Schema {
+    /// Vectors of `dim` values, kept as given and searched exactly.
+    pub fn new(dim: usize, metric: Metric) -> Schema {
+        Schema { dim, metric, codec: metric.codec(), index: IndexKind::Flat }
+    }
+
+    /// An empty index of this kind. The one place that knows how many kinds there are.
+    pub(super) fn index(&self) -> Result<Box<dyn Index>> {
+        // A kept row must stay what it is when it is kept again: segments are written from it.
+        if self.codec == Codec::I8 {
+            let message = "a collection cannot keep its vectors in codec 'i8' yet; use 'f32', 'f16', 'bf16' or 'u8'";
+            return Err(Error::InvalidArgument(message.to_owned()));
+        }
+        let options = IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None };
+        match self.index {
+            IndexKind::Flat => Ok(Box::new(FlatIndex::new(options)?)),
+        }
+    }
+}
+
+/// The most bytes of a collection's name.
+const MAX_NAME_BYTES: usize = 255;
+
+/// Refuses a name that somebody could take for something else. Names are never paths; this is for those who print them.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let what = if name.is_empty() {
+        "it is empty".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("it has {} bytes, at most {MAX_NAME_BYTES} fit", name.len())
+    } else if name == "." || name == ".." {
+        "it is a directory's".to_owned()
+    } else if let Some(wrong) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
+        format!("it has {wrong:?} in it")
+    } else {
+        return Ok(());
+    };
+    let shown: String = name.chars().take(40).collect();
+    Err(Error::InvalidArgument(format!("a collection cannot be called {shown:?}: {what}")))
+}

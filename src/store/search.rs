@@ -1,0 +1,135 @@
+//! The nearest rows of one collection, or of several in one ranking.
+
+use super::Store;
+use super::collection::{Collection, StoredRow};
+use super::filter::Filter;
+use super::key::Key;
+use super::metadata::Metadata;
+use super::rows::{Found, Rows};
+use super::world::Live;
+use crate::error::{Error, Result};
+use crate::index::Search;
+use crate::runtime::{Call, ReadGuard};
+use crate::vectors::RowSource;
+use std::sync::Arc;
+
+/// What a search is to return.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSearch<'a> {
+    /// How many rows for each query, at most.
+    pub k: usize,
+    /// Which rows may be returned; `None`: all.
+    pub filter: Option<&'a Filter>,
+    /// The smallest score that is wanted, inclusive.
+    pub min_score: Option<f32>,
+    /// Look at every row, whatever the index could do instead.
+    pub exact: bool,
+    /// The width of a graph's beam; `None`: the index's own.
+    pub ef: Option<usize>,
+    /// Whether hits come with their metadata.
+    pub metadata: bool,
+    /// Whether hits come with their vectors.
+    pub vectors: bool,
+}
+
+impl StoreSearch<'_> {
+    /// The `k` best rows.
+    pub fn top(k: usize) -> StoreSearch<'static> {
+        StoreSearch { k, filter: None, min_score: None, exact: false, ef: None, metadata: false, vectors: false }
+    }
+
+    fn search(&self) -> Search<'static> {
+        Search { k: self.k, selection: None, min_score: self.min_score, exact: self.exact, ef: self.ef }
+    }
+}
+
+/// A row that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Its key.
+    pub key: Key,
+    /// Higher is better.
+    pub score: f32,
+    /// In natural units: 1 - cosine, -dot, Euclidean, Manhattan, bits.
+    pub distance: f32,
+    /// The collection that it is in.
+    pub collection: Arc<str>,
+    /// What it says, if that was asked for.
+    pub metadata: Option<Metadata>,
+    /// Its values, if they were asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+impl Collection {
+    /// The best rows for each query, best first: by score, and among equal scores by key.
+    pub fn search(&self, queries: &dyn RowSource, search: &StoreSearch<'_>, call: &Call<'_>) -> Result<Vec<Vec<Hit>>> {
+        let live = self.live()?;
+        let rows = live.rows.read();
+        self.hits(&rows, queries, search, call)
+    }
+
+    fn hits(
+        &self,
+        rows: &Rows,
+        queries: &dyn RowSource,
+        search: &StoreSearch<'_>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let name: Arc<str> = self.name().into();
+        let hit = |found: Found| {
+            let stored = if search.metadata || search.vectors { Some(self.stored(rows, found.row)?) } else { None };
+            let (metadata, vector) =
+                stored.map_or((None, None), |StoredRow { metadata, vector, .. }| (Some(metadata), Some(vector)));
+            Ok(Hit {
+                distance: self.schema().metric.distance(found.score),
+                score: found.score,
+                key: found.key,
+                collection: Arc::clone(&name),
+                metadata: metadata.filter(|_| search.metadata),
+                vector: vector.filter(|_| search.vectors),
+            })
+        };
+        let found = rows.search(queries, &search.search(), search.filter, call)?;
+        found.into_iter().map(|found| found.into_iter().map(hit).collect()).collect()
+    }
+}
+
+impl Store {
+    /// The best rows of several collections (`None`: all), in one ranking: by score, then collection, then key. Names that are unknown are
+    /// passed over. All of them must have the dimension of the queries, and the same metric.
+    pub fn search(
+        &self,
+        queries: &dyn RowSource,
+        names: Option<&[&str]>,
+        search: &StoreSearch<'_>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let world = self.inner.world()?;
+        let is_wanted = |live: &&Arc<Live>| names.is_none_or(|names| names.contains(&live.name.as_str()));
+        let lives: Vec<&Arc<Live>> = world.collections.values().filter(is_wanted).collect();
+        if let Some(other) = lives.iter().find(|live| live.schema.metric != lives[0].schema.metric) {
+            let (a, b) = (lives[0], other);
+            let metrics = (a.schema.metric.name(), b.schema.metric.name());
+            let message = format!(
+                "scores of different metrics cannot be ranked: collection {:?} has {:?}, {:?} has {:?}",
+                a.name, metrics.0, b.name, metrics.1
+            );
+            return Err(Error::InvalidArgument(message));
+        }
+        // All guards are taken before the first search, so all of it sees one state.
+        let guards: Vec<ReadGuard<'_, Rows>> = lives.iter().map(|live| live.rows.read()).collect();
+        let mut merged: Vec<Vec<Hit>> = vec![Vec::new(); queries.rows()];
+        for (live, rows) in lives.iter().zip(&guards) {
+            let collection = Collection::new(&self.inner, live);
+            for (merged, hits) in merged.iter_mut().zip(collection.hits(rows, queries, search, call)?) {
+                merged.extend(hits);
+            }
+        }
+        for hits in &mut merged {
+            // Stable, and collections came in the order of their names, each with its hits in the order of their keys.
+            hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+            hits.truncate(search.k);
+        }
+        Ok(merged)
+    }
+}

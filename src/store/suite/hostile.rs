@@ -1,0 +1,120 @@
+//! Directories that nobody wrote, and files that somebody changed.
+
+use super::*;
+use crate::error::Error;
+use crate::storage::vfs::sim::Dice;
+
+/// A store with segments, deletions, two manifests and a log.
+fn sample() -> (SimDisk, model::Content) {
+    let (disk, mut model) = (SimDisk::default(), Model::new());
+    let store = writer(&disk).expect("an empty disk");
+    let keys = |range: std::ops::Range<i64>| range.map(Key::Int).collect::<Vec<_>>();
+    for change in [
+        Change::Create("docs"),
+        Change::Put("docs", keys(0..60), 1, OnConflict::Replace),
+        Change::Checkpoint,
+        Change::Delete("docs", keys(0..3)),
+        Change::Put("docs", keys(50..53), 4, OnConflict::Replace),
+        Change::Checkpoint,
+        Change::Put("docs", keys(70..72), 5, OnConflict::Replace),
+    ] {
+        model.apply(&store, &disk, &change);
+    }
+    drop(store);
+    (disk, model.now().clone())
+}
+
+#[test]
+fn a_flipped_bit_gives_the_same_answer_or_a_typed_error() {
+    let (disk, expected) = sample();
+    let names = disk.list().expect("a disk");
+    assert!(names.iter().filter(|name| name.starts_with("seg-")).count() >= 2, "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("del-")), "{names:?}");
+    let mut dice = Dice(5);
+    for name in &names {
+        let whole = disk.read(name);
+        for _ in 0..400 {
+            let mut bytes = whole.clone();
+            let Some(last) = bytes.len().checked_sub(1) else { break };
+            bytes[dice.below(last + 1)] ^= 1 << dice.below(8);
+            disk.overwrite(name, bytes);
+            check(&disk, &expected, name);
+        }
+        for length in (0..whole.len()).step_by(whole.len() / 60 + 1) {
+            disk.overwrite(name, whole[..length].to_vec());
+            check(&disk, &expected, name);
+        }
+        disk.overwrite(name, whole);
+    }
+}
+
+/// A damaged file is no reason to say anything false.
+fn check(disk: &SimDisk, expected: &model::Content, name: &str) {
+    match reader(disk) {
+        Ok(store) => {
+            let found = content(&store);
+            // The end of the log cannot be told from a batch that was never finished.
+            let is_log = name.starts_with("wal-");
+            let rows = |content: &model::Content| content.get("docs").map_or(0, |docs| docs.1.len());
+            assert!(found == *expected || is_log && rows(&found) < rows(expected), "{name}");
+        }
+        Err(Error::Corruption { .. } | Error::FormatVersion { .. }) => {}
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+#[test]
+fn a_damaged_newest_manifest_or_segment_is_made_up_for_by_the_one_before() {
+    let (disk, expected) = sample();
+    let names = disk.list().expect("a disk");
+    let newest = names.iter().rfind(|name| name.starts_with("MANIFEST-")).expect("two manifests");
+    let newest_segment = names.iter().rfind(|name| name.starts_with("seg-")).expect("segments");
+    for name in [newest, newest_segment] {
+        let whole = disk.read(name);
+        let mut bytes = whole.clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 8;
+        disk.overwrite(name, bytes);
+        assert_eq!(content(&reader(&disk).expect("the one before")), expected, "{name}");
+        let store = writer(&disk).expect("the one before");
+        assert!(!store.verify(&call()).expect("a disk").damaged.is_empty(), "{name}");
+        drop(store);
+        disk.overwrite(name, whole);
+    }
+    let store = writer(&disk).expect("a whole store");
+    assert!(store.verify(&call()).expect("a disk").damaged.is_empty());
+}
+
+#[test]
+fn a_directory_with_other_things_in_it_is_left_alone() {
+    let disk = SimDisk::default();
+    disk.overwrite("thesis.txt", b"words".to_vec());
+    for mode in [Mode::ReadWrite, Mode::Read] {
+        let error = open(&disk, mode, SyncMode::Batch).err().expect("no store");
+        assert!(matches!(&error, Error::NotAStore { what, .. } if what.contains("thesis.txt")), "{error}");
+    }
+    assert_eq!((disk.list().expect("a disk").len(), disk.calls()), (1, 0));
+}
+
+#[test]
+fn a_missing_file_is_an_error_unless_nothing_needs_it() {
+    let names = sample().0.list().expect("a disk");
+    let mut errors = 0;
+    for name in names.iter().filter(|name| *name != "LOCK") {
+        let (disk, expected) = sample();
+        disk.remove(name).expect("it is there");
+        match reader(&disk) {
+            // What only the manifest before needs; and without the newest manifest, that one leads to the same.
+            Ok(store) => assert_eq!(content(&store), expected, "{name} is missing, and nobody noticed"),
+            Err(Error::NotAStore { .. }) => assert_eq!(name, "FORMAT"),
+            Err(error) => {
+                assert!(matches!(error, Error::Corruption { .. }), "{name}: {error}");
+                errors += 1;
+            }
+        }
+    }
+    let newest = names.iter().rfind(|name| name.starts_with("wal-")).expect("a log");
+    let (disk, _) = sample();
+    disk.remove(newest).expect("it is there");
+    assert!(reader(&disk).is_err() && errors > 0);
+}

@@ -1,0 +1,239 @@
+//! All collections as of one batch, and how a batch changes them.
+
+use super::batch::{Operation, Row, SegmentName};
+use super::key::Key;
+use super::manifest::{CollectionRecord, FileRecord, Manifest, read_deletions};
+use super::rows::{Place, Rows, Sealed};
+use super::schema::Schema;
+use super::segment::{Segment, SegmentRows};
+use crate::error::{Error, Result};
+use crate::index::Bits;
+use crate::runtime::{Call, Shared};
+use crate::storage::vfs::Vfs;
+use crate::vectors::{RowSource, Rows as Values};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One collection.
+pub(super) struct Live {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) schema: Schema,
+    pub(super) rows: Shared<Rows>,
+}
+
+/// All collections by name.
+#[derive(Clone, Default)]
+pub(super) struct World {
+    pub(super) collections: BTreeMap<String, Arc<Live>>,
+    by_id: BTreeMap<u64, Arc<Live>>,
+    /// The number of the next collection.
+    pub(super) next_collection: u64,
+    /// The segments that batches of the logs name, whatever has become of their collections.
+    pub(super) attached: BTreeSet<u64>,
+}
+
+impl Live {
+    pub(super) fn new(id: u64, name: String, rows: Rows) -> Arc<Live> {
+        Arc::new(Live { id, name, schema: rows.schema, rows: Shared::new(rows) })
+    }
+
+    /// Changes the rows, with all readers out.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Rows) -> R) -> Result<R> {
+        let turn = self.rows.writer(&Call::uninterrupted())?;
+        let mut rows = turn.write();
+        Ok(change(&mut rows))
+    }
+}
+
+impl World {
+    /// No collections; the first will have this number.
+    pub(super) fn empty(next_collection: u64) -> World {
+        World { next_collection, ..World::default() }
+    }
+
+    pub(super) fn insert(&mut self, live: Arc<Live>) {
+        self.next_collection = self.next_collection.max(live.id.saturating_add(1));
+        self.by_id.insert(live.id, Arc::clone(&live));
+        self.collections.insert(live.name.clone(), live);
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Arc<Live>> {
+        let live = self.by_id.remove(&id)?;
+        self.collections.remove(&live.name)
+    }
+
+    /// What a manifest says, and what the files have that it lists.
+    pub(super) fn open(vfs: &dyn Vfs, manifest: &Manifest) -> Result<World> {
+        let mut world = World::empty(manifest.next_collection);
+        for record in &manifest.collections {
+            if world.by_id.contains_key(&record.id) || world.collections.contains_key(&record.name) {
+                return Err(corrupt(vfs, "manifest", format!("collection {:?} is there twice", record.name)));
+            }
+            world.insert(open_collection(vfs, record)?);
+        }
+        Ok(world)
+    }
+
+    /// Does a batch from the log again.
+    pub(super) fn replay(&mut self, vfs: &dyn Vfs, seq: u64, payload: &[u8]) -> Result<()> {
+        let corrupt = |what: &str| corrupt(vfs, &format!("batch {seq} of the log"), what.to_owned());
+        let operations = super::batch::decode(payload).ok_or_else(|| corrupt("it cannot be read"))?;
+        let mut run = Run::default();
+        for operation in operations {
+            let (collection, deletes) = match &operation {
+                Operation::Put { collection, .. } => (*collection, false),
+                Operation::Delete { collection, .. } => (*collection, true),
+                _ => (0, false),
+            };
+            // What belongs together becomes visible together.
+            if !run.is_of(collection, deletes) {
+                std::mem::replace(&mut run, Run::of(collection, deletes))
+                    .apply(self)
+                    .map_err(|what| what.or(&corrupt))?;
+            }
+            match operation {
+                Operation::Put { row, values, .. } => {
+                    run.rows.push(row);
+                    run.values.extend(values);
+                }
+                Operation::Delete { key, .. } => run.deleted.push(key),
+                other => self.replay_one(vfs, other).map_err(|what| what.or(&corrupt))?,
+            }
+        }
+        run.apply(self).map_err(|what| what.or(&corrupt))
+    }
+
+    fn replay_one(&mut self, vfs: &dyn Vfs, operation: Operation) -> Result<(), Unfit> {
+        match operation {
+            Operation::Put { .. } | Operation::Delete { .. } => {}
+            Operation::Create { collection, name, schema } => {
+                let taken = self.by_id.contains_key(&collection) || self.collections.contains_key(&name);
+                if taken || super::schema::check_name(&name).is_err() {
+                    return Err(Unfit::Batch("it creates a collection that cannot be"));
+                }
+                self.insert(Live::new(collection, name, Rows::new(schema)?));
+            }
+            Operation::Drop { collection } => {
+                self.remove(collection).ok_or(Unfit::Batch("it drops a collection that is not there"))?;
+            }
+            Operation::Meta { collection, meta } => self.known(collection)?.change(|rows| rows.meta = meta)?,
+            Operation::Attach { collection, segment } => {
+                self.attached.insert(segment.file);
+                let live = self.known(collection)?;
+                let file = Segment::open(vfs, &segment, collection, live.schema.dim)?;
+                live.change(|rows| attach(rows, &file, &Sealed::new(segment, Bits::default(), None, false)))??;
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, id: u64) -> Result<&Arc<Live>, Unfit> {
+        self.by_id.get(&id).ok_or(Unfit::Batch("it changes a collection that is not there"))
+    }
+}
+
+/// Why a batch could not be done again.
+enum Unfit {
+    /// It is not one that we would have written.
+    Batch(&'static str),
+    Other(Error),
+}
+
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Unfit {
+        match error {
+            Error::Capacity { .. } | Error::Corruption { .. } | Error::Io { .. } => Unfit::Other(error),
+            _ => Unfit::Batch("it has rows that the collection cannot have"),
+        }
+    }
+}
+
+impl Unfit {
+    fn or(self, corrupt: &dyn Fn(&str) -> Error) -> Error {
+        match self {
+            Unfit::Batch(what) => corrupt(what),
+            Unfit::Other(error) => error,
+        }
+    }
+}
+
+/// Rows for one collection that follow each other in a batch, or keys.
+#[derive(Default)]
+struct Run {
+    collection: u64,
+    deletes: bool,
+    rows: Vec<Row>,
+    values: Vec<f32>,
+    deleted: Vec<Key>,
+}
+
+impl Run {
+    fn of(collection: u64, deletes: bool) -> Run {
+        Run { collection, deletes, ..Run::default() }
+    }
+
+    fn is_of(&self, collection: u64, deletes: bool) -> bool {
+        (self.collection, self.deletes) == (collection, deletes)
+    }
+
+    fn apply(self, world: &World) -> Result<(), Unfit> {
+        if self.rows.is_empty() && self.deleted.is_empty() {
+            return Ok(());
+        }
+        let live = world.known(self.collection)?;
+        if self.deletes {
+            return Ok(live.change(|rows| rows.delete(&self.deleted))?.map(drop)?);
+        }
+        let values = Values::new(&self.values, live.schema.dim)?;
+        if values.rows() != self.rows.len() || !distinct(&self.rows) {
+            return Err(Unfit::Batch("its keys and vectors do not fit each other"));
+        }
+        Ok(live.change(|rows| rows.put(self.rows, &values, |_| Place::Log))??)
+    }
+}
+
+fn distinct(rows: &[Row]) -> bool {
+    let keys: BTreeSet<&Key> = rows.iter().map(|row| &row.key).collect();
+    keys.len() == rows.len()
+}
+
+impl Sealed {
+    pub(super) fn new(name: SegmentName, gone: Bits, deletions: Option<FileRecord>, listed: bool) -> Sealed {
+        Sealed { name, gone_count: gone.count() as u64, gone, deletions, listed }
+    }
+}
+
+fn open_collection(vfs: &dyn Vfs, record: &CollectionRecord) -> Result<Arc<Live>> {
+    let mut rows = Rows::new(record.schema)?;
+    rows.meta.clone_from(&record.meta);
+    for segment in &record.segments {
+        let file = Segment::open(vfs, &segment.name(), record.id, record.schema.dim)?;
+        let gone = match &segment.deletions {
+            Some(deletions) => read_deletions(vfs, deletions, segment.rows)?,
+            None => Bits::default(),
+        };
+        let before = rows.len();
+        let sealed = Sealed::new(segment.name(), gone, segment.deletions, true);
+        attach(&mut rows, &file, &sealed)?;
+        if rows.len() as u64 != before as u64 + segment.rows - sealed.gone_count {
+            return Err(file.corrupt("a key is there twice"));
+        }
+    }
+    Ok(Live::new(record.id, record.name.clone(), rows))
+}
+
+/// Puts the rows of a segment that are not gone.
+fn attach(rows: &mut Rows, file: &Segment, sealed: &Sealed) -> Result<()> {
+    let slots: Vec<u32> = (0..file.len()).filter(|&slot| !sealed.gone.get(slot)).map(|slot| slot as u32).collect();
+    let there: Vec<Row> = slots.iter().map(|&slot| file.row(slot as usize)).collect::<Result<_>>()?;
+    if !distinct(&there) {
+        return Err(file.corrupt("a key is there twice"));
+    }
+    rows.attach(sealed, there, &SegmentRows { segment: file, slots: &slots }, &slots)
+}
+
+/// The error for a store that contradicts itself.
+pub(super) fn corrupt(vfs: &dyn Vfs, block: &str, what: String) -> Error {
+    Error::Corruption { path: vfs.path(""), block: block.to_owned(), what }
+}
