@@ -17,7 +17,7 @@ const TOGETHER: usize = 4;
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
 /// How many rows ahead a look asks the memory for.
-pub(super) const LOOK_AHEAD: usize = 4;
+pub(super) const LOOK_AHEAD: usize = 8;
 
 /// A closer look at rows, compiled for one metric and one processor.
 pub(super) struct Look<'a, S, M> {
@@ -66,20 +66,22 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     #[inline(always)]
     fn at_some(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, count: usize) {
         let mut aside = std::mem::take(&mut result.aside);
-        let count = count.min(aside.len());
-        if 0 < count && count < aside.len() {
-            aside.select_nth_unstable_by(count, |a, b| b.upper.total_cmp(&a.upper));
+        // The best go to the end, from where they are taken off.
+        let others = aside.len().saturating_sub(count);
+        if 0 < others && others < aside.len() {
+            aside.select_nth_unstable_by(others, |a, b| a.upper.total_cmp(&b.upper));
         }
+        let best = &aside[others..];
         let mut rows = [Aside::default(); TOGETHER];
         let mut few = 0;
-        for i in 0..count {
-            if let Some(next) = aside[..count].get(i + LOOK_AHEAD) {
+        for (i, row) in best.iter().enumerate() {
+            if let Some(next) = best.get(i + LOOK_AHEAD) {
                 self.ask_for(next.slot as usize);
             }
-            if aside[i].upper < result.limit {
+            if row.upper < result.limit {
                 continue;
             }
-            rows[few] = aside[i];
+            rows[few] = *row;
             few += 1;
             if few == TOGETHER {
                 self.at_few(query, coded, result, &rows);
@@ -87,7 +89,7 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
             }
         }
         self.at_few(query, coded, result, &rows[..few]);
-        aside.drain(..count);
+        aside.truncate(others);
         result.aside = aside;
         result.drop_hopeless();
     }

@@ -16,7 +16,7 @@ use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, Columns, Weights, row_values, rows_not_below};
+use crate::kernel::{BLOCK_ROWS, Weights, row_values, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
 use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
@@ -29,14 +29,14 @@ const STREAMS: usize = 4;
 /// The queries of a group.
 const GROUP: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
-const FIRST_CHUNK: usize = 64;
+const FIRST_CHUNK: usize = 16;
 const CHUNK_GROWTH: usize = 4;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
 /// The blocks that a panel meets before the next: what it shows stays in the first-level cache meanwhile.
-const TILE: usize = 32;
+const TILE: usize = 16;
 /// The blocks whose rows a word of live bits has.
 const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
 /// More rows than this are not left aside for the end.
@@ -202,6 +202,19 @@ impl Sifted {
         self.aside.clear();
     }
 
+    /// Sets some rows of a block aside. A function of its own, not compiled into the loop that rarely comes here.
+    #[inline(never)]
+    fn set_aside(&mut self, block: u32, mut rows: u32, values: &[f32; BLOCK_ROWS], products: &[i32; BLOCK_ROWS]) {
+        self.aside.reserve(BLOCK_ROWS);
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize % BLOCK_ROWS;
+            rows &= rows - 1;
+            // No number: nothing is known of the row, and it is looked at first.
+            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
+            self.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
+        }
+    }
+
     /// Drops what is below the limit.
     pub(super) fn drop_hopeless(&mut self) {
         let limit = self.limit;
@@ -289,11 +302,11 @@ impl Step<'_> {
         let asked = Asked::new(coded, std::slice::from_ref(result));
         let stride = blocks.len() / STREAMS;
         for i in 0..stride {
-            let mut some = [(0, 0); STREAMS];
+            let (mut some, mut numbers) = ([(0, 0); STREAMS], [0; STREAMS]);
             for stream in 0..STREAMS {
                 some[stream] = blocks[i + stream * stride];
+                numbers[stream] = some[stream].0 as usize;
             }
-            let numbers = some.map(|(block, _)| block as usize);
             let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, coded);
             for stream in 0..STREAMS {
                 self.meet(simd, some[stream], &products[stream], &asked, std::slice::from_mut(result));
@@ -339,11 +352,14 @@ impl Step<'_> {
     ) {
         let columns = self.sieve.plane.columns(block as usize);
         let passing = rows_not_below(simd, products, columns, &asked.weights, &asked.limits);
-        for ((passing, products), (weights, result)) in
-            passing.into_iter().zip(products).zip(asked.weights.iter().zip(results))
-        {
-            if passing & rows != 0 {
-                simd.vectorize(SetAside { block, rows: passing & rows, products, columns, weights: *weights, result });
+        // Most blocks have none of any query.
+        if passing.iter().fold(0, |some, passing| some | passing) & rows == 0 {
+            return;
+        }
+        for (q, result) in results.iter_mut().enumerate() {
+            if passing[q] & rows != 0 {
+                let values = row_values(simd, &products[q], columns, asked.weights[q]);
+                result.set_aside(block, passing[q] & rows, &values, &products[q]);
             }
         }
     }
@@ -361,33 +377,5 @@ impl<const Q: usize> Asked<Q> {
         let weights = std::array::from_fn(|q| coded[q.min(coded.len() - 1)].weights);
         let limits = std::array::from_fn(|q| results.get(q).map_or(f32::INFINITY, |result| result.limit));
         Asked { weights, limits }
-    }
-}
-
-/// Sets some rows of a block aside. An operation of its own: most blocks have none.
-struct SetAside<'a> {
-    block: u32,
-    rows: u32,
-    products: &'a [i32; BLOCK_ROWS],
-    columns: Columns<'a>,
-    weights: Weights,
-    result: &'a mut Sifted,
-}
-
-impl simd::Operation for SetAside<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        let values = row_values(simd, self.products, self.columns, self.weights);
-        self.result.aside.reserve(BLOCK_ROWS);
-        while self.rows != 0 {
-            let row = self.rows.trailing_zeros() as usize;
-            self.rows &= self.rows - 1;
-            let slot = self.block * BLOCK_ROWS as u32 + row as u32;
-            // No number: nothing is known of the row, and it is looked at first.
-            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
-            self.result.aside.push(Aside { upper, slot, product: self.products[row] });
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! Rows of numbers: how they come in, where they lie, and what near means.
 
+#[cfg(test)]
+mod asked;
 mod cell;
 mod codec;
 mod kept;
 mod matrix;
 mod metric;
+mod pair;
 mod plane;
 mod rotation;
 mod seed;

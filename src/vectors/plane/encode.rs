@@ -1,10 +1,11 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose, low_of_pair, nearest_share, pair};
+use super::{Coding, Purpose, nearest_divisor};
 use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
 use crate::vectors::codec::Fit;
+use crate::vectors::pair::{low_of_pair, nearest_bf16, pair, upper_bf16};
 
 /// Sixty-four roundings of f32, relative: more than any path from a row or a query to a value has, beside the rotation's.
 pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
@@ -122,7 +123,7 @@ impl<'a> Encoder<'a> {
         let of_signs = nearest_bf16(signs.unbiased() as f32);
         match kept_scale {
             [] => {}
-            [share] => *share = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))),
+            [kept] => *kept = nearest_divisor(f64::from(low_of_pair(of_signs.into())) / scale),
             all => all.copy_from_slice(&(scale as f32).to_le_bytes()),
         }
         // A row of zeros under cosine passes every comparison; its score is set aside.
@@ -131,16 +132,6 @@ impl<'a> Encoder<'a> {
         let constant = coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
         [Some(both), constant, None]
     }
-}
-
-/// The bf16 that is nearest to a number that is not negative.
-fn nearest_bf16(value: f32) -> u16 {
-    (value.to_bits().saturating_add(0x8000) >> 16) as u16
-}
-
-/// The bf16 that is next above a number that is not negative.
-fn upper_bf16(value: f32) -> u16 {
-    value.to_bits().div_ceil(1 << 16) as u16
 }
 
 /// A row to be encoded, compiled for the processor.

@@ -36,6 +36,7 @@ pub(crate) use encode::Encoder;
 pub(crate) use query::{Estimates, PlaneQuery, pack_panel};
 
 use super::codec::Code;
+use super::pair::low_of_pair;
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
 use crate::kernel::{BLOCK_ROWS, NIBBLE_LINE, SIGN_LINE, unpack_planes};
@@ -120,8 +121,8 @@ impl Coding {
         self.plane_bytes() * (self.code.bits as usize - 1)
     }
 
-    /// Bytes of the scale of an estimate. Of few bits it is kept as a share of that of the signs: of one bit it is the same, of two a third of it
-    /// at least, since levels are 1 and 3, and no more than all of it.
+    /// Bytes of the scale of an estimate. Of few bits it goes by that of the signs: of one bit it is the same, of two it is that divided
+    /// by a mean of the levels, which are 3 and 10.
     fn scale_bytes(&self) -> usize {
         match self.code.bits {
             1 => 0,
@@ -337,7 +338,7 @@ impl Plane {
         let kept = &self.rest(slot)[self.coding.tail_bytes()..];
         match (self.coding.scale_bytes(), kept) {
             (0, _) => f64::from(low_of_pair(self.number(slot, 0))),
-            (1, &[share, ..]) => f64::from(low_of_pair(self.number(slot, 0))) * part_of_signs(share),
+            (1, &[kept, ..]) => f64::from(low_of_pair(self.number(slot, 0))) / divisor(kept),
             (_, &[a, b, c, d, ..]) => f64::from(f32::from_le_bytes([a, b, c, d])),
             _ => 0.0,
         }
@@ -353,26 +354,13 @@ impl Plane {
     }
 }
 
-/// What share of the scale of its signs that of a row of two bits is: from one third to all of it, in 255 steps.
-fn part_of_signs(share: u8) -> f64 {
-    (255.0 + 2.0 * f64::from(share)) / 765.0
+/// What the scale of signs is divided by to be that of a row of two bits: from 3 to 10, the levels, in 255 steps.
+fn divisor(kept: u8) -> f64 {
+    3.0 + 7.0 / 255.0 * f64::from(kept)
 }
 
-/// The share that is nearest to a part.
-fn nearest_share(part: f64) -> u8 {
+/// The step that is nearest to a divisor.
+fn nearest_divisor(divisor: f64) -> u8 {
     // The cast makes 0 of NaN.
-    ((765.0 * part - 255.0) / 2.0).round().clamp(0.0, 255.0) as u8
-}
-
-/// Two bf16 in a word.
-fn pair(high: u16, low: u16) -> u32 {
-    u32::from(high) << 16 | u32::from(low)
-}
-
-fn low_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair << 16)
-}
-
-fn high_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair & 0xFFFF_0000)
+    ((divisor - 3.0) * (255.0 / 7.0)).round().clamp(0.0, 255.0) as u8
 }

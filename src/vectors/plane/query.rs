@@ -1,12 +1,13 @@
 //! What a query needs to meet a plane, and what comes of it.
 
 use super::encode::{SHORTEST, SLACK};
-use super::{Coding, Plane, Purpose, high_of_pair, low_of_pair};
+use super::{Coding, Plane, Purpose};
 use crate::kernel::{
     BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product,
     nibble_products, order_query, sign_products, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
+use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
 /// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie.
@@ -247,7 +248,11 @@ impl Plane {
     ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
         let (coding, lines) = (&*self.coding, self.coding.head_lines());
         assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
-        let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
+        // A loop: to map an array may be a call, compiled for any processor.
+        let mut addresses = [std::ptr::null(); R];
+        for (address, block) in addresses.iter_mut().zip(blocks) {
+            *address = self.blocks.row(block).as_ptr();
+        }
         if SIGNS {
             // SAFETY: every block begins with `lines` lines, and the panel has SIGN_TABLES bytes for each line and query.
             return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
