@@ -17,7 +17,7 @@ const TOGETHER: usize = 4;
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
 /// How many rows ahead a look asks the memory for.
-pub(super) const LOOK_AHEAD: usize = 8;
+pub(super) const LOOK_AHEAD: usize = 4;
 
 /// A closer look at rows, compiled for one metric and one processor.
 pub(super) struct Look<'a, S, M> {

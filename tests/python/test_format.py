@@ -12,7 +12,7 @@ import nearfield as nf
 
 D, ROWS = 37, 1100
 PIECES = {1: [], 2: [1], 3: [2], 4: [2, 1], 5: [2, 1, 1], 6: [2, 1, 2], 7: [2, 1, 2, 1], 8: [2, 1, 4]}
-UPPER_LEVELS = {2: [1, 3], 3: [14, 45, 79, 127], 4: [6, 18, 31, 44, 58, 75, 96, 127]}
+UPPER_LEVELS = {2: [3, 10], 3: [14, 45, 79, 127], 4: [6, 18, 31, 44, 58, 75, 96, 127]}
 
 
 @pytest.fixture(params=["cosine", "dot", "l2"])
@@ -175,7 +175,7 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     if bits > 2:
         scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
     elif bits == 2:
-        scale = signs_scale[:, None] * (255 + 2 * rest[:, first : first + 1].astype(np.float64)) / 765
+        scale = signs_scale[:, None] * (765 + 7 * rest[:, first : first + 1].astype(np.float64)) / 7650
     else:
         scale = signs_scale[:, None]
     # What the digits say of a row, turned back, is what `get` returns: the rotation keeps inner products.

@@ -1,6 +1,6 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose, nearest_divisor};
+use super::{Coding, Purpose, nearest_share};
 use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
@@ -123,7 +123,7 @@ impl<'a> Encoder<'a> {
         let of_signs = nearest_bf16(signs.unbiased() as f32);
         match kept_scale {
             [] => {}
-            [kept] => *kept = nearest_divisor(f64::from(low_of_pair(of_signs.into())) / scale),
+            [share] => *share = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))),
             all => all.copy_from_slice(&(scale as f32).to_le_bytes()),
         }
         // A row of zeros under cosine passes every comparison; its score is set aside.

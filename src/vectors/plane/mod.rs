@@ -121,8 +121,8 @@ impl Coding {
         self.plane_bytes() * (self.code.bits as usize - 1)
     }
 
-    /// Bytes of the scale of an estimate. Of few bits it goes by that of the signs: of one bit it is the same, of two it is that divided
-    /// by a mean of the levels, which are 3 and 10.
+    /// Bytes of the scale of an estimate. Of few bits it is kept as a share of that of the signs: of one bit it is the same, of two a tenth of it
+    /// at least and a third at most, since levels are 3 and 10.
     fn scale_bytes(&self) -> usize {
         match self.code.bits {
             1 => 0,
@@ -338,7 +338,7 @@ impl Plane {
         let kept = &self.rest(slot)[self.coding.tail_bytes()..];
         match (self.coding.scale_bytes(), kept) {
             (0, _) => f64::from(low_of_pair(self.number(slot, 0))),
-            (1, &[kept, ..]) => f64::from(low_of_pair(self.number(slot, 0))) / divisor(kept),
+            (1, &[share, ..]) => f64::from(low_of_pair(self.number(slot, 0))) * part_of_signs(share),
             (_, &[a, b, c, d, ..]) => f64::from(f32::from_le_bytes([a, b, c, d])),
             _ => 0.0,
         }
@@ -354,13 +354,13 @@ impl Plane {
     }
 }
 
-/// What the scale of signs is divided by to be that of a row of two bits: from 3 to 10, the levels, in 255 steps.
-fn divisor(kept: u8) -> f64 {
-    3.0 + 7.0 / 255.0 * f64::from(kept)
+/// What share of the scale of its signs that of a row of two bits is: from a tenth to a third, in 255 steps.
+fn part_of_signs(share: u8) -> f64 {
+    (765.0 + 7.0 * f64::from(share)) / 7650.0
 }
 
-/// The step that is nearest to a divisor.
-fn nearest_divisor(divisor: f64) -> u8 {
+/// The share that is nearest to a part.
+fn nearest_share(part: f64) -> u8 {
     // The cast makes 0 of NaN.
-    ((divisor - 3.0) * (255.0 / 7.0)).round().clamp(0.0, 255.0) as u8
+    ((7650.0 * part - 765.0) / 7.0).round().clamp(0.0, 255.0) as u8
 }

@@ -248,11 +248,7 @@ impl Plane {
     ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
         let (coding, lines) = (&*self.coding, self.coding.head_lines());
         assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
-        // A loop: to map an array may be a call, compiled for any processor.
-        let mut addresses = [std::ptr::null(); R];
-        for (address, block) in addresses.iter_mut().zip(blocks) {
-            *address = self.blocks.row(block).as_ptr();
-        }
+        let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
         if SIGNS {
             // SAFETY: every block begins with `lines` lines, and the panel has SIGN_TABLES bytes for each line and query.
             return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
