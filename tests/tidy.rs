@@ -30,7 +30,7 @@ const UNSAFE: [&str; 8] = [
     "vectors/plane/query.rs",
     "storage/vfs/file.rs",
     "index/scan.rs",
-    "index/hnsw/ground.rs",
+    "index/hnsw/ground/",
 ];
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.

@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// metric : {"cosine", "dot", "l2", "l1"}, default "cosine"
 /// codec : {"auto", "f32"}, default "auto"
 ///     What a search reads of the rows that it comes to. "auto": under cosine, dot and l2 codes of a row and of all that it
-///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1 the rows. "f32": the rows.
+///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1, or if 8 bits a value do
+///     not tell the first rows apart, the rows. "f32": the rows.
 ///     With codes, graphs begin at 1,024 rows; searches among fewer are exact.
 /// keep : {"f32", "f16"}, default "f32"
 ///     How rows are kept, of which the best that a search has found are scored: as given, or rounded to halves (codec "auto", not

@@ -1,13 +1,14 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
 //! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
-//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until [`optimize`](super::Index::optimize) builds it
-//! anew without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
+//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others
+//! round them; then new rows take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
 mod build;
 mod graph;
 mod ground;
 mod search;
+mod settle;
 mod walk;
 
 use super::file::{read_schema, write_schema};
@@ -21,7 +22,7 @@ use super::{IndexFile, IndexOptions, Search, Stats};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer, map};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame, Metric, Query, RowSource};
+use crate::vectors::{Cells, Codec, Frame, Metric, Query, RowSource};
 use graph::{Graph, GraphSchema};
 use parking_lot::Mutex;
 use search::GraphSearch;
@@ -48,7 +49,7 @@ pub struct HnswParameters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GraphCodec {
-    /// Cells where the metric allows them (cosine, dot, l2), rows elsewhere.
+    /// Cells under cosine, dot and l2, unless eight bits a value do not tell the first rows apart; else rows.
     #[default]
     Auto,
     /// Rows as they are kept, as f32.
@@ -85,12 +86,16 @@ impl HnswParameters {
 const QUERIES_PER_THREAD: usize = 8;
 
 /// How many times wider the beam of a second walk is, if the first has not reached enough rows.
-const WIDENED: usize = 4;
+const SECOND_WALK: usize = 4;
+
+/// Deleted rows are taken out of the graph when they are so many, and one in so many slots.
+const LEAST_REPAIRED: usize = 256;
+const REPAIR_PART: usize = 8;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
 
-/// Approximate search through a graph over rows of f32. What it can do is in [`Index`](super::Index).
+/// Approximate search through a graph. What it can do is in [`Index`](super::Index).
 pub struct HnswIndex {
     body: Body<State>,
     parameters: HnswParameters,
@@ -102,17 +107,42 @@ pub struct HnswIndex {
 pub(crate) struct State {
     table: Table,
     graph: Graph,
+    /// Slots that can be used again: nothing in the graph leads there. Ascending.
+    free: Vec<u32>,
+    /// How many slots of deleted rows the last repair could not free: others hang on their nodes.
+    kept_dead: usize,
 }
 
 impl State {
+    /// Rows under a graph.
+    fn new(table: Table, graph: Graph) -> State {
+        State { table, graph, free: Vec::new(), kept_dead: 0 }
+    }
+
+    /// How many slots a walk may come to.
+    fn reachable(&self) -> usize {
+        self.table.slots() - self.free.len()
+    }
+
+    /// Whether so many rows were deleted that going round them is worth it.
+    fn needs_repair(&self) -> bool {
+        let gone = (self.reachable() - self.table.live()).saturating_sub(self.kept_dead);
+        gone >= LEAST_REPAIRED && gone * REPAIR_PART >= self.table.slots()
+    }
+
+    /// Forgets all slots, none of which may be visible.
+    fn clear(&mut self, parameters: &HnswParameters) {
+        self.table.truncate(0);
+        self.graph = Graph::new(parameters);
+        (self.free, self.kept_dead) = (Vec::new(), 0);
+    }
+
     /// Forgets what a write that failed has left: all of it if nothing was visible before, else the rows that are not linked.
     fn undo(&mut self, before: usize, was_empty: bool, parameters: &HnswParameters) {
         if was_empty {
-            self.table.truncate(0);
-            self.graph = Graph::new(parameters);
+            self.clear(parameters);
         } else {
-            let linked = self.graph.linked();
-            self.table.truncate(before.max(linked));
+            self.table.truncate(before.max(self.graph.linked()));
         }
     }
 
@@ -142,7 +172,8 @@ impl Tabled for State {
     }
 
     fn try_clone(&self) -> Result<State> {
-        Ok(State { table: self.table.try_clone()?, graph: self.graph.try_clone()? })
+        let (table, graph) = (self.table.try_clone()?, self.graph.try_clone()?);
+        Ok(State { table, graph, free: self.free.clone(), kept_dead: self.kept_dead })
     }
 }
 
@@ -162,8 +193,8 @@ impl HnswIndex {
         options.check()?;
         parameters.check()?;
         check_codec(options.codec, options.metric, &parameters)?;
-        let state =
-            State { table: Table::new(options.dim, options.metric, options.codec), graph: Graph::new(&parameters) };
+        let table = Table::new(options.dim, options.metric, options.codec);
+        let state = State::new(table, Graph::new(&parameters));
         Ok(HnswIndex::around(Body::new(state, options.max_bytes), parameters, DEFAULT_EF))
     }
 
@@ -188,6 +219,16 @@ impl HnswIndex {
         Ok(())
     }
 
+    /// The slots that new rows can have again, unless the index would grow too large.
+    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>) -> Result<Vec<u32>> {
+        let (state, stored) = (writer.read(), intake.stored());
+        let free = &state.free[..stored.min(state.free.len())];
+        let places = intake.places(free, state.table.slots());
+        let grown = || state.table.growth(places, free.len()) + state.graph.growth(stored - free.len());
+        self.body.check_room(&state, grown)?;
+        Ok(free.to_vec())
+    }
+
     /// The width of the beam of this search.
     fn beam(&self, search: &Search<'_>) -> usize {
         search.ef.unwrap_or_else(|| self.ef_search())
@@ -199,16 +240,10 @@ impl HnswIndex {
         let wanted = search.k.min(eligible(state, search));
         let mut found = None;
         // Several links may bring one node into a beam, so that a narrow one can end with too few.
-        for ef in [ef, ef.saturating_mul(WIDENED)] {
-            let (top, reached) = state.table.metric().run(GraphSearch {
-                state,
-                query,
-                k: search.k,
-                floor: search.floor(),
-                ef,
-                selection: search.selection,
-                scratch: &mut scratch,
-            });
+        for ef in [ef, ef.saturating_mul(SECOND_WALK)] {
+            let (k, floor, selection) = (search.k, search.floor(), search.selection);
+            let one = GraphSearch { state, query, k, floor, ef, selection, scratch: &mut scratch };
+            let (top, reached) = one.run();
             if reached >= wanted {
                 found = Some(top);
                 break;
@@ -225,17 +260,17 @@ fn eligible(state: &State, search: &Search<'_>) -> usize {
 }
 
 /// The beam that reaches as many eligible rows as `ef` would reach if all were.
-fn widened(state: &State, search: &Search<'_>, ef: usize) -> usize {
-    let slots = state.table.slots();
+fn beam_for_eligible(state: &State, search: &Search<'_>, ef: usize) -> usize {
+    let reachable = state.reachable();
     let eligible = eligible(state, search).max(1);
-    ef.saturating_mul(slots).div_ceil(eligible).min(slots).max(ef)
+    ef.saturating_mul(reachable).div_ceil(eligible).min(reachable).max(ef)
 }
 
 /// Whether scanning the eligible rows costs less than a walk whose beam is widened to find as many of them.
 fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
     /// Distances that a walk computes for each place of its beam, a random read counted as several sequential ones.
     const DISTANCES_PER_PLACE: usize = 40;
-    let walk = widened(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
+    let walk = beam_for_eligible(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
     eligible(state, search) <= walk
 }
 
@@ -261,46 +296,6 @@ fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Res
     Err(Error::InvalidArgument(message))
 }
 
-/// Decides what the graph stands on, once there are enough rows: cells, if they tell these rows apart, or if walks cannot read the rows
-/// themselves.
-fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<()> {
-    let graph = {
-        let State { table, graph } = &*writer.read();
-        if graph.linked() > 0 || !parameters.has_cells(table.metric()) || table.slots() < CENTRED_ROWS {
-            return Ok(());
-        }
-        let frame = frame_of(table, parameters);
-        if table.codec() == Codec::F32 && !frame.resolves(&encoded(table, &frame), |a, b| same(table, a, b)) {
-            return Ok(());
-        }
-        let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
-        graph.try_reserve(table.slots())?;
-        graph
-    };
-    writer.write().graph = graph;
-    Ok(())
-}
-
-/// The frame that the first rows of a table make.
-fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
-    let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
-    Frame::new(table.metric(), 2 * parameters.m, parameters.seed, parts)
-}
-
-/// The first rows of a table, encoded.
-fn encoded(table: &Table, frame: &Frame) -> Vec<u8> {
-    let (mut rows, mut values) = (vec![0; CENTRED_ROWS * frame.row_bytes()], vec![0.0; table.dim()]);
-    for (slot, row) in rows.chunks_exact_mut(frame.row_bytes()).enumerate() {
-        let squared_norm = table.read(slot, &mut values);
-        frame.encode(&values, squared_norm, row);
-    }
-    rows
-}
-
-fn same(table: &Table, a: usize, b: usize) -> bool {
-    table.kept().row(a) == table.kept().row(b)
-}
-
 fn check_ef(name: &str, ef: usize) -> Result<()> {
     if ef == 0 {
         return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
@@ -324,21 +319,21 @@ impl Tabular for HnswIndex {
     /// Stores, links and publishes rows. If that fails half way the rows stay hidden; where there was nothing before, nothing
     /// is left.
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
-        let stored = intake.stored();
-        let (was_empty, before) = {
-            let state = writer.read();
-            let places = intake.places(&[], state.table.slots());
-            self.body.check_room(&state, || state.table.growth(places, 0) + state.graph.growth(stored))?;
-            (state.table.live() == 0, state.table.slots())
-        };
-        writer.write().graph.try_reserve(stored)?;
-        let entries = intake.stage(writer, rows, &[], call, &|_| ())?;
+        let was_empty = writer.read().table.live() == 0;
+        if was_empty {
+            writer.write().clear(&self.parameters);
+        } else if writer.read().needs_repair() {
+            build::repair(writer, &self.parameters, call)?;
+        }
+        let (stored, free) = (intake.stored(), self.room_for(intake, writer)?);
+        let before = writer.read().table.slots();
+        writer.write().graph.try_reserve(stored - free.len())?;
+        let entries = intake.stage(writer, rows, &free, call, &|_| ())?;
+        // From here on something may lead to them.
+        writer.write().free.drain(..free.len());
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linked = id_map.and_then(|id_map| {
-            settle_ground(writer, &self.parameters)?;
-            build::link(writer, &self.parameters, call).map(|()| id_map)
-        });
+        let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, &free, call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
@@ -377,7 +372,7 @@ impl Tabular for HnswIndex {
         let mut found = if search.exact || state.waits() || scan_is_cheaper(state, search, ef) {
             vec![None; queries.len()]
         } else {
-            let ef = widened(state, search, ef);
+            let ef = beam_for_eligible(state, search, ef);
             map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
         };
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
@@ -395,10 +390,9 @@ impl Tabular for HnswIndex {
         let table = writer.read().table.compacted()?;
         let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
-        let fresh = Shared::new(State { table, graph });
+        let fresh = Shared::new(State::new(table, graph));
         let writer = fresh.writer(call)?;
-        settle_ground(&writer, &self.parameters)?;
-        build::link(&writer, &self.parameters, call)?;
+        build::link(&writer, &self.parameters, &[], call)?;
         drop(writer);
         Ok(fresh.into_inner())
     }
@@ -430,6 +424,6 @@ impl Tabular for HnswIndex {
             return Err(container.corrupt("schema", "a walk cannot read the rows"));
         }
         let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
-        Ok(HnswIndex::around(Body::new(State { table, graph }, None), schema.parameters, schema.ef_search))
+        Ok(HnswIndex::around(Body::new(State::new(table, graph), None), schema.parameters, schema.ef_search))
     }
 }

@@ -5,20 +5,16 @@
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
 use super::State;
-use super::ground::{Ground, Linked, Point, Rows, Standing, ground_of};
-use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
+use super::graph::Graph;
+use super::ground::{Ground, GroundTask, Reach, stand};
+use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
 use crate::index::selection::Selection;
 use crate::index::topk::TopK;
 use crate::simd::Simd;
 use crate::vectors::{Codec, Query, Space, Task};
 
-/// Rows beyond k that are scored canonically too, in case f32 distances have them in the wrong order.
+/// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
-
-/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
-fn widened(width: usize) -> usize {
-    width + width / 2
-}
 
 /// A search of the graph for one query.
 pub(crate) struct GraphSearch<'a> {
@@ -53,83 +49,91 @@ impl Admission for Eligible<'_> {
     }
 }
 
-impl Task for GraphSearch<'_> {
+impl GraphSearch<'_> {
     /// The best rows, and how many eligible ones were reached.
-    type Output = (TopK, usize);
-
-    #[inline(always)]
-    fn run<S: Simd, M: Space>(mut self, simd: S, space: M) -> Self::Output {
+    pub(crate) fn run(self) -> (TopK, usize) {
+        let State { table, graph, .. } = self.state;
         let eligible = Eligible { state: self.state, selection: self.selection };
-        let asks = self.selection.is_some() || !self.state.table.all_live();
-        match ground_of(&self.state.table, &self.state.graph, space) {
-            Standing::Rows(ground) if asks => self.walk_rows(simd, ground, &eligible),
-            Standing::Rows(ground) => self.walk_rows(simd, ground, &Everything),
-            Standing::Linked(ground) if asks => self.walk_cells(simd, ground, &eligible),
-            Standing::Linked(ground) => self.walk_cells(simd, ground, &Everything),
-        }
-        let all_in_beam = self.state.graph.cells().is_none() && !asks;
-        let beam = if all_in_beam { &self.scratch.beam } else { &self.scratch.accepted };
-        self.rank(space, beam, &eligible)
+        let GraphSearch { query, k, floor, .. } = self;
+        let kept = k + SPARE;
+        let beam = if self.selection.is_some() || !table.all_live() {
+            let reach = Reach { width: self.ef.max(k), kept, admission: &eligible };
+            stand(table, graph, Walk { graph, query: &query, reach, scratch: self.scratch })
+        } else {
+            let reach = Reach { width: self.ef.max(k), kept, admission: &Everything };
+            stand(table, graph, Walk { graph, query: &query, reach, scratch: self.scratch })
+        };
+        let candidates = &beam.candidates()[..beam.candidates().len().min(kept)];
+        table.metric().run(Rank { candidates, eligible, query: &query, top: TopK::new(k, floor) })
     }
 }
 
-impl<'a> GraphSearch<'a> {
-    fn width(&self) -> usize {
-        self.ef.max(self.k)
-    }
+/// The walk, from the entry point down and through the base layer.
+struct Walk<'a, 's, A> {
+    graph: &'a Graph,
+    query: &'a Query<'a>,
+    reach: Reach<'a, A>,
+    scratch: &'s mut Scratch,
+}
 
-    /// The node of the base layer where its walk begins.
-    #[inline(always)]
-    fn descend<S: Simd, G: Ground>(&mut self, simd: S, ground: G, point: G::Point<'_>) -> Option<u32> {
-        let graph = &self.state.graph;
-        let mut node = graph.entry()?;
-        for layer in graph.layers()[1..].iter().rev() {
-            let terrain = Terrain::<_, true> { ground, layer };
-            self.scratch.beam.start(1);
-            terrain.start(simd, point, &[node], &Everything, self.scratch);
-            terrain.walk(simd, point, &Everything, self.scratch);
-            let nearest = self.scratch.beam.candidates().first();
-            node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
-        }
-        Some(node)
-    }
+impl<'s, A: Admission> GroundTask for Walk<'_, 's, A> {
+    type Output = &'s Beam;
 
     #[inline(always)]
-    fn walk_rows<S: Simd, M: Space, A: Admission>(&mut self, simd: S, ground: Rows<'a, M>, admission: &A) {
-        let point = Point { values: self.query.values, term: self.query.term };
-        let start = self.descend(simd, ground, point);
-        let terrain = Terrain::<_, false> { ground, layer: self.state.graph.base() };
-        self.scratch.beam.start(self.width());
-        self.scratch.accepted.start(self.k + SPARE);
-        terrain.start(simd, point, start.as_slice(), admission, self.scratch);
-        terrain.walk(simd, point, admission, self.scratch);
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> &'s Beam {
+        let Walk { graph, query, reach, scratch } = self;
+        let mut memory = std::mem::take(&mut scratch.query);
+        ground.prepare(query, &mut memory);
+        let start = descend(simd, ground, graph, ground.point(query, &memory), scratch);
+        scratch.query = memory;
+        ground.search(simd, query, start.as_slice(), reach, scratch)
     }
+}
+
+/// The node of the base layer where its walk begins.
+#[inline(always)]
+fn descend<S: Simd, G: Ground>(
+    simd: S,
+    ground: G,
+    graph: &Graph,
+    point: G::Point<'_>,
+    scratch: &mut Scratch,
+) -> Option<u32> {
+    let mut node = graph.entry()?;
+    for layer in graph.layers()[1..].iter().rev() {
+        let terrain = Terrain::<_, true> { ground, layer };
+        scratch.beam.start(1);
+        terrain.start(simd, point, &[node], &Everything, scratch);
+        terrain.walk(simd, point, &Everything, scratch);
+        let nearest = scratch.beam.candidates().first();
+        node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
+    }
+    Some(node)
+}
+
+/// Scores what a walk has found, canonically.
+struct Rank<'a> {
+    candidates: &'a [Candidate],
+    eligible: Eligible<'a>,
+    query: &'a Query<'a>,
+    top: TopK,
+}
+
+impl Task for Rank<'_> {
+    type Output = (TopK, usize);
 
     #[inline(always)]
-    fn walk_cells<S: Simd, A: Admission>(&mut self, simd: S, ground: Linked<'a>, admission: &A) {
-        let mut query = std::mem::take(&mut self.scratch.query);
-        query.set(ground.cells.frame(), &self.query);
-        let start = self.descend(simd, ground, query.point());
-        self.scratch.query = query;
-        self.scratch.beam.start(widened(self.width()));
-        self.scratch.accepted.start(self.k + SPARE);
-        ground.walk(simd, start.as_slice(), admission, self.scratch);
-    }
-
-    #[inline(always)]
-    fn rank<M: Space>(&self, space: M, beam: &Beam, eligible: &Eligible<'_>) -> (TopK, usize) {
-        let State { table, graph } = self.state;
-        let mut top = TopK::new(self.k, self.floor);
+    fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> (TopK, usize) {
+        let Rank { candidates, eligible, query, mut top } = self;
+        let State { table, graph, .. } = eligible.state;
         let mut reached = 0;
-        let candidates = beam.candidates();
-        let candidates = &candidates[..candidates.len().min(self.k + SPARE)];
         for candidate in candidates {
             table.prefetch(candidate.node() as usize);
             graph.prefetch_twins(candidate.node());
         }
         let mut room = vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }];
         for candidate in candidates {
-            let score = space.score(&self.query, table.values(candidate.node() as usize, &mut room));
+            let score = space.score(query, table.values(candidate.node() as usize, &mut room));
             for slot in graph.sharing(candidate.node()).filter(|&slot| eligible.has(slot as usize)) {
                 top.push(score, table.id(slot as usize));
                 reached += 1;

@@ -97,6 +97,11 @@ impl Table {
         self.live_count == self.slots()
     }
 
+    /// Whether no row in this slot has ever been visible.
+    pub(crate) fn is_unseen(&self, slot: u32) -> bool {
+        slot >= self.published
+    }
+
     #[inline]
     pub(crate) fn is_live(&self, slot: usize) -> bool {
         self.live.get(slot)
@@ -258,6 +263,7 @@ impl Table {
     /// Forgets the slots from `slots` on, none of which may be visible.
     pub(crate) fn truncate(&mut self, slots: usize) {
         self.len = self.len.min(slots);
+        self.published = self.published.min(self.len as u32);
         self.rows.truncate(slots);
         self.terms.truncate(slots);
         self.ids.truncate(slots);

@@ -263,6 +263,3 @@ impl Log {
         Log::begin(vfs, NewLog { store, id, first_seq: self.cursor.seq, previous, synced }, None)
     }
 }
-
-#[cfg(test)]
-mod suite;

@@ -238,6 +238,12 @@ impl Cells {
         self.cells.push(row);
     }
 
+    /// Makes a cell that of another row, without links.
+    pub(crate) fn set_row(&mut self, slot: usize, row: &[u8]) {
+        self.cells.row_mut(slot)[..row.len()].copy_from_slice(row);
+        self.set_len(slot, 0);
+    }
+
     /// Forgets the cells from `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.cells.truncate(len);

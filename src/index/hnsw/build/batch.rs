@@ -3,54 +3,88 @@
 use crate::index::hnsw::graph::Graph;
 use crate::index::table::Table;
 use hashbrown::HashMap;
-use std::ops::Range;
 
 /// The rows of a batch and where they will be in each layer.
+#[derive(Default)]
 pub(super) struct Batch {
-    pub(super) rows: Range<usize>,
+    /// Their slots: those that are used again first, then new ones, ascending.
+    pub(super) slots: Vec<u32>,
     /// For each row the earlier one of the batch that it is a copy of.
     pub(super) copies: Vec<Option<usize>>,
     /// The level of each row; 0 for copies.
     pub(super) levels: Vec<usize>,
     /// For each layer the rows that are linked there, by their place in the batch.
     pub(super) members: Vec<Vec<usize>>,
-    /// For each layer above the base the number of its first new node.
-    first: Vec<usize>,
+    /// For each layer the nodes that these become, and the other way round.
+    nodes: Vec<Vec<u32>>,
+    places: Vec<HashMap<u32, usize>>,
 }
 
 impl Batch {
-    pub(super) fn new(table: &Table, graph: &Graph, rows: Range<usize>) -> Batch {
-        let copies = find_copies(table, rows.clone());
-        let level = |(slot, copy): (usize, &Option<usize>)| if copy.is_some() { 0 } else { graph.level_of(slot) };
-        let levels: Vec<usize> = rows.clone().zip(&copies).map(level).collect();
-        let top = levels.iter().copied().max().unwrap_or(0);
-        let linked = |level: usize| (0..levels.len()).filter(|&i| levels[i] >= level && copies[i].is_none()).collect();
-        let members = (0..=top).map(linked).collect();
-        let first = (0..=top).map(|level| graph.nodes(level)).collect();
-        Batch { rows, copies, levels, members, first }
+    pub(super) fn new(table: &Table, graph: &Graph, slots: Vec<u32>) -> Batch {
+        let copies = find_copies(table, &slots);
+        // A slot that is used again has its nodes already.
+        let old: Vec<Vec<u32>> = slots
+            .iter()
+            .map(|&slot| if (slot as usize) < graph.linked() { graph.nodes_of(slot) } else { Vec::new() })
+            .collect();
+        let level = |i: usize| match (copies[i], &old[i][..]) {
+            (Some(_), _) => 0,
+            (None, []) => graph.level_of(slots[i] as usize),
+            (None, nodes) => nodes.len() - 1,
+        };
+        let levels: Vec<usize> = (0..slots.len()).map(level).collect();
+        let mut batch = Batch { slots, copies, levels, ..Batch::default() };
+        for level in 0..=batch.levels.iter().copied().max().unwrap_or(0) {
+            batch.add_layer(level, graph.nodes(level) as u32, &old);
+        }
+        batch
+    }
+
+    /// Numbers the nodes of a layer, `next` being the first that is new.
+    fn add_layer(&mut self, level: usize, mut next: u32, old: &[Vec<u32>]) {
+        let linked = |&i: &usize| self.levels[i] >= level && self.copies[i].is_none();
+        let members: Vec<usize> = (0..self.levels.len()).filter(linked).collect();
+        let mut node = |&i: &usize| match old[i].get(level) {
+            Some(&node) => node,
+            None if level == 0 => self.slots[i],
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
+        let nodes: Vec<u32> = members.iter().map(&mut node).collect();
+        self.places.push(nodes.iter().copied().zip(members.iter().copied()).collect());
+        self.nodes.push(nodes);
+        self.members.push(members);
+    }
+
+    /// The slot of a row of the batch.
+    #[inline(always)]
+    pub(super) fn slot(&self, member: usize) -> usize {
+        self.slots[member] as usize
     }
 
     /// The node that the i-th member of a layer becomes.
+    #[inline(always)]
     pub(super) fn node(&self, level: usize, i: usize) -> u32 {
-        let node = if level == 0 { self.rows.start + self.members[0][i] } else { self.first[level] + i };
-        node as u32
+        self.nodes[level][i]
     }
 
-    /// The place in the batch of a node that is new in its layer.
+    /// The place in the batch of a node that it brings into a layer.
+    #[inline]
     pub(super) fn member(&self, level: usize, node: u32) -> Option<usize> {
-        if level == 0 {
-            return (node as usize).checked_sub(self.rows.start);
-        }
-        Some(self.members[level][(node as usize).checked_sub(self.first[level])?])
+        self.places.get(level)?.get(&node).copied()
     }
 }
 
-/// For each row of `rows` the first one among them with the same values, if that is another.
-fn find_copies(table: &Table, rows: Range<usize>) -> Vec<Option<usize>> {
-    let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(rows.len());
+/// For each of these slots the first one among them with the same values, if that is another.
+fn find_copies(table: &Table, slots: &[u32]) -> Vec<Option<usize>> {
+    let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(slots.len());
+    let rows = slots.iter().map(|&slot| table.kept().row(slot as usize));
     rows.enumerate()
-        .map(|(i, slot)| {
-            let first = *seen.entry(table.kept().row(slot)).or_insert(i);
+        .map(|(i, row)| {
+            let first = *seen.entry(row).or_insert(i);
             (first != i).then_some(first)
         })
         .collect()

@@ -4,11 +4,11 @@ use super::Linker;
 use super::propose::Proposal;
 use crate::error::Result;
 use crate::index::hnsw::graph::CellChange;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::walk::Candidate;
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
-use crate::vectors::{Cells, Space, Task};
+use crate::vectors::Cells;
 
 /// Lists that a task decides on.
 const LISTS_PER_TASK: usize = 32;
@@ -31,7 +31,7 @@ impl Linker<'_> {
         let lists = map(call, groups.len().div_ceil(LISTS_PER_TASK), |task| {
             let groups = &groups[task * LISTS_PER_TASK..((task + 1) * LISTS_PER_TASK).min(groups.len())];
             let task = LinkBack { linker: self, groups, proposals };
-            self.table.metric().run(task)
+            stand(self.table, self.graph, task)
         })?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -70,21 +70,11 @@ struct LinkBack<'a> {
     proposals: &'a [Proposal],
 }
 
-impl Task for LinkBack<'_> {
+impl GroundTask for LinkBack<'_> {
     type Output = Vec<List>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<List> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl LinkBack<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(&self, simd: S, ground: G) -> Vec<List> {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<List> {
         let mut lists = Vec::with_capacity(self.groups.len());
         for wishes in self.groups {
             let (level, node) = (wishes[0].level, wishes[0].target);
@@ -97,14 +87,15 @@ impl LinkBack<'_> {
                 }
             }
             if links.len() > self.linker.degree(level) {
-                links = self.prune(simd, ground, level, node, &links);
+                links = self.linker.prune(simd, ground, (level, node), &links);
             }
-            let change = self.linker.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
-            lists.push(List { level, node, links, change });
+            lists.push(self.linker.list(simd, (level, node), links));
         }
         lists
     }
+}
 
+impl LinkBack<'_> {
     /// The links that a node has now, or, if it is new, wants.
     fn present(&self, level: usize, node: u32) -> Vec<u32> {
         match self.linker.batch.member(level, node) {
@@ -112,23 +103,37 @@ impl LinkBack<'_> {
             None => self.linker.graph.neighbours(level, node),
         }
     }
+}
 
+impl Linker<'_> {
+    /// The links of a node that stay, of too many.
     #[inline(always)]
-    fn prune<S: Simd, G: Ground>(&self, simd: S, ground: G, level: usize, node: u32, links: &[u32]) -> Vec<u32> {
-        let point = ground.at(self.linker.slot(level, node));
+    pub(super) fn prune<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (level, node): (usize, u32),
+        links: &[u32],
+    ) -> Vec<u32> {
+        let point = ground.at(self.slot(level, node));
         for &link in links {
-            ground.prefetch(self.linker.slot(level, link));
+            ground.prefetch(self.slot(level, link));
         }
         let mut sorted = Vec::with_capacity(links.len());
         for &link in links {
-            let distance = ground.distance(simd, point, self.linker.slot(level, link));
-            sorted.push(Candidate::new(distance, link));
+            sorted.push(Candidate::new(ground.distance(simd, point, self.slot(level, link)), link));
         }
         sorted.sort_unstable();
-        let parameters = self.linker.parameters;
-        let limits = if level == 0 { ground.kept_links(parameters) } else { (parameters.m, 0) };
-        let taken = self.linker.select(simd, ground, level, &sorted, limits);
+        let limits = if level == 0 { ground.kept_links(self.parameters) } else { (self.parameters.m, 0) };
+        let taken = self.select(simd, ground, level, &sorted, limits);
         taken.into_iter().map(Candidate::node).collect()
+    }
+
+    /// The new list of a node, as it is to be written.
+    #[inline(always)]
+    pub(super) fn list<S: Simd>(&self, simd: S, (level, node): (usize, u32), links: Vec<u32>) -> List {
+        let change = self.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
+        List { level, node, links, change }
     }
 }
 

@@ -12,20 +12,23 @@
 mod batch;
 mod lists;
 mod propose;
+mod repair;
+
+pub(crate) use repair::repair;
 
 use self::batch::Batch;
 use self::lists::List;
 use super::graph::{Graph, NONE};
 use super::ground::Ground;
+use super::settle::{encoded, settle_ground};
 use super::walk::{Candidate, Scratch};
 use super::{HnswParameters, State};
 use crate::error::Result;
 use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
-use crate::vectors::{CENTRED_ROWS, Cells};
+use crate::vectors::Cells;
 use parking_lot::Mutex;
-use std::ops::Range;
 
 /// Rows a batch. They are compared with each other, which costs as much as a small part of a search.
 const BATCH: usize = 256;
@@ -34,65 +37,69 @@ const ROWS_PER_TASK: usize = 32;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
 
-/// Links all staged rows.
-pub(crate) fn link(writer: &Writer<'_, State>, parameters: &HnswParameters, call: &Call<'_>) -> Result<()> {
-    let (from, to) = {
-        let state = writer.read();
-        // Cells are centred on the first rows; until there are so many, nothing is linked.
-        let waits = parameters.has_cells(state.table.metric()) && state.table.slots() < CENTRED_ROWS;
-        (state.graph.linked(), if waits { 0 } else { state.table.slots() })
+/// Links all staged rows: those in `reused` slots, to which nothing leads, and all that have never been linked.
+pub(crate) fn link(
+    writer: &Writer<'_, State>,
+    parameters: &HnswParameters,
+    reused: &[u32],
+    call: &Call<'_>,
+) -> Result<()> {
+    if !settle_ground(writer, parameters)? {
+        return Ok(());
+    }
+    let slots: Vec<u32> = {
+        let State { table, graph, .. } = &*writer.read();
+        reused.iter().copied().chain(graph.linked() as u32..table.slots() as u32).collect()
     };
-    let scratches = Mutex::new(Vec::new());
-    for start in (from..to).step_by(BATCH) {
-        let end = (start + BATCH).min(to);
-        add_cells(writer, start..end, call)?;
+    let (scratches, mut done) = (Mutex::default(), 0);
+    for batch in slots.chunks(BATCH) {
+        add_cells(writer, batch, call)?;
         let plan = {
-            let State { table, graph } = &*writer.read();
-            let batch = Batch::new(table, graph, start..end);
-            let linker = Linker { table, graph, parameters, batch: &batch, scratches: &scratches };
+            let State { table, graph, .. } = &*writer.read();
+            let batch = Batch::new(table, graph, batch.to_vec());
+            let linker = Linker { table, graph, parameters, reused, batch: &batch, scratches: &scratches };
             let own = linker.propose(call)?;
             let lists = linker.lists(&own, call)?;
             let twins = own.into_iter().map(|proposal| proposal.twin).collect();
-            Plan { rows: start..end, levels: batch.levels, twins, lists }
+            Plan { slots: batch.slots, levels: batch.levels, twins, lists }
         };
         plan.apply(writer)?;
-        call.progress(end - from, to - from);
+        done += batch.len();
+        call.progress(done, slots.len());
     }
     Ok(())
 }
 
-/// Appends the cells of some rows, without links, where there are cells: nobody leads there yet.
-fn add_cells(writer: &Writer<'_, State>, rows: Range<usize>, call: &Call<'_>) -> Result<()> {
+/// Makes the cells of some rows, without links, where there are cells: nobody leads there yet.
+fn add_cells(writer: &Writer<'_, State>, slots: &[u32], call: &Call<'_>) -> Result<()> {
     let (codes, bytes) = {
-        let State { table, graph } = &*writer.read();
+        let State { table, graph, .. } = &*writer.read();
         let Some(cells) = graph.cells() else { return Ok(()) };
-        let (frame, bytes) = (cells.frame(), cells.frame().row_bytes());
-        let codes = map(call, rows.len().div_ceil(ROWS_PER_TASK), |task| {
-            let first = rows.start + task * ROWS_PER_TASK;
-            let slots = first..rows.end.min(first + ROWS_PER_TASK);
-            let (mut codes, mut values) = (vec![0; slots.len() * bytes], vec![0.0; table.dim()]);
-            for (slot, code) in slots.zip(codes.chunks_exact_mut(bytes)) {
-                let squared_norm = table.read(slot, &mut values);
-                frame.encode(&values, squared_norm, code);
-            }
-            codes
+        let codes = map(call, slots.len().div_ceil(ROWS_PER_TASK), |task| {
+            let slots = &slots[task * ROWS_PER_TASK..slots.len().min((task + 1) * ROWS_PER_TASK)];
+            encoded(table, cells.frame(), slots.iter().map(|&slot| slot as usize))
         })?;
-        (codes, bytes)
+        (codes, cells.frame().row_bytes())
     };
     let mut state = writer.write();
+    let linked = state.graph.linked();
     let Some(cells) = state.graph.cells_mut() else { return Ok(()) };
     // Rows that an earlier call did not come to link have left theirs.
-    cells.truncate(rows.start);
-    cells.try_reserve(rows.len())?;
-    for code in codes.iter().flat_map(|codes| codes.chunks_exact(bytes)) {
-        cells.push(code);
+    cells.truncate(linked);
+    cells.try_reserve(slots.len())?;
+    for (&slot, code) in slots.iter().zip(codes.iter().flat_map(|codes| codes.chunks_exact(bytes))) {
+        if (slot as usize) < linked {
+            cells.set_row(slot as usize, code);
+        } else {
+            cells.push(code);
+        }
     }
     Ok(())
 }
 
 /// What a batch has decided on.
 struct Plan {
-    rows: Range<usize>,
+    slots: Vec<u32>,
     levels: Vec<usize>,
     twins: Vec<Option<u32>>,
     lists: Vec<List>,
@@ -103,6 +110,8 @@ struct Linker<'a> {
     table: &'a Table,
     graph: &'a Graph,
     parameters: &'a HnswParameters,
+    /// The slots among those of this call that had other rows before.
+    reused: &'a [u32],
     batch: &'a Batch,
     scratches: &'a Mutex<Vec<Scratch>>,
 }
@@ -110,11 +119,19 @@ struct Linker<'a> {
 impl Linker<'_> {
     /// The slot of a node, old or new.
     fn slot(&self, level: usize, node: u32) -> usize {
+        if level == 0 {
+            return node as usize;
+        }
         match self.batch.member(level, node) {
-            Some(member) => self.batch.rows.start + member,
-            None if level == 0 => node as usize,
+            Some(member) => self.batch.slot(member),
             None => self.graph.layers()[level].slot(node) as usize,
         }
+    }
+
+    /// Whether the row in a slot is a deleted one, not one that is only not visible yet.
+    fn is_deleted(&self, slot: u32) -> bool {
+        let is_new = self.table.is_unseen(slot) || self.reused.binary_search(&slot).is_ok();
+        !self.table.is_live(slot as usize) && !is_new
     }
 
     /// The cells, if the nodes of a layer have any.
@@ -170,27 +187,36 @@ impl Plan {
     /// Writes it all.
     fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
         self.add_nodes(&mut writer.write().graph)?;
-        for lists in self.lists.chunks(LISTS_PER_GUARD) {
-            let mut state = writer.write();
-            for List { level, node, links, change } in lists {
-                match change {
-                    Some(change) => state.graph.change_cell(*node, change),
-                    None => state.graph.layer_mut(*level).set_links(*node, links),
-                }
-            }
-        }
+        write_lists(writer, &self.lists);
         Ok(())
     }
 
     fn add_nodes(&self, graph: &mut Graph) -> Result<()> {
         let mut top = graph.entry().map(|_| graph.layers().len() - 1);
-        for ((slot, &level), &twin) in self.rows.clone().zip(&self.levels).zip(&self.twins) {
-            let nodes = graph.push_node(slot as u32, level, twin)?;
+        for ((&slot, &level), &twin) in self.slots.iter().zip(&self.levels).zip(&self.twins) {
+            if (slot as usize) < graph.linked() {
+                graph.reuse_node(slot, twin);
+                continue;
+            }
+            let nodes = graph.push_node(slot, level, twin)?;
             if top.is_none_or(|top| level > top) {
                 top = Some(level);
                 graph.set_entry(nodes.last().copied().unwrap_or(NONE));
             }
         }
         Ok(())
+    }
+}
+
+/// Writes new lists, in short holds between which searches run.
+fn write_lists(writer: &Writer<'_, State>, lists: &[List]) {
+    for lists in lists.chunks(LISTS_PER_GUARD) {
+        let mut state = writer.write();
+        for List { level, node, links, change } in lists {
+            match change {
+                Some(change) => state.graph.change_cell(*node, change),
+                None => state.graph.layer_mut(*level).set_links(*node, links),
+            }
+        }
     }
 }

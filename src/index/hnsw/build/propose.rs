@@ -2,11 +2,10 @@
 
 use super::Linker;
 use crate::error::Result;
-use crate::index::hnsw::ground::{Ground, Standing, ground_of};
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::walk::{Beam, Candidate, Everything, Scratch, Terrain};
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
-use crate::vectors::{Space, Task};
 use std::ops::Range;
 
 /// Rows that a task finds neighbours for.
@@ -29,7 +28,7 @@ impl Linker<'_> {
             let mut scratch = self.scratches.lock().pop().unwrap_or_default();
             let members = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(rows);
             let task = Propose { linker: self, members, scratch: &mut scratch };
-            let proposals = self.table.metric().run(task);
+            let proposals = stand(self.table, self.graph, task);
             self.scratches.lock().push(scratch);
             proposals
         })?;
@@ -38,10 +37,9 @@ impl Linker<'_> {
 
     /// Turns links to rows that turned out to be twins to the nodes that they share.
     fn settle(&self, mut proposals: Vec<Proposal>) -> Vec<Proposal> {
-        let start = self.batch.rows.start;
         for (i, copy) in self.batch.copies.iter().enumerate() {
             if let Some(first) = *copy {
-                proposals[i].twin = proposals[first].twin.or(Some((start + first) as u32));
+                proposals[i].twin = proposals[first].twin.or(Some(self.batch.slots[first]));
             }
         }
         let twins: Vec<Option<u32>> = proposals.iter().map(|proposal| proposal.twin).collect();
@@ -51,7 +49,7 @@ impl Linker<'_> {
                 links.clear();
             }
             for link in links.iter_mut() {
-                let twin = (link.node() as usize).checked_sub(start).and_then(|member| twins[member]);
+                let twin = self.batch.member(0, link.node()).and_then(|member| twins[member]);
                 *link = Candidate::new(link.distance(), twin.unwrap_or(link.node()));
             }
             links.sort_unstable();
@@ -68,21 +66,11 @@ struct Propose<'a> {
     scratch: &'a mut Scratch,
 }
 
-impl Task for Propose<'_> {
+impl GroundTask for Propose<'_> {
     type Output = Vec<Proposal>;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> Vec<Proposal> {
-        match ground_of(self.linker.table, self.linker.graph, space) {
-            Standing::Rows(ground) => self.all(simd, ground),
-            Standing::Linked(ground) => self.all(simd, ground),
-        }
-    }
-}
-
-impl Propose<'_> {
-    #[inline(always)]
-    fn all<S: Simd, G: Ground>(mut self, simd: S, ground: G) -> Vec<Proposal> {
+    fn run<S: Simd, G: Ground>(mut self, simd: S, ground: G) -> Vec<Proposal> {
         let mut proposals = Vec::with_capacity(self.members.len());
         for member in self.members.clone() {
             if self.linker.batch.copies[member].is_some() {
@@ -93,7 +81,9 @@ impl Propose<'_> {
         }
         proposals
     }
+}
 
+impl Propose<'_> {
     /// What one row wants: down from the entry point, and on each of its own layers its neighbours.
     #[inline(always)]
     fn one<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize) -> Proposal {
@@ -118,7 +108,7 @@ impl Propose<'_> {
                 start = start.map(|node| graph.layers()[layer].below(node));
             }
         }
-        let (slot, width) = (batch.rows.start + member, parameters.ef_construction);
+        let (slot, width) = (batch.slot(member), parameters.ef_construction);
         let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
         self.linker.add_batch(simd, ground, member, 0, beam);
         let nearest = beam.candidates();
@@ -130,7 +120,7 @@ impl Propose<'_> {
     /// Leaves the nearest nodes of an upper layer in the beam, as many as that is wide.
     #[inline(always)]
     fn search<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize, level: usize, starts: &[u32]) {
-        let point = ground.at(self.linker.batch.rows.start + member);
+        let point = ground.at(self.linker.batch.slot(member));
         let terrain = Terrain::<_, true> { ground, layer: &self.linker.graph.layers()[level] };
         terrain.start(simd, point, starts, &Everything, self.scratch);
         terrain.walk(simd, point, &Everything, self.scratch);
@@ -138,17 +128,18 @@ impl Propose<'_> {
 }
 
 impl Linker<'_> {
-    /// The old node among `candidates` that has this row's values.
+    /// The old node among `candidates` that has this row's values, unless all that share it are deleted: it is to go.
     #[inline(always)]
     fn twin<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, candidates: &[Candidate]) -> Option<u32> {
-        let slot = self.batch.rows.start + member;
+        let slot = self.batch.slot(member);
         let itself = ground.distance(simd, ground.at(slot), slot);
         for candidate in candidates {
             let node = candidate.node() as usize;
             // Equal values have the very same distance; comparing that first spares reading the rows.
             if candidate.distance().to_bits() == itself.to_bits()
-                && node < self.batch.rows.start
+                && self.batch.member(0, candidate.node()).is_none()
                 && self.table.kept().row(node) == self.table.kept().row(slot)
+                && self.graph.sharing(candidate.node()).any(|slot| !self.is_deleted(slot))
             {
                 return Some(candidate.node());
             }
@@ -160,10 +151,10 @@ impl Linker<'_> {
     #[inline(always)]
     fn add_batch<S: Simd, G: Ground>(&self, simd: S, ground: G, member: usize, level: usize, beam: &mut Beam) {
         let batch = self.batch;
-        let point = ground.at(batch.rows.start + member);
+        let point = ground.at(batch.slot(member));
         for (i, &other) in batch.members[level].iter().enumerate() {
             if other != member {
-                let distance = ground.distance(simd, point, batch.rows.start + other);
+                let distance = ground.distance(simd, point, batch.slot(other));
                 beam.push(Candidate::new(distance, batch.node(level, i)));
             }
         }

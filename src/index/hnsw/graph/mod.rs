@@ -8,14 +8,15 @@
 //! Rows with the same values, to the bit, share one node: the first of them has the links, the others hang on it in a chain of
 //! *twins* and are found whenever it is. So a thousand duplicates are one step of a walk, and none of them is out of reach.
 
+mod file;
+
+pub(crate) use file::GraphSchema;
+
 use super::HnswParameters;
 use crate::error::Result;
-use crate::index::table::load_matrix;
+use crate::index::selection::Bits;
 use crate::simd;
-use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Cells, EdgeCode, Frame, FrameParts, Matrix, Metric, random_bits};
-use serde::{Deserialize, Serialize};
-use std::io;
+use crate::vectors::{Cells, EdgeCode, Matrix, random_bits};
 
 /// No node; ends a list of links.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -76,6 +77,20 @@ impl Layer {
         self.places.row(node as usize)[0]
     }
 
+    /// The node of a slot in an upper layer. Nodes come in the order of their slots.
+    fn node_of(&self, slot: u32) -> Option<u32> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.slot(middle as u32).cmp(&slot) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(middle as u32),
+            }
+        }
+        None
+    }
+
     /// The same node one layer below an upper layer.
     pub(crate) fn below(&self, node: u32) -> u32 {
         self.places.row(node as usize)[1]
@@ -110,7 +125,7 @@ pub(crate) struct Graph {
     /// Where every walk begins: a node of the top layer.
     entry: u32,
     seed: u64,
-    /// 1 / ln(m): the scale of the levels (Malkov and Yashunin, arXiv 1603.09320, section 4.1).
+    /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells 1 / ln([`SPARSER`] m).
     level_scale: f64,
     m: usize,
 }
@@ -124,23 +139,6 @@ pub(crate) struct CellChange {
     pub(crate) links: Vec<(usize, u32, u32)>,
     /// The signs of these links, one after another.
     pub(crate) signs: Vec<u8>,
-}
-
-/// What the graph's sections need to be understood.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct GraphSchema {
-    entry: u32,
-    /// Nodes of each layer, base first.
-    nodes: Vec<usize>,
-    /// Whether the base layer lies in cells.
-    cells: bool,
-}
-
-impl GraphSchema {
-    /// Whether no walk ever reads a row: there are cells, or no nodes yet.
-    pub(crate) fn walks_cells(&self) -> bool {
-        self.cells || self.nodes == [0]
-    }
 }
 
 impl Graph {
@@ -238,6 +236,17 @@ impl Graph {
         }
     }
 
+    /// The node of the base layer under a node. Slots that share a node there may each have nodes of their own above it.
+    pub(crate) fn base_of(&self, level: usize, node: u32) -> u32 {
+        self.layers[1..=level].iter().rev().fold(node, |node, layer| layer.below(node))
+    }
+
+    /// The node of `slot` in each layer that it belongs to, base first, if it has been linked before.
+    pub(crate) fn nodes_of(&self, slot: u32) -> Vec<u32> {
+        let above = self.layers[1..].iter().map_while(|layer| layer.node_of(slot));
+        std::iter::once(slot).chain(above).collect()
+    }
+
     /// Appends the node of `slot` to the base layer and to the layers up to its level, without links. Returns its node in each.
     /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one. Where there are cells, it has one already.
     pub(crate) fn push_node(&mut self, slot: u32, level: usize, twin: Option<u32>) -> Result<Vec<u32>> {
@@ -253,15 +262,11 @@ impl Graph {
         }
         self.twins.try_reserve(1)?;
         self.twins.push(&[NONE]);
-        if let Some(twin) = twin {
-            self.twins.row_mut(slot as usize)[0] = self.twins.first(twin as usize);
-            self.twins.row_mut(twin as usize)[0] = slot;
-        }
-        let mut nodes = vec![slot];
         if self.cells.is_none() {
             self.layers[0].push(&[]);
         }
-        let mut below = twin.unwrap_or(slot);
+        let mut nodes = vec![slot];
+        let mut below = self.hang(slot, twin);
         for layer in &mut self.layers[1..=level] {
             below = layer.push(&[slot, below]);
             if let Some(cells) = &self.cells {
@@ -270,6 +275,57 @@ impl Graph {
             nodes.push(below);
         }
         Ok(nodes)
+    }
+
+    /// As [`push_node`](Graph::push_node), for a slot that has been linked before, with another row, and to which nothing leads.
+    pub(crate) fn reuse_node(&mut self, slot: u32, twin: Option<u32>) {
+        let nodes = self.nodes_of(slot);
+        let below = self.hang(slot, twin);
+        if let Some(&first) = nodes.get(1) {
+            self.layers[1].places.row_mut(first as usize)[1] = below;
+        }
+        for (layer, &node) in self.layers.iter_mut().zip(&nodes).skip(1) {
+            layer.set_links(node, &[]);
+            if let Some(cells) = &self.cells {
+                layer.rows.row_mut(node as usize).copy_from_slice(cells.cell(slot as usize).row());
+            }
+        }
+    }
+
+    /// Hangs `slot` on the node of its twin, if it has one; returns the node that has the links.
+    fn hang(&mut self, slot: u32, twin: Option<u32>) -> u32 {
+        let Some(twin) = twin else { return slot };
+        // Behind the first, they descend.
+        let before = self.sharing(twin).skip(1).take_while(|&other| other > slot).last().unwrap_or(twin);
+        self.twins.row_mut(slot as usize)[0] = self.twins.first(before as usize);
+        self.twins.row_mut(before as usize)[0] = slot;
+        twin
+    }
+
+    /// Leaves of the slots that share `node` those for which `stays` holds, and `node` itself.
+    pub(crate) fn unhang(&mut self, node: u32, stays: impl Fn(u32) -> bool) {
+        let slots: Vec<u32> = self.sharing(node).skip(1).collect();
+        let mut before = node;
+        for slot in slots {
+            self.twins.row_mut(slot as usize)[0] = NONE;
+            if stays(slot) {
+                self.twins.row_mut(before as usize)[0] = slot;
+                before = slot;
+            }
+        }
+        self.twins.row_mut(before as usize)[0] = NONE;
+    }
+
+    /// Which slots hang on the node of another.
+    pub(crate) fn hanging(&self) -> Bits {
+        let mut hanging = Bits::zeros(self.linked());
+        for slot in 0..self.linked() {
+            let next = self.twins.first(slot);
+            if (next as usize) < self.linked() {
+                hanging.set(next as usize);
+            }
+        }
+        hanging
     }
 
     /// The slots of all rows that share a base node. A forged chain ends early; it cannot lead out of the graph or in a circle.
@@ -320,104 +376,4 @@ impl Graph {
         let Graph { entry, seed, level_scale, m, .. } = *self;
         Ok(Graph { layers, cells, twins: self.twins.try_clone()?, entry, seed, level_scale, m })
     }
-
-    pub(crate) fn schema(&self) -> GraphSchema {
-        let nodes = (0..self.layers.len()).map(|level| self.nodes(level)).collect();
-        GraphSchema { entry: self.entry, nodes, cells: self.cells.is_some() }
-    }
-
-    /// Writes the sections of the graph.
-    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
-        writer.section("twins", |out| self.twins.write_to(out))?;
-        if let Some(cells) = &self.cells {
-            let FrameParts { mean, unit } = cells.frame().parts();
-            writer.section("frame", |out| {
-                out.write_all(&unit.to_le_bytes())?;
-                out.write_all(bytemuck::cast_slice(&mean))
-            })?;
-            // A write that was interrupted may have left cells of rows that were never linked.
-            writer.section("cells", |out| cells.matrix().write_first(self.linked(), out))?;
-        } else {
-            writer.section("links.0", |out| self.layers[0].links.write_to(out))?;
-        }
-        for (level, layer) in self.layers.iter().enumerate().skip(1) {
-            writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
-            writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
-            if self.cells.is_some() {
-                writer.section(&format!("rows.{level}"), |out| layer.rows.write_to(out))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The graph in `container`, for a table of this shape. Links are checked where they are followed; the few nodes of the upper
-    /// layers are checked here.
-    pub(crate) fn load(
-        container: &Container,
-        schema: &GraphSchema,
-        parameters: &HnswParameters,
-        (slots, metric, dim): (usize, Metric, usize),
-    ) -> Result<Graph> {
-        let corrupt = |what: &str| Err(container.corrupt("schema", what));
-        let mut graph = Graph::new(parameters);
-        // Rows may wait for links: all of them before there are cells, those of a write that was under way when the file was written.
-        let linked = *schema.nodes.first().unwrap_or(&usize::MAX);
-        if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 {
-            return corrupt("its layers do not fit its rows");
-        }
-        if schema.cells && !parameters.has_cells(metric) {
-            return corrupt("it has cells, which do not go with its parameters");
-        }
-        let top = *schema.nodes.last().unwrap_or(&0);
-        let entry_fits = if linked == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
-        if !entry_fits {
-            return corrupt("its entry point does not exist");
-        }
-        graph.twins = load_matrix(container, "twins", 1, linked)?;
-        if schema.cells {
-            let frame = load_frame(container, parameters, metric, dim)?;
-            let cells = load_matrix(container, "cells", frame.cell_bytes(), linked)?;
-            let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
-            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
-        } else {
-            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, linked)?;
-        }
-        for level in 1..schema.nodes.len() {
-            let mut layer = load_layer(container, level, parameters.m, &schema.nodes)?;
-            if let Some(cells) = &graph.cells {
-                let bytes = cells.frame().row_bytes();
-                layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
-            }
-            graph.layers.push(layer);
-        }
-        graph.entry = schema.entry;
-        Ok(graph)
-    }
-}
-
-/// The frame of the cells.
-fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric, dim: usize) -> Result<Frame> {
-    container.verify("frame")?;
-    let bytes = container.read("frame")?;
-    let Some((unit, mean)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() == 8 + dim * size_of::<f32>())
-    else {
-        return Err(container.corrupt("frame", "it should hold a number, and one for each dimension"));
-    };
-    let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-    let parts = FrameParts { mean, unit: f64::from_le_bytes(*unit) };
-    Ok(Frame::new(metric, 2 * parameters.m, parameters.seed, parts))
-}
-
-/// A layer above the base.
-fn load_layer(container: &Container, level: usize, m: usize, nodes: &[usize]) -> Result<Layer> {
-    let mut layer = Layer::new(m);
-    layer.links = load_matrix(container, &format!("links.{level}"), m, nodes[level])?;
-    let name = format!("places.{level}");
-    layer.places = load_matrix(container, &name, 2, nodes[level])?;
-    for node in 0..nodes[level] as u32 {
-        if layer.slot(node) as usize >= nodes[0] || layer.below(node) as usize >= nodes[level - 1] {
-            return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
-        }
-    }
-    Ok(layer)
 }

@@ -1,0 +1,129 @@
+//! A graph in a file: its sections, and what is checked of them.
+
+use super::{Graph, Layer, MAX_LEVEL, NONE};
+use crate::error::Result;
+use crate::index::hnsw::HnswParameters;
+use crate::index::table::load_matrix;
+use crate::storage::{Container, ContainerWriter};
+use crate::vectors::{Cells, Frame, FrameParts, Matrix, Metric};
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// What the graph's sections need to be understood.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GraphSchema {
+    entry: u32,
+    /// Nodes of each layer, base first.
+    nodes: Vec<usize>,
+    /// Whether the base layer lies in cells.
+    cells: bool,
+}
+
+impl GraphSchema {
+    /// Whether no walk ever reads a row: there are cells, or no nodes yet.
+    pub(crate) fn walks_cells(&self) -> bool {
+        self.cells || self.nodes == [0]
+    }
+}
+
+impl Graph {
+    pub(crate) fn schema(&self) -> GraphSchema {
+        let nodes = (0..self.layers.len()).map(|level| self.nodes(level)).collect();
+        GraphSchema { entry: self.entry, nodes, cells: self.cells.is_some() }
+    }
+
+    /// Writes the sections of the graph.
+    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        writer.section("twins", |out| self.twins.write_to(out))?;
+        if let Some(cells) = &self.cells {
+            let FrameParts { mean, unit } = cells.frame().parts();
+            writer.section("frame", |out| {
+                out.write_all(&unit.to_le_bytes())?;
+                out.write_all(bytemuck::cast_slice(&mean))
+            })?;
+            // A write that was interrupted may have left cells of rows that were never linked.
+            writer.section("cells", |out| cells.matrix().write_first(self.linked(), out))?;
+        } else {
+            writer.section("links.0", |out| self.layers[0].links.write_to(out))?;
+        }
+        for (level, layer) in self.layers.iter().enumerate().skip(1) {
+            writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
+            writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
+            if self.cells.is_some() {
+                writer.section(&format!("rows.{level}"), |out| layer.rows.write_to(out))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The graph in `container`, for a table of this shape. Links are checked where they are followed; the few nodes of the upper
+    /// layers are checked here.
+    pub(crate) fn load(
+        container: &Container,
+        schema: &GraphSchema,
+        parameters: &HnswParameters,
+        (slots, metric, dim): (usize, Metric, usize),
+    ) -> Result<Graph> {
+        let corrupt = |what: &str| Err(container.corrupt("schema", what));
+        let mut graph = Graph::new(parameters);
+        // Rows may wait for links: all of them before there are cells, those of a write that was under way when the file was written.
+        let linked = *schema.nodes.first().unwrap_or(&usize::MAX);
+        if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 {
+            return corrupt("its layers do not fit its rows");
+        }
+        if schema.cells && !parameters.has_cells(metric) {
+            return corrupt("it has cells, which do not go with its parameters");
+        }
+        let top = *schema.nodes.last().unwrap_or(&0);
+        let entry_fits = if linked == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
+        if !entry_fits {
+            return corrupt("its entry point does not exist");
+        }
+        graph.twins = load_matrix(container, "twins", 1, linked)?;
+        if schema.cells {
+            let frame = load_frame(container, parameters, metric, dim)?;
+            let cells = load_matrix(container, "cells", frame.cell_bytes(), linked)?;
+            let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
+            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
+        } else {
+            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, linked)?;
+        }
+        for level in 1..schema.nodes.len() {
+            let mut layer = load_layer(container, level, parameters.m, &schema.nodes)?;
+            if let Some(cells) = &graph.cells {
+                let bytes = cells.frame().row_bytes();
+                layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
+            }
+            graph.layers.push(layer);
+        }
+        graph.entry = schema.entry;
+        Ok(graph)
+    }
+}
+
+/// The frame of the cells.
+fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric, dim: usize) -> Result<Frame> {
+    container.verify("frame")?;
+    let bytes = container.read("frame")?;
+    let Some((unit, mean)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() == 8 + dim * size_of::<f32>())
+    else {
+        return Err(container.corrupt("frame", "it should hold a number, and one for each dimension"));
+    };
+    let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let parts = FrameParts { mean, unit: f64::from_le_bytes(*unit) };
+    Ok(Frame::new(metric, 2 * parameters.m, parameters.seed, parts))
+}
+
+/// A layer above the base.
+fn load_layer(container: &Container, level: usize, m: usize, nodes: &[usize]) -> Result<Layer> {
+    let mut layer = Layer::new(m);
+    layer.links = load_matrix(container, &format!("links.{level}"), m, nodes[level])?;
+    let name = format!("places.{level}");
+    layer.places = load_matrix(container, &name, 2, nodes[level])?;
+    for node in 0..nodes[level] as u32 {
+        if layer.slot(node) as usize >= nodes[0] || layer.below(node) as usize >= nodes[level - 1] {
+            return Err(container.corrupt(&name, format!("node {node} leads nowhere")));
+        }
+    }
+    Ok(layer)
+}

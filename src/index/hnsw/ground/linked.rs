@@ -1,0 +1,209 @@
+//! Cells: a walk reads one piece of memory for a node and for all that it links to, fetched before it comes there.
+
+use super::{Ground, Reach};
+use crate::index::hnsw::HnswParameters;
+use crate::index::hnsw::graph::Layer;
+use crate::index::hnsw::walk::{Admission, Beam, Candidate, Everything, Scratch, Visited};
+use crate::kernel::BLOCK_ROWS;
+use crate::simd::{Simd, prefetch};
+use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
+
+/// Cells.
+#[derive(Clone, Copy)]
+pub(crate) struct Linked<'a> {
+    pub(crate) cells: &'a Cells,
+    /// How many of them are linked; a write may have added more.
+    nodes: usize,
+}
+
+/// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
+/// gone, had it seen what lies between.
+const AHEAD: usize = 2;
+
+/// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
+const FIRST_LINES: usize = 4;
+
+/// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
+fn beam_of_estimates(width: usize) -> usize {
+    width + width / 2
+}
+
+impl Ground for Linked<'_> {
+    type Point<'p>
+        = CellPoint<'p>
+    where
+        Self: 'p;
+
+    #[inline(always)]
+    fn at<'p>(self, slot: usize) -> CellPoint<'p>
+    where
+        Self: 'p,
+    {
+        self.cells.cell(slot).point()
+    }
+
+    #[inline(always)]
+    fn distance<S: Simd>(self, simd: S, from: CellPoint<'_>, slot: usize) -> f32 {
+        from.value(simd, self.cells.cell(slot))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, slot: usize) {
+        self.cells.prefetch(slot, 0..self.cells.frame().width() / 64 + 1);
+    }
+
+    #[inline(always)]
+    fn distance_above<S: Simd>(self, simd: S, from: CellPoint<'_>, layer: &Layer, node: u32) -> f32 {
+        from.value(simd, self.cells.frame().lone(layer.row(node)))
+    }
+
+    #[inline(always)]
+    fn prefetch_above(self, layer: &Layer, node: u32) {
+        for line in layer.row(node).chunks(64) {
+            prefetch(line.as_ptr());
+        }
+    }
+
+    #[inline(always)]
+    fn ahead(self) -> usize {
+        8
+    }
+
+    #[inline(always)]
+    fn spares(self, between: f32, distance: f32) -> bool {
+        self.cells.frame().longer() * between < distance
+    }
+
+    #[inline(always)]
+    fn prepare(self, query: &Query<'_>, memory: &mut CellQuery) {
+        memory.set(self.cells.frame(), query);
+    }
+
+    #[inline(always)]
+    fn point<'p>(self, _query: &Query<'p>, memory: &'p CellQuery) -> CellPoint<'p>
+    where
+        Self: 'p,
+    {
+        memory.point()
+    }
+
+    #[inline(always)]
+    fn search<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        _query: &Query<'_>,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> &'s Beam {
+        scratch.beam.start(beam_of_estimates(reach.width));
+        scratch.accepted.start(reach.kept);
+        self.walk(simd, starts, reach.admission, scratch);
+        &scratch.accepted
+    }
+
+    #[inline(always)]
+    fn search_base<'s, S: Simd>(
+        self,
+        simd: S,
+        slot: usize,
+        starts: &[u32],
+        width: usize,
+        scratch: &'s mut Scratch,
+    ) -> &'s mut Beam {
+        scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
+        scratch.beam.start(width);
+        scratch.accepted.start(width);
+        self.walk(simd, starts, &Everything, scratch);
+        &mut scratch.accepted
+    }
+
+    fn own_links(self, parameters: &HnswParameters) -> (usize, usize) {
+        let links = (3 * parameters.m).div_ceil(2);
+        (links, links)
+    }
+
+    /// Room is left in a list that was pruned, so that not every new link prunes it again.
+    fn kept_links(self, parameters: &HnswParameters) -> (usize, usize) {
+        self.own_links(parameters)
+    }
+}
+
+impl<'a> Linked<'a> {
+    /// The first `nodes` of these cells.
+    pub(crate) fn new(cells: &'a Cells, nodes: usize) -> Linked<'a> {
+        Linked { cells, nodes }
+    }
+
+    /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
+    /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
+    /// estimates; it is visited once.
+    #[inline(always)]
+    pub(crate) fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], admission: &A, scratch: &mut Scratch) {
+        let Scratch { visited, beam, accepted, query, .. } = scratch;
+        let Linked { cells, nodes } = self;
+        visited.start(nodes);
+        for &node in starts.iter().filter(|&&node| (node as usize) < nodes) {
+            beam.push(Candidate::new(self.distance(simd, query.point(), node as usize), node));
+        }
+        let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
+        let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
+        loop {
+            while waiting <= AHEAD {
+                let Some(node) = beam.follow() else { break };
+                if (node as usize) < nodes && visited.insert(node) {
+                    cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
+                    queue[waiting] = node;
+                    waiting += 1;
+                }
+            }
+            if waiting == 0 {
+                return;
+            }
+            let (node, newest) = (queue[0], queue[waiting - 1] as usize);
+            queue.copy_within(1.., 0);
+            waiting -= 1;
+            let fetch = |part: usize| {
+                let from = (FIRST_LINES + part * third).min(lines);
+                cells.prefetch(newest, from..(from + third).min(lines));
+            };
+            fetch(0);
+            let cell = cells.cell(node as usize);
+            let value = query.point().value(simd, cell);
+            if !A::ASKS || admission.admits(node) {
+                accepted.push(Candidate::new(value, node));
+            }
+            fetch(1);
+            take_in(simd, query, cell, value, visited, beam);
+            fetch(2);
+        }
+    }
+}
+
+/// Takes into the beam what a cell links to, as far as it is near enough and has not been visited.
+#[inline(always)]
+fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visited: &Visited, beam: &mut Beam) {
+    for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
+        let (from, mut estimates) = ((value, beam.reach()), [[0.0; BLOCK_ROWS]; 2]);
+        let below = if (fan + 1) * BLOCK_ROWS < cell.len() {
+            query.estimate::<S, 2>(simd, cell, fan, from, &mut estimates)
+        } else {
+            let [first, _] = &mut estimates;
+            query.estimate::<S, 1>(simd, cell, fan, from, std::array::from_mut(first))
+        };
+        let mut below = below & mask_of(cell.len() - fan * BLOCK_ROWS);
+        while below != 0 {
+            let at = below.trailing_zeros() as usize;
+            below &= below - 1;
+            let neighbour = cell.link(fan * BLOCK_ROWS + at);
+            if !visited.contains(neighbour) {
+                beam.push(Candidate::new(estimates[at / BLOCK_ROWS][at % BLOCK_ROWS], neighbour));
+            }
+        }
+    }
+}
+
+/// As many ones as there are links.
+fn mask_of(links: usize) -> u32 {
+    if links >= 2 * BLOCK_ROWS { u32::MAX } else { (1 << links) - 1 }
+}

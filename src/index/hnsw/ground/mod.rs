@@ -1,0 +1,145 @@
+//! What a graph stands on: how far it is from here to there, and what a walk through the base layer reads.
+//!
+//! There are two grounds. [`Rows`] measures between rows as they are kept, under any metric. [`Linked`] has a [`Cell`](crate::vectors::Cells)
+//! for every node, which says of all that the node links to how far it about is: far fewer reads, for metrics
+//! that follow from inner products. Everything else (layers, batches, pruning, search) is written over either.
+
+mod linked;
+mod rows;
+
+use linked::Linked;
+use rows::Rows;
+
+use super::HnswParameters;
+use super::graph::{Graph, Layer};
+use super::walk::{Admission, Beam, Scratch};
+use crate::index::table::Table;
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::{CellQuery, Query, Space, Task};
+
+/// What a graph stands on.
+pub(crate) trait Ground: Copy {
+    /// One side of a distance.
+    type Point<'p>: Copy
+    where
+        Self: 'p;
+
+    /// The row in a slot as one side of a distance.
+    fn at<'p>(self, slot: usize) -> Self::Point<'p>
+    where
+        Self: 'p;
+
+    /// The distance from a point to the row in a slot, which must exist.
+    fn distance<S: Simd>(self, simd: S, from: Self::Point<'_>, slot: usize) -> f32;
+
+    /// Asks the memory system for what [`distance`](Ground::distance) will read.
+    fn prefetch(self, slot: usize);
+
+    /// The distance from a point to a node of an upper layer.
+    #[inline(always)]
+    fn distance_above<S: Simd>(self, simd: S, from: Self::Point<'_>, layer: &Layer, node: u32) -> f32 {
+        self.distance(simd, from, layer.slot(node) as usize)
+    }
+
+    /// Asks for what [`distance_above`](Ground::distance_above) will read.
+    #[inline(always)]
+    fn prefetch_above(self, layer: &Layer, node: u32) {
+        self.prefetch(layer.slot(node) as usize);
+    }
+
+    /// How many prefetches may be under way.
+    fn ahead(self) -> usize;
+
+    /// Whether a link of length `distance` is spared by another whose end is `between` away from its own.
+    fn spares(self, between: f32, distance: f32) -> bool;
+
+    /// Makes of a query what walks compare with.
+    fn prepare(self, query: &Query<'_>, memory: &mut CellQuery);
+
+    /// A query as one side of a distance, `memory` being what [`prepare`](Ground::prepare) made of it.
+    fn point<'p>(self, query: &Query<'p>, memory: &'p CellQuery) -> Self::Point<'p>
+    where
+        Self: 'p;
+
+    /// Walks the base layer with a query that is prepared in `scratch`; the nearest that are admitted are left in the beam that is returned.
+    fn search<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        query: &Query<'_>,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> &'s Beam;
+
+    /// Walks the base layer in search of neighbours for the row in `slot`; they are left in the beam that is returned.
+    fn search_base<'s, S: Simd>(
+        self,
+        simd: S,
+        slot: usize,
+        starts: &[u32],
+        width: usize,
+        scratch: &'s mut Scratch,
+    ) -> &'s mut Beam;
+
+    /// How many links a new row may make in the base layer, and up to how many are made even if others spare them.
+    fn own_links(self, parameters: &HnswParameters) -> (usize, usize);
+
+    /// As [`own_links`](Ground::own_links), for a row whose list has become too long.
+    fn kept_links(self, parameters: &HnswParameters) -> (usize, usize);
+}
+
+/// How far a search goes, and what it may bring home.
+pub(crate) struct Reach<'a, A> {
+    /// The width of its beam.
+    pub(crate) width: usize,
+    /// How many of the nearest are kept.
+    pub(crate) kept: usize,
+    /// Among what.
+    pub(crate) admission: &'a A,
+}
+
+/// Work in a graph, whatever that stands on.
+pub(crate) trait GroundTask {
+    /// What it computes.
+    type Output;
+
+    /// The work, on this ground.
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Self::Output;
+}
+
+/// Compiles `task` for what the graph stands on, and for this processor, and runs it.
+pub(crate) fn stand<T: GroundTask>(table: &Table, graph: &Graph, task: T) -> T::Output {
+    match graph.cells() {
+        Some(cells) => simd::dispatch(OnCells { task, ground: Linked::new(cells, graph.linked()) }),
+        None => table.metric().run(OnRows { task, table, base: graph.base() }),
+    }
+}
+
+struct OnCells<'a, T> {
+    task: T,
+    ground: Linked<'a>,
+}
+
+impl<T: GroundTask> Operation for OnCells<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> T::Output {
+        self.task.run(simd, self.ground)
+    }
+}
+
+struct OnRows<'a, T> {
+    task: T,
+    table: &'a Table,
+    base: &'a Layer,
+}
+
+impl<T: GroundTask> Task for OnRows<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> T::Output {
+        self.task.run(simd, Rows { table: self.table, base: self.base, space })
+    }
+}
