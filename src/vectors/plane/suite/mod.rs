@@ -10,9 +10,9 @@ mod records;
 use super::{Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, rows_not_below};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::vectors::Metric;
 use crate::vectors::asked::Asked;
 use crate::vectors::seed::random_bits;
-use crate::vectors::Metric;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
 const DIMS: [usize; 12] = [1, 2, 3, 7, 8, 9, 31, 33, 100, 128, 384, 1000];
