@@ -39,6 +39,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) table: &'a Table,
     /// Which of the visible rows; `None`: all.
     pub(crate) selection: Option<&'a Selection>,
+    /// The first slot that is looked at.
+    pub(crate) from: usize,
     pub(crate) k: usize,
     /// The smallest score that is wanted.
     pub(crate) floor: f32,
@@ -47,7 +49,7 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// What `search` looks for, in this table.
     pub(crate) fn new(table: &'a Table, search: &Search<'a>) -> Scan<'a> {
-        Scan { table, selection: search.selection, k: search.k, floor: search.floor() }
+        Scan { table, selection: search.selection, from: 0, k: search.k, floor: search.floor() }
     }
 
     /// The best rows for each query.
@@ -66,7 +68,11 @@ impl<'a> Scan<'a> {
     #[inline]
     pub(super) fn candidate_word(&self, word: usize) -> u64 {
         let selected = self.selection.map(Selection::bits);
-        self.table.live_word(word) & selected.map_or(u64::MAX, |bits: &Bits| bits.word(word))
+        let later = match self.from.saturating_sub(word * 64) {
+            skipped @ 0..64 => u64::MAX << skipped,
+            _ => 0,
+        };
+        self.table.live_word(word) & selected.map_or(u64::MAX, |bits: &Bits| bits.word(word)) & later
     }
 
     /// The slots of `range` that are visible and selected, appended to `slots`.

@@ -1,96 +1,44 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
 //! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
-//! new rows, [`search`] answers one query. Deleted rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others
+//! new rows, [`answer`] decides which way a search goes, and [`search`] goes it. Deleted rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others
 //! round them; then new rows take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
 
+mod answer;
 mod build;
 mod graph;
 mod ground;
+mod parameters;
 mod search;
 mod settle;
+mod state;
 mod walk;
+
+pub use parameters::{GraphCodec, HnswParameters};
 
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
-use super::scan::Scan;
-use super::selection::Selection;
 use super::table::{Table, TableSchema};
-use super::tabular::{Body, Tabled, Tabular};
+use super::tabular::{Body, Tabular};
 use super::topk::TopK;
-use super::{IndexFile, IndexOptions, Search, Stats};
+use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
-use crate::runtime::{Call, Shared, Writer, map};
+use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Cells, Codec, Frame, Metric, Query, RowSource};
+use crate::vectors::{Codec, Query, RowSource};
+use answer::Answer;
 use graph::{Graph, GraphSchema};
+use parameters::{check_codec, check_ef, check_metric};
 use parking_lot::Mutex;
-use search::GraphSearch;
 use serde::{Deserialize, Serialize};
+use state::State;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use walk::Scratch;
 
-/// How a graph is built and searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HnswParameters {
-    /// Links that a new row makes on each layer; a node of the base layer has at most twice as many.
-    pub m: usize,
-    /// The width of the beam that looks for the neighbours of a new row.
-    pub ef_construction: usize,
-    /// Decides the layers of each row, and the rotation of what is coded.
-    pub seed: u64,
-    /// What walks read.
-    pub codec: GraphCodec,
-}
-
-/// What a walk reads of the nodes that it comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GraphCodec {
-    /// Cells under cosine, dot and l2, unless eight bits a value do not tell the first rows apart; else rows.
-    #[default]
-    Auto,
-    /// Rows as they are kept, as f32.
-    F32,
-}
-
-impl HnswParameters {
-    /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
-    pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
-        let rows_alone =
-            HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
-        let cells = HnswParameters { m: 16, ..rows_alone };
-        if cells.has_cells(metric) { cells } else { rows_alone }
-    }
-
-    /// Whether the base layer is made of cells under this metric.
-    pub(crate) fn has_cells(&self, metric: Metric) -> bool {
-        self.codec == GraphCodec::Auto && Frame::serves(metric)
-    }
-
-    fn check(&self) -> Result<()> {
-        let range = |name: &str, value: usize, low: usize, high: usize| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::InvalidArgument(format!("{name} must be between {low} and {high}, got {value}")))
-        };
-        range("m", self.m, 2, 256)?;
-        range("ef_construction", self.ef_construction, 1, 1 << 16)
-    }
-}
-
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
-
-/// How many times wider the beam of a second walk is, if the first has not reached enough rows.
-const SECOND_WALK: usize = 4;
-
-/// Deleted rows are taken out of the graph when they are so many, and one in so many slots.
-const LEAST_REPAIRED: usize = 256;
-const REPAIR_PART: usize = 8;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
@@ -101,80 +49,6 @@ pub struct HnswIndex {
     parameters: HnswParameters,
     ef_search: AtomicUsize,
     scratches: Mutex<Vec<Scratch>>,
-}
-
-/// The rows, and the graph over their slots.
-pub(crate) struct State {
-    table: Table,
-    graph: Graph,
-    /// Slots that can be used again: nothing in the graph leads there. Ascending.
-    free: Vec<u32>,
-    /// How many slots of deleted rows the last repair could not free: others hang on their nodes.
-    kept_dead: usize,
-}
-
-impl State {
-    /// Rows under a graph.
-    fn new(table: Table, graph: Graph) -> State {
-        State { table, graph, free: Vec::new(), kept_dead: 0 }
-    }
-
-    /// How many slots a walk may come to.
-    fn reachable(&self) -> usize {
-        self.table.slots() - self.free.len()
-    }
-
-    /// Whether so many rows were deleted that going round them is worth it.
-    fn needs_repair(&self) -> bool {
-        let gone = (self.reachable() - self.table.live()).saturating_sub(self.kept_dead);
-        gone >= LEAST_REPAIRED && gone * REPAIR_PART >= self.table.slots()
-    }
-
-    /// Forgets all slots, none of which may be visible.
-    fn clear(&mut self, parameters: &HnswParameters) {
-        self.table.truncate(0);
-        self.graph = Graph::new(parameters);
-        (self.free, self.kept_dead) = (Vec::new(), 0);
-    }
-
-    /// Forgets what a write that failed has left: all of it if nothing was visible before, else the rows that are not linked.
-    fn undo(&mut self, before: usize, was_empty: bool, parameters: &HnswParameters) {
-        if was_empty {
-            self.clear(parameters);
-        } else {
-            self.table.truncate(before.max(self.graph.linked()));
-        }
-    }
-
-    /// Whether the graph is still to come: walks of cells begin when there are enough rows.
-    fn waits(&self) -> bool {
-        self.graph.linked() < self.table.slots()
-    }
-}
-
-impl Tabled for State {
-    fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn table_mut(&mut self) -> &mut Table {
-        &mut self.table
-    }
-
-    fn bytes(&self) -> usize {
-        self.table.bytes() + self.graph.bytes()
-    }
-
-    fn describe(&self, stats: &mut Stats) {
-        stats.code_bytes = self.graph.cells().map_or(0, Cells::bytes);
-        stats.graph_bytes = self.graph.bytes() - stats.code_bytes;
-        stats.layers = if self.graph.entry().is_some() { self.graph.layers().len() } else { 0 };
-    }
-
-    fn try_clone(&self) -> Result<State> {
-        let (table, graph) = (self.table.try_clone()?, self.graph.try_clone()?);
-        Ok(State { table, graph, free: self.free.clone(), kept_dead: self.kept_dead })
-    }
 }
 
 /// The `schema` section of the file.
@@ -233,74 +107,6 @@ impl HnswIndex {
     fn beam(&self, search: &Search<'_>) -> usize {
         search.ef.unwrap_or_else(|| self.ef_search())
     }
-
-    /// One query through the graph; `None` if that did not reach as many rows as there are.
-    fn walk(&self, state: &State, query: Query<'_>, search: &Search<'_>, ef: usize) -> Option<TopK> {
-        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let wanted = search.k.min(eligible(state, search));
-        let mut found = None;
-        // Several links may bring one node into a beam, so that a narrow one can end with too few.
-        for ef in [ef, ef.saturating_mul(SECOND_WALK)] {
-            let (k, floor, selection) = (search.k, search.floor(), search.selection);
-            let one = GraphSearch { state, query, k, floor, ef, selection, scratch: &mut scratch };
-            let (top, reached) = one.run();
-            if reached >= wanted {
-                found = Some(top);
-                break;
-            }
-        }
-        self.scratches.lock().push(scratch);
-        found
-    }
-}
-
-/// How many rows a search may return.
-fn eligible(state: &State, search: &Search<'_>) -> usize {
-    search.selection.map_or(state.table.live(), Selection::count)
-}
-
-/// The beam that reaches as many eligible rows as `ef` would reach if all were.
-fn beam_for_eligible(state: &State, search: &Search<'_>, ef: usize) -> usize {
-    let reachable = state.reachable();
-    let eligible = eligible(state, search).max(1);
-    ef.saturating_mul(reachable).div_ceil(eligible).min(reachable).max(ef)
-}
-
-/// Whether scanning the eligible rows costs less than a walk whose beam is widened to find as many of them.
-fn scan_is_cheaper(state: &State, search: &Search<'_>, ef: usize) -> bool {
-    /// Distances that a walk computes for each place of its beam, a random read counted as several sequential ones.
-    const DISTANCES_PER_PLACE: usize = 40;
-    let walk = beam_for_eligible(state, search, ef.max(search.k)).saturating_mul(DISTANCES_PER_PLACE);
-    eligible(state, search) <= walk
-}
-
-/// Refuses the metric whose rows a walk cannot read.
-fn check_metric(metric: Metric) -> Result<()> {
-    if metric != Metric::Hamming {
-        return Ok(());
-    }
-    let message = "HnswIndex does not have metric 'hamming' yet; FlatIndex has it";
-    Err(Error::InvalidArgument(message.to_owned()))
-}
-
-/// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
-fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
-    if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
-        return Ok(());
-    }
-    let name = codec.name();
-    let message = format!(
-        "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
-        metric.name()
-    );
-    Err(Error::InvalidArgument(message))
-}
-
-fn check_ef(name: &str, ef: usize) -> Result<()> {
-    if ef == 0 {
-        return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
-    }
-    Ok(())
 }
 
 impl Tabular for HnswIndex {
@@ -359,8 +165,6 @@ impl Tabular for HnswIndex {
         if search.exact { usize::MAX } else { QUERIES_PER_THREAD * call.threads() }
     }
 
-    /// Some queries in one state of the index: through the graph where that is worth it, and where it is not, or has not
-    /// reached enough rows, by looking at all of them.
     fn search_in(
         &self,
         state: &State,
@@ -368,21 +172,7 @@ impl Tabular for HnswIndex {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
-        let ef = self.beam(search);
-        let mut found = if search.exact || state.waits() || scan_is_cheaper(state, search, ef) {
-            vec![None; queries.len()]
-        } else {
-            let ef = beam_for_eligible(state, search, ef);
-            map(call, queries.len(), |i| self.walk(state, queries[i], search, ef))?
-        };
-        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
-        if !left.is_empty() {
-            let queries: Vec<_> = left.iter().map(|&i| queries[i]).collect();
-            for (&i, top) in left.iter().zip(Scan::new(&state.table, search).run(&queries, call)?) {
-                found[i] = Some(top);
-            }
-        }
-        Ok(found.into_iter().flatten().collect())
+        Answer { state, search, ef: self.beam(search), scratches: &self.scratches }.run(queries, call)
     }
 
     /// The visible rows in a graph of their own.

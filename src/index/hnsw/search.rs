@@ -4,11 +4,13 @@
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
-use super::State;
 use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
+use super::state::State;
 use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use crate::index::Search;
 use crate::index::selection::Selection;
+use crate::index::table::Table;
 use crate::index::topk::TopK;
 use crate::simd::Simd;
 use crate::vectors::{Codec, Query, Space, Task};
@@ -16,15 +18,11 @@ use crate::vectors::{Codec, Query, Space, Task};
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
 
-/// A search of the graph for one query.
-pub(crate) struct GraphSearch<'a> {
-    pub(crate) state: &'a State,
-    pub(crate) query: Query<'a>,
-    pub(crate) k: usize,
-    pub(crate) floor: f32,
-    pub(crate) ef: usize,
-    pub(crate) selection: Option<&'a Selection>,
-    pub(crate) scratch: &'a mut Scratch,
+/// One query in one state.
+pub(super) struct GraphSearch<'a> {
+    pub(super) state: &'a State,
+    pub(super) search: &'a Search<'a>,
+    pub(super) query: &'a Query<'a>,
 }
 
 /// Admits what is visible and selected.
@@ -50,21 +48,87 @@ impl Admission for Eligible<'_> {
 }
 
 impl GraphSearch<'_> {
-    /// The best rows, and how many eligible ones were reached.
-    pub(crate) fn run(self) -> (TopK, usize) {
-        let State { table, graph, .. } = self.state;
-        let eligible = Eligible { state: self.state, selection: self.selection };
-        let GraphSearch { query, k, floor, .. } = self;
-        let kept = k + SPARE;
-        let beam = if self.selection.is_some() || !table.all_live() {
-            let reach = Reach { width: self.ef.max(k), kept, admission: &eligible };
-            stand(table, graph, Walk { graph, query: &query, reach, scratch: self.scratch })
+    /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
+    /// such it reached. `None` if it took more steps than `budget`.
+    pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
+        let (State { table, graph, .. }, query) = (self.state, self.query);
+        let eligible = Eligible { state: self.state, selection: self.search.selection };
+        let kept = self.search.k + SPARE;
+        let nearest = if self.search.selection.is_some() || !table.all_live() {
+            let reach = Reach { width: ef, beam, kept, budget, admission: &eligible };
+            stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
-            let reach = Reach { width: self.ef.max(k), kept, admission: &Everything };
-            stand(table, graph, Walk { graph, query: &query, reach, scratch: self.scratch })
-        };
-        let candidates = &beam.candidates()[..beam.candidates().len().min(kept)];
-        table.metric().run(Rank { candidates, eligible, query: &query, top: TopK::new(k, floor) })
+            let reach = Reach { width: ef, beam, kept, budget, admission: &Everything };
+            stand(table, graph, Walk { graph, query, reach, scratch })
+        }?;
+        let nearest = &nearest.candidates()[..nearest.candidates().len().min(kept)];
+        for candidate in nearest {
+            table.prefetch(candidate.node() as usize);
+            graph.prefetch_twins(candidate.node());
+        }
+        let sharing = nearest.iter().flat_map(|candidate| graph.sharing(candidate.node()));
+        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize))))
+    }
+
+    /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
+    pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
+        let State { table, graph, .. } = self.state;
+        let near = stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
+        for &slot in near {
+            table.prefetch(slot as usize);
+        }
+        self.rank(near.iter().copied()).0
+    }
+
+    /// Scores rows canonically; the best, and how many there were.
+    fn rank(&self, slots: impl Iterator<Item = u32>) -> (TopK, usize) {
+        let table = &self.state.table;
+        let top = TopK::new(self.search.k, self.search.floor());
+        table.metric().run(Rank { table, slots, query: self.query, top })
+    }
+}
+
+/// Rows of a gather that are asked for ahead.
+const GATHER_AHEAD: usize = 8;
+
+/// What the ground says of some rows; those are returned that may be among the k nearest.
+struct Gather<'a, 's> {
+    slots: &'a [u32],
+    query: &'a Query<'a>,
+    k: usize,
+    scratch: &'s mut Scratch,
+}
+
+impl<'s> GroundTask for Gather<'_, 's> {
+    type Output = &'s [u32];
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> &'s [u32] {
+        let Gather { slots, query, k, scratch } = self;
+        let Scratch { query: memory, gathered, near, .. } = scratch;
+        ground.prepare(query, memory);
+        let point = ground.point(query, memory);
+        gathered.clear();
+        near.clear();
+        for &slot in slots.iter().take(GATHER_AHEAD) {
+            ground.prefetch(slot as usize);
+        }
+        for (i, &slot) in slots.iter().enumerate() {
+            if let Some(&next) = slots.get(i + GATHER_AHEAD) {
+                ground.prefetch(next as usize);
+            }
+            gathered.push(Candidate::new(ground.distance(simd, point, slot as usize), slot));
+        }
+        let mut reach = f32::INFINITY;
+        if k > 0 && k < gathered.len() {
+            let (_, &mut kth, _) = gathered.select_nth_unstable(k - 1);
+            // One of the k may be that much farther, and another row that much nearer.
+            reach = kth.distance() + 2.0 * ground.blur(point, kth.node() as usize);
+        }
+        near.extend(
+            gathered.iter().filter(|candidate| candidate.distance() <= reach).map(|candidate| candidate.node()),
+        );
+        near
     }
 }
 
@@ -77,10 +141,10 @@ struct Walk<'a, 's, A> {
 }
 
 impl<'s, A: Admission> GroundTask for Walk<'_, 's, A> {
-    type Output = &'s Beam;
+    type Output = Option<&'s Beam>;
 
     #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> &'s Beam {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<&'s Beam> {
         let Walk { graph, query, reach, scratch } = self;
         let mut memory = std::mem::take(&mut scratch.query);
         ground.prepare(query, &mut memory);
@@ -111,33 +175,26 @@ fn descend<S: Simd, G: Ground>(
     Some(node)
 }
 
-/// Scores what a walk has found, canonically.
-struct Rank<'a> {
-    candidates: &'a [Candidate],
-    eligible: Eligible<'a>,
+/// Scores rows canonically.
+struct Rank<'a, I> {
+    table: &'a Table,
+    slots: I,
     query: &'a Query<'a>,
     top: TopK,
 }
 
-impl Task for Rank<'_> {
+impl<I: Iterator<Item = u32>> Task for Rank<'_, I> {
+    /// The best rows, and how many there were.
     type Output = (TopK, usize);
 
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> (TopK, usize) {
-        let Rank { candidates, eligible, query, mut top } = self;
-        let State { table, graph, .. } = eligible.state;
-        let mut reached = 0;
-        for candidate in candidates {
-            table.prefetch(candidate.node() as usize);
-            graph.prefetch_twins(candidate.node());
-        }
-        let mut room = vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }];
-        for candidate in candidates {
-            let score = space.score(query, table.values(candidate.node() as usize, &mut room));
-            for slot in graph.sharing(candidate.node()).filter(|&slot| eligible.has(slot as usize)) {
-                top.push(score, table.id(slot as usize));
-                reached += 1;
-            }
+        let Rank { table, slots, query, mut top } = self;
+        let (mut reached, mut room) = (0, vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }]);
+        for slot in slots {
+            let score = space.score(query, table.values(slot as usize, &mut room));
+            top.push(score, table.id(slot as usize));
+            reached += 1;
         }
         (top, reached)
     }

@@ -96,11 +96,20 @@ impl Beam {
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
     pub(crate) fn follow(&mut self) -> Option<u32> {
+        self.follow_before(Candidate(u64::MAX))
+    }
+
+    /// The nearest node whose links have not been followed, if it is nearer than `limit`; it is marked.
+    #[inline(always)]
+    pub(crate) fn follow_before(&mut self, limit: Candidate) -> Option<u32> {
         let lines = self.len.div_ceil(LINE);
         while self.next < lines {
             let places = (self.len - self.next * LINE).min(LINE);
             for candidate in &mut self.lines[1 + self.next][..places] {
                 if *candidate & 1 == 0 {
+                    if *candidate >= limit.0 {
+                        return None;
+                    }
                     *candidate |= 1;
                     return Some((*candidate as u32) >> 1);
                 }
@@ -186,6 +195,9 @@ pub(crate) struct Scratch {
     pub(crate) beam: Beam,
     /// The nearest among those that may be returned, where not all may; of a walk among cells, the nearest with distances instead of estimates.
     pub(crate) accepted: Beam,
+    /// What a gather has looked at, and what of it is near.
+    pub(super) gathered: Vec<Candidate>,
+    pub(super) near: Vec<u32>,
     /// The query of a walk among cells.
     pub(super) query: CellQuery,
 }

@@ -27,6 +27,16 @@ impl CellPoint<'_> {
         // What is no number, since a row is out of all proportion, is infinitely far: it must not sort before the others.
         value.min(f32::INFINITY)
     }
+
+    /// Three standard deviations of what roundings make of the value of a row, both sides being rounded to multiples of their scales: each
+    /// rounding is evenly spread over a step, and the length of what it is multiplied with follows from the scale, the largest of so many
+    /// normal coordinates being about 3.3 times as long as they commonly are.
+    pub(crate) fn blur(self, row: Cell<'_>) -> f32 {
+        /// A common coordinate, in scales.
+        const COMMON: f32 = super::encode::MOST / 3.3;
+        let dims = self.code.len() as f32;
+        3.0 * 2.0 * (2.0 * dims / 12.0).sqrt() * COMMON * self.scale * row.scale()
+    }
 }
 
 impl<'a> Cell<'a> {

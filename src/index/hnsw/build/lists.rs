@@ -1,4 +1,8 @@
 //! What the nodes that a batch links to make of it: their new lists.
+//!
+//! A list that has become too long is pruned, and each node drops what it thinks others lead to. If all think so of the same node,
+//! nobody near it leads there. So the first link of each node of the base layer is to its *anchor*: the nearest that links back,
+//! and that never drops it. Then whoever comes near finds it.
 
 use super::Linker;
 use super::propose::Proposal;
@@ -86,6 +90,9 @@ impl GroundTask for LinkBack<'_> {
                     links.push(source);
                 }
             }
+            if level == 0 {
+                self.move_anchor(simd, ground, node, wishes, &mut links);
+            }
             if links.len() > self.linker.degree(level) {
                 links = self.linker.prune(simd, ground, (level, node), &links);
             }
@@ -96,6 +103,18 @@ impl GroundTask for LinkBack<'_> {
 }
 
 impl LinkBack<'_> {
+    /// Puts the nearest of those that link to a node first in its list, if it is nearer than the one before.
+    #[inline(always)]
+    fn move_anchor<S: Simd, G: Ground>(&self, simd: S, ground: G, node: u32, wishes: &[Wish], links: &mut [u32]) {
+        let Some(nearest) = wishes.iter().map(|wish| wish.source).find(|source| source.node() != node) else { return };
+        let Some(&anchor) = links.first() else { return };
+        if nearest.distance() < ground.distance(simd, ground.at(node as usize), anchor as usize)
+            && let Some(at) = links.iter().position(|&link| link == nearest.node())
+        {
+            links.swap(0, at);
+        }
+    }
+
     /// The links that a node has now, or, if it is new, wants.
     fn present(&self, level: usize, node: u32) -> Vec<u32> {
         match self.linker.batch.member(level, node) {
@@ -124,9 +143,41 @@ impl Linker<'_> {
             sorted.push(Candidate::new(ground.distance(simd, point, self.slot(level, link)), link));
         }
         sorted.sort_unstable();
-        let limits = if level == 0 { ground.kept_links(self.parameters) } else { (self.parameters.m, 0) };
-        let taken = self.select(simd, ground, level, &sorted, limits);
+        let (most, least) = if level == 0 { ground.kept_links(self.parameters) } else { (self.parameters.m, 0) };
+        let (mut stay, others) = match level {
+            0 => self.anchored(simd, ground, (node, links[0]), sorted),
+            _ => (Vec::new(), sorted),
+        };
+        stay.truncate(self.degree(level));
+        let taken = self.select(simd, ground, level, (stay, &others), (most, least));
         taken.into_iter().map(Candidate::node).collect()
+    }
+
+    /// Divides what a base node links to: its anchor and those whose anchor it is, or, if it is new, may become, and the others.
+    #[inline(always)]
+    fn anchored<S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (node, anchor): (u32, u32),
+        sorted: Vec<Candidate>,
+    ) -> (Vec<Candidate>, Vec<Candidate>) {
+        let is_new = self.batch.member(0, node).is_some();
+        let (mut stay, mut others) = (Vec::new(), Vec::with_capacity(sorted.len()));
+        for link in sorted {
+            let its = self.anchor(link.node());
+            let nearer = |its: u32| {
+                is_new && link.distance() < ground.distance(simd, ground.at(link.node() as usize), its as usize)
+            };
+            if link.node() == anchor {
+                stay.insert(0, link);
+            } else if its == Some(node) || its.is_some_and(nearer) {
+                stay.push(link);
+            } else {
+                others.push(link);
+            }
+        }
+        (stay, others)
     }
 
     /// The new list of a node, as it is to be written.
@@ -137,16 +188,21 @@ impl Linker<'_> {
     }
 }
 
-/// What has to be written to a cell so that it has these links. Those that it has already stay where they are, as far as there is a place.
+/// What has to be written to a cell so that it has these links, the first of them first. Others that it has already stay where they are, as
+/// far as there is a place.
 #[inline(always)]
 fn cell_change<S: Simd>(simd: S, cells: &Cells, slot: usize, links: &[u32]) -> CellChange {
     let (cell, bytes) = (cells.cell(slot), cells.frame().sign_bytes());
     let present: Vec<u32> = cell.links().take(links.len()).collect();
-    let stays = |at: usize| present.get(at).is_some_and(|link| links.contains(link));
+    let stays = |at: usize| match present.get(at) {
+        Some(link) if at == 0 || links.first() == Some(link) => at == 0 && links.first() == Some(link),
+        Some(link) => links.contains(link),
+        None => false,
+    };
     let mut change = CellChange { len: links.len(), ..CellChange::default() };
-    let places = (0..links.len()).filter(|&at| !stays(at));
-    let missing = links.iter().copied().filter(|link| !present.contains(link));
-    for (at, to) in places.zip(missing) {
+    let staying: Vec<u32> = (0..present.len()).filter(|&at| stays(at)).map(|at| present[at]).collect();
+    let missing = links.iter().copied().filter(|link| !staying.contains(link));
+    for (at, to) in (0..links.len()).filter(|&at| !stays(at)).zip(missing) {
         let start = change.signs.len();
         change.signs.resize(start + bytes, 0);
         let factors = cell.encode_link(simd, cells.cell(to as usize), &mut change.signs[start..]);

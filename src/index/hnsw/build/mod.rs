@@ -18,6 +18,7 @@ pub(crate) use repair::repair;
 
 use self::batch::Batch;
 use self::lists::List;
+use self::propose::Proposal;
 use super::graph::{Graph, NONE};
 use super::ground::Ground;
 use super::settle::{encoded, settle_ground};
@@ -57,8 +58,10 @@ pub(crate) fn link(
         let plan = {
             let State { table, graph, .. } = &*writer.read();
             let batch = Batch::new(table, graph, batch.to_vec());
-            let linker = Linker { table, graph, parameters, reused, batch: &batch, scratches: &scratches };
+            let mut linker =
+                Linker { table, graph, parameters, reused, batch: &batch, anchors: Vec::new(), scratches: &scratches };
             let own = linker.propose(call)?;
+            linker.anchors = own.iter().map(Proposal::anchor).collect();
             let lists = linker.lists(&own, call)?;
             let twins = own.into_iter().map(|proposal| proposal.twin).collect();
             Plan { slots: batch.slots, levels: batch.levels, twins, lists }
@@ -113,6 +116,8 @@ struct Linker<'a> {
     /// The slots among those of this call that had other rows before.
     reused: &'a [u32],
     batch: &'a Batch,
+    /// The anchors of the rows of the batch, once these are known.
+    anchors: Vec<Option<u32>>,
     scratches: &'a Mutex<Vec<Scratch>>,
 }
 
@@ -143,22 +148,29 @@ impl Linker<'_> {
         if level == 0 { 2 * self.parameters.m } else { self.parameters.m }
     }
 
-    /// The nearest of `sorted` that no nearer one spares, at most `most`: near, and spread in all directions (arXiv 1603.09320, algorithm 4).
-    /// If that leaves fewer than `least`, the nearest of the others too.
+    /// Where the list of a base node begins: see [`lists`].
+    fn anchor(&self, node: u32) -> Option<u32> {
+        match self.batch.member(0, node) {
+            Some(member) => self.anchors.get(member).copied().flatten(),
+            None => self.graph.first_link(node),
+        }
+    }
+
+    /// `taken`, and of `sorted` the nearest that no nearer one spares, at most `most` in all: near, and spread in all directions
+    /// (arXiv 1603.09320, algorithm 4). If that leaves fewer than `least`, the nearest of the others too.
     #[inline(always)]
     fn select<S: Simd, G: Ground>(
         &self,
         simd: S,
         ground: G,
         level: usize,
-        sorted: &[Candidate],
+        (mut taken, sorted): (Vec<Candidate>, &[Candidate]),
         (most, least): (usize, usize),
     ) -> Vec<Candidate> {
-        let mut taken: Vec<Candidate> = Vec::with_capacity(most);
-        let mut slots: Vec<usize> = Vec::with_capacity(most);
+        let mut slots: Vec<usize> = taken.iter().map(|other| self.slot(level, other.node())).collect();
         let mut spared = Vec::new();
         for &candidate in sorted {
-            if taken.len() == most {
+            if taken.len() >= most {
                 break;
             }
             let slot = self.slot(level, candidate.node());

@@ -20,6 +20,13 @@ pub(super) struct Proposal {
     pub(super) twin: Option<u32>,
 }
 
+impl Proposal {
+    /// The nearest node that the row links to in the base layer.
+    pub(super) fn anchor(&self) -> Option<u32> {
+        Some(self.links.first()?.first()?.node())
+    }
+}
+
 impl Linker<'_> {
     /// The links that each row of the batch wants, per layer; none in the base layer for rows that share a node there.
     pub(super) fn propose(&self, call: &Call<'_>) -> Result<Vec<Proposal>> {
@@ -102,7 +109,8 @@ impl Propose<'_> {
             if wanted {
                 self.linker.add_batch(simd, ground, member, layer, &mut self.scratch.beam);
                 let nearest = self.scratch.beam.candidates();
-                proposal.links[layer] = self.linker.select(simd, ground, layer, nearest, (parameters.m, 0));
+                proposal.links[layer] =
+                    self.linker.select(simd, ground, layer, (Vec::new(), nearest), (parameters.m, 0));
             }
             if layer <= top {
                 start = start.map(|node| graph.layers()[layer].below(node));
@@ -112,7 +120,7 @@ impl Propose<'_> {
         let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
         self.linker.add_batch(simd, ground, member, 0, beam);
         let nearest = beam.candidates();
-        proposal.links[0] = self.linker.select(simd, ground, 0, nearest, ground.own_links(parameters));
+        proposal.links[0] = self.linker.select(simd, ground, 0, (Vec::new(), nearest), ground.own_links(parameters));
         proposal.twin = self.linker.twin(simd, ground, member, nearest);
         proposal
     }

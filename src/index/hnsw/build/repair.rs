@@ -112,7 +112,8 @@ fn around(
     call: &Call<'_>,
 ) -> Result<Vec<List>> {
     let (batch, scratches) = (Batch::default(), Mutex::default());
-    let linker = Linker { table, graph, parameters, reused: &[], batch: &batch, scratches: &scratches };
+    let linker =
+        Linker { table, graph, parameters, reused: &[], batch: &batch, anchors: Vec::new(), scratches: &scratches };
     let lists = map(call, nodes.len().div_ceil(NODES_PER_TASK), |task| {
         let start = nodes.start + task * NODES_PER_TASK;
         let nodes = start..nodes.end.min(start + NODES_PER_TASK);
@@ -158,6 +159,14 @@ impl LinkAround<'_> {
         let (gone, mut links): (Vec<u32>, Vec<u32>) = graph.neighbours(self.level, node).into_iter().partition(is_gone);
         if gone.is_empty() {
             return None;
+        }
+        if self.level == 0 && gone.iter().any(|&gone| self.linker.anchor(node) == Some(gone)) {
+            // The nearest of those that link here, as far as the order of the list tells.
+            let links_here = |&link: &u32| graph.neighbours(0, link).contains(&node);
+            let anchor = links.iter().position(links_here).unwrap_or(0);
+            if !links.is_empty() {
+                links.swap(0, anchor);
+            }
         }
         for behind in gone.into_iter().flat_map(|gone| graph.neighbours(self.level, gone)) {
             if behind != node && !is_gone(&behind) && !links.contains(&behind) {

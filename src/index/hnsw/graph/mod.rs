@@ -191,6 +191,14 @@ impl Graph {
         }
     }
 
+    /// The first of the links of a base node.
+    pub(crate) fn first_link(&self, node: u32) -> Option<u32> {
+        match &self.cells {
+            Some(cells) => cells.cell(node as usize).links().next(),
+            None => self.layers[0].neighbours(node).next(),
+        }
+    }
+
     /// Changes the links of a base node that has a cell.
     pub(crate) fn change_cell(&mut self, node: u32, change: &CellChange) {
         let Some(cells) = &mut self.cells else { return };

@@ -47,6 +47,10 @@ impl Ground for Linked<'_> {
         from.value(simd, self.cells.cell(slot))
     }
 
+    fn blur(self, from: CellPoint<'_>, slot: usize) -> f32 {
+        from.blur(self.cells.cell(slot))
+    }
+
     #[inline(always)]
     fn prefetch(self, slot: usize) {
         self.cells.prefetch(slot, 0..self.cells.frame().width() / 64 + 1);
@@ -95,11 +99,11 @@ impl Ground for Linked<'_> {
         starts: &[u32],
         reach: Reach<'_, A>,
         scratch: &'s mut Scratch,
-    ) -> &'s Beam {
-        scratch.beam.start(beam_of_estimates(reach.width));
-        scratch.accepted.start(reach.kept);
-        self.walk(simd, starts, reach.admission, scratch);
-        &scratch.accepted
+    ) -> Option<&'s Beam> {
+        // Where not all are admitted, the walk ends when what it is after is nearer than all that it could come to.
+        scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
+        scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
+        self.walk(simd, starts, (reach.admission, reach.budget), scratch).then_some(&scratch.accepted)
     }
 
     #[inline(always)]
@@ -114,7 +118,7 @@ impl Ground for Linked<'_> {
         scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
         scratch.beam.start(width);
         scratch.accepted.start(width);
-        self.walk(simd, starts, &Everything, scratch);
+        self.walk(simd, starts, (&Everything, usize::MAX), scratch);
         &mut scratch.accepted
     }
 
@@ -137,9 +141,16 @@ impl<'a> Linked<'a> {
 
     /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
-    /// estimates; it is visited once.
+    /// estimates; it is visited once. Where not all are admitted, it ends when `accepted` is full of what is nearer than all that it could come to
+    /// next. Whether it ended before it took `budget` steps; where all are admitted, they are not counted.
     #[inline(always)]
-    pub(crate) fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], admission: &A, scratch: &mut Scratch) {
+    fn walk<S: Simd, A: Admission>(
+        self,
+        simd: S,
+        starts: &[u32],
+        (admission, budget): (&A, usize),
+        scratch: &mut Scratch,
+    ) -> bool {
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let Linked { cells, nodes } = self;
         visited.start(nodes);
@@ -148,9 +159,11 @@ impl<'a> Linked<'a> {
         }
         let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
         let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
+        let mut steps = 0;
         loop {
             while waiting <= AHEAD {
-                let Some(node) = beam.follow() else { break };
+                let next = if A::ASKS { beam.follow_before(accepted.limit()) } else { beam.follow() };
+                let Some(node) = next else { break };
                 if (node as usize) < nodes && visited.insert(node) {
                     cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
                     queue[waiting] = node;
@@ -158,7 +171,11 @@ impl<'a> Linked<'a> {
                 }
             }
             if waiting == 0 {
-                return;
+                return true;
+            }
+            steps += 1;
+            if A::ASKS && steps > budget {
+                return false;
             }
             let (node, newest) = (queue[0], queue[waiting - 1] as usize);
             queue.copy_within(1.., 0);

@@ -32,6 +32,9 @@ pub(crate) trait Ground: Copy {
     /// The distance from a point to the row in a slot, which must exist.
     fn distance<S: Simd>(self, simd: S, from: Self::Point<'_>, slot: usize) -> f32;
 
+    /// By how much such a distance may be off: hardly ever more.
+    fn blur(self, from: Self::Point<'_>, slot: usize) -> f32;
+
     /// Asks the memory system for what [`distance`](Ground::distance) will read.
     fn prefetch(self, slot: usize);
 
@@ -62,6 +65,7 @@ pub(crate) trait Ground: Copy {
         Self: 'p;
 
     /// Walks the base layer with a query that is prepared in `scratch`; the nearest that are admitted are left in the beam that is returned.
+    /// `None` if that took too many steps.
     fn search<'s, S: Simd, A: Admission>(
         self,
         simd: S,
@@ -69,7 +73,7 @@ pub(crate) trait Ground: Copy {
         starts: &[u32],
         reach: Reach<'_, A>,
         scratch: &'s mut Scratch,
-    ) -> &'s Beam;
+    ) -> Option<&'s Beam>;
 
     /// Walks the base layer in search of neighbours for the row in `slot`; they are left in the beam that is returned.
     fn search_base<'s, S: Simd>(
@@ -90,10 +94,14 @@ pub(crate) trait Ground: Copy {
 
 /// How far a search goes, and what it may bring home.
 pub(crate) struct Reach<'a, A> {
-    /// The width of its beam.
+    /// How many of the nearest that are admitted it is after.
     pub(crate) width: usize,
+    /// How many of all nodes are about as near.
+    pub(crate) beam: usize,
     /// How many of the nearest are kept.
     pub(crate) kept: usize,
+    /// The most steps, as far as steps are counted.
+    pub(crate) budget: usize,
     /// Among what.
     pub(crate) admission: &'a A,
 }

@@ -52,6 +52,11 @@ impl<M: Space> Ground for Rows<'_, M> {
         self.space.distance(simd, from.values, from.term, row, term)
     }
 
+    fn blur(self, _from: Point<'_>, _slot: usize) -> f32 {
+        // Distances of f32 are off by roundings alone, and scans look at all rows anyway.
+        0.0
+    }
+
     #[inline(always)]
     fn prefetch(self, slot: usize) {
         // SAFETY: as in `distance`.
@@ -93,14 +98,14 @@ impl<M: Space> Ground for Rows<'_, M> {
         starts: &[u32],
         reach: Reach<'_, A>,
         scratch: &'s mut Scratch,
-    ) -> &'s Beam {
+    ) -> Option<&'s Beam> {
         let point = Point { values: query.values, term: query.term };
         let terrain = Terrain::<_, false> { ground: self, layer: self.base };
-        scratch.beam.start(reach.width);
+        scratch.beam.start(reach.beam);
         scratch.accepted.start(reach.kept);
         terrain.start(simd, point, starts, reach.admission, scratch);
         terrain.walk(simd, point, reach.admission, scratch);
-        if A::ASKS { &scratch.accepted } else { &scratch.beam }
+        Some(if A::ASKS { &scratch.accepted } else { &scratch.beam })
     }
 
     #[inline(always)]

@@ -1,0 +1,142 @@
+//! Which way a search goes.
+//!
+//! A walk through the graph comes to the nearest rows, whether they may be returned or not; the fewer may, the farther it has to go. A *gather*
+//! looks at what cells say of all rows that may be returned, and at nothing else: where these are few, it is the shorter way. Where there are no
+//! cells, a scan of the rows is. All ways end with canonical scores, and a walk that brings home too little is followed by one of the others, so
+//! a search never returns fewer rows than there are.
+//!
+//! Rows that are not linked yet are looked at one by one.
+
+use super::search::GraphSearch;
+use super::state::State;
+use super::walk::Scratch;
+use crate::error::Result;
+use crate::index::Search;
+use crate::index::scan::Scan;
+use crate::index::selection::Selection;
+use crate::index::topk::TopK;
+use crate::runtime::{Call, map};
+use crate::vectors::Query;
+use parking_lot::Mutex;
+
+/// How many times wider the beam of a second walk is, if the first has not reached enough rows.
+const SECOND_WALK: usize = 4;
+
+/// What a row costs a gather, and a step a walk, beside the cache lines that they read: as many lines as could be read meanwhile.
+/// Measured where both take as long, with 384 dimensions: at 12 rows for each place of the beam.
+const GATHER_LINES: usize = 3;
+const STEP_LINES: usize = 40;
+
+/// Rows that a walk without cells looks at for each place of its beam.
+const ROWS_PER_PLACE: usize = 40;
+
+/// The ways of a search.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Scan,
+    Gather,
+    Walk,
+}
+
+/// A search in one state of an index.
+pub(super) struct Answer<'a> {
+    pub(super) state: &'a State,
+    pub(super) search: &'a Search<'a>,
+    pub(super) ef: usize,
+    pub(super) scratches: &'a Mutex<Vec<Scratch>>,
+}
+
+impl Answer<'_> {
+    /// The best rows for each query.
+    pub(super) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        let way = self.way();
+        let mut found = vec![None; queries.len()];
+        if way == Way::Walk {
+            found = map(call, queries.len(), |i| self.with_scratch(|scratch| self.walk(queries[i], scratch)))?;
+        }
+        let gathers = way != Way::Scan && self.state.graph.cells().is_some();
+        let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
+        if !left.is_empty() {
+            let asked: Vec<_> = left.iter().map(|&i| queries[i]).collect();
+            let tops = if gathers { self.gather(&asked, call)? } else { self.scan(0, &asked, call)? };
+            for (&i, top) in left.iter().zip(tops) {
+                found[i] = Some(top);
+            }
+        }
+        let mut found: Vec<TopK> = found.into_iter().flatten().collect();
+        if self.state.waits() && gathers {
+            for (top, newest) in found.iter_mut().zip(self.scan(self.state.graph.linked(), queries, call)?) {
+                top.merge(newest);
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many rows may be returned.
+    fn eligible(&self) -> usize {
+        self.search.selection.map_or(self.state.table.live(), Selection::count)
+    }
+
+    /// The beam that reaches as many eligible rows as `ef` would reach if all were.
+    fn beam(&self) -> usize {
+        let (reachable, wanted) = (self.state.reachable(), self.ef.max(self.search.k));
+        let beam = wanted.saturating_mul(reachable).div_ceil(self.eligible().max(1));
+        beam.min(reachable).max(wanted)
+    }
+
+    /// The steps after which a walk is dearer than a gather.
+    fn most_steps(&self) -> usize {
+        let Some(cells) = self.state.graph.cells() else { return usize::MAX };
+        let row = cells.frame().row_bytes() / 64 + GATHER_LINES;
+        self.eligible().saturating_mul(row) / (cells.lines() + STEP_LINES)
+    }
+
+    fn way(&self) -> Way {
+        if self.search.exact || self.state.graph.linked() == 0 {
+            return Way::Scan;
+        }
+        if self.state.graph.cells().is_some() {
+            return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
+        }
+        let dear = self.eligible() <= self.beam().saturating_mul(ROWS_PER_PLACE);
+        if dear || self.state.waits() { Way::Scan } else { Way::Walk }
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
+        let result = work(&mut scratch);
+        self.scratches.lock().push(scratch);
+        result
+    }
+
+    /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.
+    fn walk(&self, query: Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
+        let (ef, beam, budget) = (self.ef.max(self.search.k), self.beam(), self.most_steps());
+        let one = GraphSearch { state: self.state, search: self.search, query: &query };
+        let wanted = self.search.k.min(self.eligible());
+        // Several links may bring one node into a beam, so that a narrow one can end with too few.
+        for wider in [1, SECOND_WALK] {
+            let (top, reached) = one.walk(ef.saturating_mul(wider), beam.saturating_mul(wider), budget, scratch)?;
+            if reached >= wanted {
+                return Some(top);
+            }
+        }
+        None
+    }
+
+    /// What cells say of every linked row that may be returned decides which are scored.
+    fn gather(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        let mut slots = Vec::new();
+        Scan::new(&self.state.table, self.search).candidates(0..self.state.graph.linked(), &mut slots);
+        slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
+        map(call, queries.len(), |i| {
+            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i] };
+            self.with_scratch(|scratch| one.gather(&slots, scratch))
+        })
+    }
+
+    /// Every row that may be returned, from a slot on, is looked at.
+    fn scan(&self, from: usize, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        Scan { from, ..Scan::new(&self.state.table, self.search) }.run(queries, call)
+    }
+}

@@ -1,0 +1,84 @@
+//! How a graph is built and searched, and which choices do not go together.
+
+use crate::error::{Error, Result};
+use crate::vectors::{Codec, Frame, Metric};
+use serde::{Deserialize, Serialize};
+
+/// How a graph is built and searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HnswParameters {
+    /// Links that a new row makes on each layer; a node of the base layer has at most twice as many.
+    pub m: usize,
+    /// The width of the beam that looks for the neighbours of a new row.
+    pub ef_construction: usize,
+    /// Decides the layers of each row, and the rotation of what is coded.
+    pub seed: u64,
+    /// What walks read.
+    pub codec: GraphCodec,
+}
+
+/// What a walk reads of the nodes that it comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphCodec {
+    /// Cells under cosine, dot and l2, unless eight bits a value do not tell the first rows apart; else rows.
+    #[default]
+    Auto,
+    /// Rows as they are kept, as f32.
+    F32,
+}
+
+impl HnswParameters {
+    /// The parameters for this many rows under this metric: m 16, or, among rows alone, 32 above 50,000 rows; ef_construction 200.
+    pub fn for_size(rows: usize, metric: Metric, codec: GraphCodec) -> HnswParameters {
+        let rows_alone =
+            HnswParameters { m: if rows > 50_000 { 32 } else { 16 }, ef_construction: 200, seed: 0, codec };
+        let cells = HnswParameters { m: 16, ..rows_alone };
+        if cells.has_cells(metric) { cells } else { rows_alone }
+    }
+
+    /// Whether the base layer is made of cells under this metric.
+    pub(crate) fn has_cells(&self, metric: Metric) -> bool {
+        self.codec == GraphCodec::Auto && Frame::serves(metric)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let range = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::InvalidArgument(format!("{name} must be between {low} and {high}, got {value}")))
+        };
+        range("m", self.m, 2, 256)?;
+        range("ef_construction", self.ef_construction, 1, 1 << 16)
+    }
+}
+
+/// Refuses the metric whose rows a walk cannot read.
+pub(super) fn check_metric(metric: Metric) -> Result<()> {
+    if metric != Metric::Hamming {
+        return Ok(());
+    }
+    let message = "HnswIndex does not have metric 'hamming' yet; FlatIndex has it";
+    Err(Error::InvalidArgument(message.to_owned()))
+}
+
+/// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
+pub(super) fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
+    if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
+        return Ok(());
+    }
+    let name = codec.name();
+    let message = format!(
+        "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
+        metric.name()
+    );
+    Err(Error::InvalidArgument(message))
+}
+
+pub(super) fn check_ef(name: &str, ef: usize) -> Result<()> {
+    if ef == 0 {
+        return Err(Error::InvalidArgument(format!("{name} must be at least 1, got 0")));
+    }
+    Ok(())
+}
