@@ -156,7 +156,7 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     digits = digits[:ROWS]
     planes = width // 8
     rest = np.frombuffer(file.sections["rests"], np.uint8).reshape(ROWS, -1)
-    scale_bytes = {1: 0, 2: 1}.get(bits, 4)
+    scale_bytes = {1: 0, 2: 2}.get(bits, 4)
     assert rest.shape[1] == (bits - 1) * planes + scale_bytes + 2 * (metric == "cosine")
     first = 0
     for m in PIECES[bits]:
@@ -175,7 +175,8 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     if bits > 2:
         scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
     elif bits == 2:
-        scale = signs_scale[:, None] * (765 + 7 * rest[:, first : first + 1].astype(np.float64)) / 7650
+        share = np.ascontiguousarray(rest[:, first : first + 2]).view(np.uint16).astype(np.float64)
+        scale = signs_scale[:, None] * (196_605 + 7 * share) / 1_966_050
     else:
         scale = signs_scale[:, None]
     # What the digits say of a row, turned back, is what `get` returns: the rotation keeps inner products.
@@ -193,7 +194,7 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     back = np.linalg.norm(again - described[known], axis=1)
     assert (back <= 1.2 * np.linalg.norm(y[known] - described[known], axis=1) + 1e-5).all()
     estimate = (described * y).sum(axis=1) / (y**2).sum(axis=1)
-    np.testing.assert_allclose(estimate[known], 1, atol=1e-4 if bits > 2 else 2**-8)
+    np.testing.assert_allclose(estimate[known], 1, atol=1e-4 if bits > 1 else 2**-8)
     of_signs = (signs_scale[:, None] * np.where(digits >> (bits - 1), 1, -1) * y).sum(axis=1)
     np.testing.assert_allclose(of_signs[known], (y**2).sum(axis=1)[known], rtol=2**-7)
 

@@ -123,7 +123,7 @@ impl<'a> Encoder<'a> {
         let of_signs = nearest_bf16(signs.unbiased() as f32);
         match kept_scale {
             [] => {}
-            [share] => *share = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))),
+            [low, high] => [*low, *high] = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))).to_le_bytes(),
             all => all.copy_from_slice(&(scale as f32).to_le_bytes()),
         }
         // A row of zeros under cosine passes every comparison; its score is set aside.
