@@ -176,7 +176,7 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
         scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
     elif bits == 2:
         share = np.ascontiguousarray(rest[:, first : first + 2]).view(np.uint16).astype(np.float64)
-        scale = signs_scale[:, None] * (196_605 + 7 * share) / 1_966_050
+        scale = signs_scale[:, None] * (65_535 + 9 * share) / 655_350
     else:
         scale = signs_scale[:, None]
     # What the digits say of a row, turned back, is what `get` returns: the rotation keeps inner products.

@@ -122,7 +122,7 @@ impl Coding {
     }
 
     /// Bytes of the scale of an estimate. Of few bits it is kept as a share of that of the signs: of one bit it is the same, of two a tenth of it
-    /// at least and a third at most, since levels are 3 and 10.
+    /// at least, since no level is above 10, and all of it at most.
     fn scale_bytes(&self) -> usize {
         match self.code.bits {
             1 => 0,
@@ -356,14 +356,14 @@ impl Plane {
     }
 }
 
-/// What share of the scale of its signs that of a row of two bits is: from a tenth to a third, in 65,535 steps. A byte would do for rows that
+/// What share of the scale of its signs that of a row of two bits is: from a tenth to all of it, in 65,535 steps. A byte would do for rows that
 /// are far from the query; of near ones, whose estimates err little, its steps would be most of the error.
 fn part_of_signs(share: u16) -> f64 {
-    (196_605.0 + 7.0 * f64::from(share)) / 1_966_050.0
+    (65_535.0 + 9.0 * f64::from(share)) / 655_350.0
 }
 
 /// The share that is nearest to a part.
 fn nearest_share(part: f64) -> u16 {
     // The cast makes 0 of NaN.
-    ((1_966_050.0 * part - 196_605.0) / 7.0).round().clamp(0.0, 65_535.0) as u16
+    ((655_350.0 * part - 65_535.0) / 9.0).round().clamp(0.0, 65_535.0) as u16
 }
