@@ -1,14 +1,18 @@
 //! Looking closely at rows that a sieve has set aside.
 //!
-//! The best come first: each may raise the limit, and the first that falls below it ends the look. What a look finds is the canonical score
+//! The best come first, some at a time: each may raise the limit, and those that fall below it are dropped. What a look finds is the canonical score
 //! of the row, or, of codes that estimate, the estimate from all of the code.
 
 use super::sieve::{Aside, Sieve, Sifted};
 use crate::simd::Simd;
-use crate::vectors::{PlaneQuery, Purpose, Query, Space};
+use crate::vectors::{Estimates, PlaneQuery, Purpose, Query, Space};
 
-/// Rows are looked at in rounds, the first of so many, or k, if that is more.
+/// Rows are looked at in rounds, the first of so many, or of a multiple of k, if that is more.
 const FIRST_ROUND: usize = 8;
+/// The worst of as many rows as are wanted makes a low limit; of some more rows it is that of the best.
+const ROUND_OVER_K: usize = 2;
+/// Codes of so many rows are read together.
+const TOGETHER: usize = 4;
 /// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
@@ -22,13 +26,13 @@ pub(super) struct Look<'a, S, M> {
     sieve: &'a Sieve<'a>,
     /// A row decoded, if rows are not kept as f32.
     room: Vec<f32>,
-    /// The planes of a code.
-    planes: Vec<u8>,
+    /// The signs of codes.
+    signs: Vec<u8>,
 }
 
 impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     pub(super) fn new(simd: S, space: M, sieve: &'a Sieve<'a>) -> Look<'a, S, M> {
-        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], planes: Vec::new() }
+        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], signs: Vec::new() }
     }
 
     /// Whether too few rows have been decided by their bounds.
@@ -36,11 +40,11 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
         self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(result.met / 2)
     }
 
-    /// Looks at all rows that are set aside, best first, as long as they reach the limit.
+    /// Looks at all rows that are set aside, the best first, as long as they reach the limit.
     #[inline(always)]
     pub(super) fn at_all(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
         result.drop_hopeless();
-        let mut round = FIRST_ROUND.max(self.sieve.k);
+        let mut round = self.first_round();
         while !result.aside.is_empty() {
             self.at_some(query, coded, result, round);
             round = round.saturating_mul(2);
@@ -50,48 +54,72 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
     #[inline(always)]
     pub(super) fn at_the_best(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
-        self.at_some(query, coded, result, FIRST_ROUND.max(self.sieve.k));
+        self.at_some(query, coded, result, self.first_round());
     }
 
-    /// Looks at the `count` best rows that are set aside, as long as they reach the limit.
+    fn first_round(&self) -> usize {
+        FIRST_ROUND.max(self.sieve.k.saturating_mul(ROUND_OVER_K))
+    }
+
+    /// Looks at those of the `count` best rows that are set aside that reach the limit, in any order: one that falls below it meanwhile is
+    /// passed over.
     #[inline(always)]
     fn at_some(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, count: usize) {
         let mut aside = std::mem::take(&mut result.aside);
-        let count = count.min(aside.len());
-        let descending = |a: &Aside, b: &Aside| b.upper.total_cmp(&a.upper);
-        if 0 < count && count < aside.len() {
-            aside.select_nth_unstable_by(count, descending);
+        // The best go to the end, from where they are taken off.
+        let others = aside.len().saturating_sub(count);
+        if 0 < others && others < aside.len() {
+            aside.select_nth_unstable_by(others, |a, b| a.upper.total_cmp(&b.upper));
         }
-        aside[..count].sort_unstable_by(descending);
-        for i in 0..count {
-            if let Some(next) = aside[..count].get(i + LOOK_AHEAD) {
+        let best = &aside[others..];
+        let mut rows = [Aside::default(); TOGETHER];
+        let mut few = 0;
+        for (i, row) in best.iter().enumerate() {
+            if let Some(next) = best.get(i + LOOK_AHEAD) {
                 self.ask_for(next.slot as usize);
             }
-            let row = aside[i];
             if row.upper < result.limit {
-                break;
-            }
-            // A tighter bound takes longer; it is for rows that would have to be looked at.
-            if self.sieve.plane.bound(coded, row.slot as usize, row.product) < result.limit {
                 continue;
             }
-            result.looked += 1;
-            let score = self.score(query, coded, row);
-            if result.top.push(score, self.sieve.table.id(row.slot as usize)) {
-                result.raise_limit(self.sieve.plane.coding(), coded);
+            rows[few] = *row;
+            few += 1;
+            if few == TOGETHER {
+                self.at_few(query, coded, result, &rows);
+                few = 0;
             }
         }
-        aside.drain(..count);
+        self.at_few(query, coded, result, &rows[..few]);
+        aside.truncate(others);
         result.aside = aside;
         result.drop_hopeless();
     }
 
+    /// Looks at rows, no more than are looked at together.
     #[inline(always)]
-    fn score(&mut self, query: &Query<'_>, coded: &PlaneQuery, row: Aside) -> f32 {
-        let slot = row.slot as usize;
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => self.space.score(query, self.sieve.table.values(slot, &mut self.room)),
-            Purpose::Estimate => self.sieve.plane.estimate(self.simd, coded, slot, row.product, &mut self.planes),
+    fn at_few(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, rows: &[Aside]) {
+        let (plane, table) = (self.sieve.plane, self.sieve.table);
+        let mut scores = [0.0; TOGETHER];
+        if plane.coding().purpose == Purpose::Estimate {
+            let mut some = [(0, 0); TOGETHER];
+            for (some, row) in some.iter_mut().zip(rows) {
+                *some = (row.slot as usize, row.product);
+            }
+            let rows = &some[..rows.len()];
+            scores = self.simd.vectorize(Estimates { plane, query: coded, rows, room: &mut self.signs });
+        }
+        for (row, mut score) in rows.iter().zip(scores) {
+            let slot = row.slot as usize;
+            if plane.coding().purpose == Purpose::Certify {
+                // A tighter bound takes longer; it is for rows that would have to be looked at.
+                if plane.bound(coded, slot, row.product) < result.limit {
+                    continue;
+                }
+                score = self.space.score(query, table.values(slot, &mut self.room));
+            }
+            result.looked += 1;
+            if result.top.push(score, table.id(slot)) {
+                result.raise_limit(plane.coding(), coded);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::selection::Selection;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, rows_not_below};
+use crate::kernel::{BLOCK_ROWS, Weights, row_values, rows_not_below};
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
 use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
@@ -29,14 +29,14 @@ const STREAMS: usize = 4;
 /// The queries of a group.
 const GROUP: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
-const FIRST_CHUNK: usize = 64;
+const FIRST_CHUNK: usize = 16;
 const CHUNK_GROWTH: usize = 4;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
 /// The blocks that a panel meets before the next: what it shows stays in the first-level cache meanwhile.
-const TILE: usize = 32;
+const TILE: usize = 16;
 /// The blocks whose rows a word of live bits has.
 const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
 /// More rows than this are not left aside for the end.
@@ -67,7 +67,7 @@ pub(crate) struct Sifted {
 }
 
 /// A row that is set aside.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Aside {
     pub(super) upper: f32,
     pub(super) slot: u32,
@@ -202,6 +202,19 @@ impl Sifted {
         self.aside.clear();
     }
 
+    /// Sets some rows of a block aside. A function of its own, not compiled into the loop that rarely comes here.
+    #[inline(never)]
+    fn set_aside(&mut self, block: u32, mut rows: u32, values: &[f32; BLOCK_ROWS], products: &[i32; BLOCK_ROWS]) {
+        self.aside.reserve(BLOCK_ROWS);
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize % BLOCK_ROWS;
+            rows &= rows - 1;
+            // No number: nothing is known of the row, and it is looked at first.
+            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
+            self.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
+        }
+    }
+
     /// Drops what is below the limit.
     pub(super) fn drop_hopeless(&mut self) {
         let limit = self.limit;
@@ -285,23 +298,23 @@ impl Step<'_> {
     /// One query against blocks from several places at once.
     #[inline(always)]
     fn one_query<S: Simd, const SIGNS: bool>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
-        let plane = self.sieve.plane;
+        let (plane, coded) = (self.sieve.plane, &self.group.coded);
+        let asked = Asked::new(coded, std::slice::from_ref(result));
         let stride = blocks.len() / STREAMS;
         for i in 0..stride {
-            let mut some = [(0, 0); STREAMS];
+            let (mut some, mut numbers) = ([(0, 0); STREAMS], [0; STREAMS]);
             for stream in 0..STREAMS {
                 some[stream] = blocks[i + stream * stride];
+                numbers[stream] = some[stream].0 as usize;
             }
-            let numbers = some.map(|(block, _)| block as usize);
-            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, &self.group.coded);
+            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, coded);
             for stream in 0..STREAMS {
-                self.meet(simd, some[stream], &products[stream][0], 0, result);
+                self.meet(simd, some[stream], &products[stream], &asked, std::slice::from_mut(result));
             }
         }
         for &(block, rows) in &blocks[stride * STREAMS..] {
-            let [[products]] =
-                plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, &self.group.coded);
-            self.meet(simd, (block, rows), &products, 0, result);
+            let [products] = plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, coded);
+            self.meet(simd, (block, rows), &products, &asked, std::slice::from_mut(result));
         }
     }
 
@@ -313,16 +326,15 @@ impl Step<'_> {
         blocks: &[(u32, u32)],
         results: &mut [Sifted],
     ) {
-        let (plane, coded) = (self.sieve.plane, &self.group.coded);
+        let plane = self.sieve.plane;
         let panel = plane.coding().shown_bytes() * Q;
         for tile in blocks.chunks(TILE) {
-            for (i, shown) in self.group.panels.chunks_exact(panel).enumerate() {
-                let queries = &coded[i * Q..coded.len().min(i * Q + Q)];
+            let queries = self.group.coded.chunks(Q).zip(results.chunks_mut(Q));
+            for (shown, (coded, results)) in self.group.panels.chunks_exact(panel).zip(queries) {
+                let asked = Asked::<Q>::new(coded, results);
                 for &(block, rows) in tile {
-                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, queries);
-                    for q in 0..queries.len() {
-                        self.meet(simd, (block, rows), &products[q], i * Q + q, &mut results[i * Q + q]);
-                    }
+                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, coded);
+                    self.meet(simd, (block, rows), &products, &asked, results);
                 }
             }
         }
@@ -330,25 +342,40 @@ impl Step<'_> {
 
     /// Sets those rows of a block aside whose values reach the limit of a query.
     #[inline(always)]
-    fn meet<S: Simd>(
+    fn meet<S: Simd, const Q: usize>(
         &self,
         simd: S,
         (block, rows): (u32, u32),
-        products: &[i32; BLOCK_ROWS],
-        query: usize,
-        result: &mut Sifted,
+        products: &[[i32; BLOCK_ROWS]; Q],
+        asked: &Asked<Q>,
+        results: &mut [Sifted],
     ) {
         let columns = self.sieve.plane.columns(block as usize);
-        let weights = self.group.coded[query].weights;
-        let (values, passing) = rows_not_below(simd, products, columns, weights, result.limit);
-        let mut passing = passing & rows;
-        while passing != 0 {
-            let row = passing.trailing_zeros() as usize;
-            passing &= passing - 1;
-            let slot = block * BLOCK_ROWS as u32 + row as u32;
-            // No number: nothing is known of the row, and it is looked at first.
-            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
-            result.aside.push(Aside { upper, slot, product: products[row] });
+        let passing = rows_not_below(simd, products, columns, &asked.weights, &asked.limits);
+        // Most blocks have none of any query.
+        if passing.iter().fold(0, |some, passing| some | passing) & rows == 0 {
+            return;
         }
+        for (q, result) in results.iter_mut().enumerate() {
+            if passing[q] & rows != 0 {
+                let values = row_values(simd, &products[q], columns, asked.weights[q]);
+                result.set_aside(block, passing[q] & rows, &values, &products[q]);
+            }
+        }
+    }
+}
+
+/// What is asked of the rows of a block for each query of a panel. Limits stay as they are throughout a scan.
+struct Asked<const Q: usize> {
+    weights: [Weights; Q],
+    limits: [f32; Q],
+}
+
+impl<const Q: usize> Asked<Q> {
+    /// Lanes without a query ask for nothing that anybody looks at.
+    fn new(coded: &[PlaneQuery], results: &[Sifted]) -> Asked<Q> {
+        let weights = std::array::from_fn(|q| coded[q.min(coded.len() - 1)].weights);
+        let limits = std::array::from_fn(|q| results.get(q).map_or(f32::INFINITY, |result| result.limit));
+        Asked { weights, limits }
     }
 }

@@ -28,25 +28,42 @@ pub(crate) struct Weights {
     pub(crate) along: f32,
 }
 
-/// The values of a block's rows, from the inner products of their codes: `products * scale * weight + ...`. Beside them bits: bit i is
-/// set unless the value of row i is below the limit.
+/// Which rows of a block reach the limit of each of `Q` queries, from the inner products of their codes: bit i is set unless
+/// `product * scale * weight + ...` of row i is below the limit. Nothing is written before all is known, so that what is made of the columns serves
+/// all queries.
 #[inline(always)]
-pub(crate) fn rows_not_below<S: Simd>(
+pub(crate) fn rows_not_below<S: Simd, const Q: usize>(
+    simd: S,
+    products: &[[i32; BLOCK_ROWS]; Q],
+    columns: Columns<'_>,
+    weights: &[Weights; Q],
+    limits: &[f32; Q],
+) -> [u32; Q] {
+    let mut passing = [0; Q];
+    for first in (0..BLOCK_ROWS).step_by(S::LANES) {
+        for q in 0..Q {
+            // SAFETY: LANES divides the sixteen values.
+            let values = unsafe { some_values(simd, &products[q], columns, weights[q], first) };
+            passing[q] |= simd.not_below(values, simd.splat(limits[q])) << first;
+        }
+    }
+    passing
+}
+
+/// The values of all rows of a block for one query: what [`rows_not_below`] compares, bit for bit.
+#[inline(always)]
+pub(crate) fn row_values<S: Simd>(
     simd: S,
     products: &[i32; BLOCK_ROWS],
     columns: Columns<'_>,
     weights: Weights,
-    limit: f32,
-) -> ([f32; BLOCK_ROWS], u32) {
-    let (mut all, mut passing) = ([0.0; BLOCK_ROWS], 0);
+) -> [f32; BLOCK_ROWS] {
+    let mut all = [0.0; BLOCK_ROWS];
     for first in (0..BLOCK_ROWS).step_by(S::LANES) {
         // SAFETY: LANES divides the sixteen values.
-        let values = unsafe { row_values(simd, products, columns, weights, first) };
-        passing |= simd.not_below(values, simd.splat(limit)) << first;
-        // SAFETY: as above.
-        unsafe { simd.store(values, all.as_mut_ptr().add(first)) };
+        unsafe { simd.store(some_values(simd, products, columns, weights, first), all.as_mut_ptr().add(first)) };
     }
-    (all, passing)
+    all
 }
 
 /// The values of LANES rows.
@@ -54,7 +71,7 @@ pub(crate) fn rows_not_below<S: Simd>(
 /// # Safety
 /// `first + LANES` must be at most [`BLOCK_ROWS`].
 #[inline(always)]
-unsafe fn row_values<S: Simd>(
+unsafe fn some_values<S: Simd>(
     simd: S,
     products: &[i32; BLOCK_ROWS],
     columns: Columns<'_>,

@@ -11,7 +11,7 @@ use crate::simd::Simd;
 pub(crate) const PLANE_LINE: usize = 64;
 
 /// The pieces below the sign: those that make the upper four bits with it, then the others.
-pub(crate) fn pieces(bits: u32) -> (&'static [u32], &'static [u32]) {
+pub(crate) const fn pieces(bits: u32) -> (&'static [u32], &'static [u32]) {
     match bits {
         1 => (&[], &[]),
         2 => (&[1], &[]),
@@ -34,34 +34,40 @@ pub(crate) enum Levels<'a> {
 }
 
 /// Packs the planes of a row below the sign: `digits` of `bits` bits, a multiple of eight of them.
+#[inline(always)]
 pub(crate) fn pack_planes(bits: u32, digits: &[u8], planes: &mut [u8]) {
     let (upper, lower) = pieces(bits);
     let (mut below, mut planes) = (bits - 1, planes.chunks_exact_mut(digits.len() / 8));
     for &piece in upper.iter().chain(lower) {
         below -= piece;
-        let per_byte = 8 / piece as usize;
-        for (part, plane) in (0..piece as usize).zip(planes.by_ref()) {
+        for (part, plane) in (0..piece).zip(planes.by_ref()) {
             for (byte, eight) in plane.iter_mut().zip(digits.as_chunks::<8>().0) {
-                let mut packed = 0;
-                for i in 0..per_byte {
-                    let digit = eight[part * per_byte + i] >> below & ((1 << piece) - 1);
-                    packed |= digit << (i as u32 * piece);
-                }
-                *byte = packed;
+                let fields = u64::from_le_bytes(*eight) >> below & (EVERY_BYTE * ((1 << piece) - 1));
+                *byte = squeezed(fields >> (64 / piece * part), piece);
             }
         }
     }
 }
 
 /// Packs signs, the highest bits of `digits`, eight to a byte.
+#[inline(always)]
 pub(crate) fn pack_signs(bits: u32, digits: &[u8]) -> impl Iterator<Item = u8> {
-    digits.as_chunks::<8>().0.iter().map(move |eight| {
-        let mut byte = 0;
-        for (i, digit) in eight.iter().enumerate() {
-            byte |= (digit >> (bits - 1)) << i;
-        }
-        byte
-    })
+    let digits = digits.as_chunks::<8>().0.iter();
+    digits.map(move |eight| squeezed(u64::from_le_bytes(*eight) >> (bits - 1) & EVERY_BYTE, 1))
+}
+
+/// One in every byte.
+const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+
+/// The lowest `piece` bits of the first bytes side by side, as many as fit a byte; all others are zero. A product adds copies shifted by one byte
+/// less one piece more each: in its highest byte every field meets its place, and below it no two fields meet.
+#[inline(always)]
+fn squeezed(fields: u64, piece: u32) -> u8 {
+    match piece {
+        1 => (fields.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8,
+        2 => ((fields as u32).wrapping_mul(0x0104_1040) >> 24) as u8,
+        _ => (fields | fields >> 4) as u8,
+    }
 }
 
 /// Reads the digits from `planes`, each `stride` bytes long, signs first.
@@ -90,28 +96,49 @@ pub(crate) fn order_query(query: &[i8]) -> Vec<i8> {
     ordered
 }
 
-/// The inner product of the levels of a row with a query in the order of planes. `planes` holds the signs and all pieces, each in
-/// `stride` bytes, a multiple of [`PLANE_LINE`].
+/// The inner product of the levels of a row with a query in the order of planes. `signs` is a multiple of [`PLANE_LINE`] long; `tail` holds the other
+/// planes one after another, none longer than that of the signs. What a line has beyond its plane meets zeros of the query.
 #[inline(always)]
 pub(crate) fn level_product<S: Simd>(
     simd: S,
     bits: u32,
-    planes: &[u8],
-    stride: usize,
+    signs: &[u8],
+    tail: &[u8],
     query: &[i8],
     levels: Levels<'_>,
 ) -> i64 {
-    let (upper, lower) = pieces(bits);
-    assert!(stride.is_multiple_of(PLANE_LINE) && planes.len() >= bits as usize * stride && query.len() >= 8 * stride);
+    match bits {
+        1 => product_of::<S, 1>(simd, signs, tail, query, levels),
+        2 => product_of::<S, 2>(simd, signs, tail, query, levels),
+        3 => product_of::<S, 3>(simd, signs, tail, query, levels),
+        4 => product_of::<S, 4>(simd, signs, tail, query, levels),
+        5 => product_of::<S, 5>(simd, signs, tail, query, levels),
+        6 => product_of::<S, 6>(simd, signs, tail, query, levels),
+        7 => product_of::<S, 7>(simd, signs, tail, query, levels),
+        _ => product_of::<S, 8>(simd, signs, tail, query, levels),
+    }
+}
+
+/// The same for a number of bits that is known, so that all shifts are.
+#[inline(always)]
+fn product_of<S: Simd, const BITS: u32>(simd: S, signs: &[u8], tail: &[u8], query: &[i8], levels: Levels<'_>) -> i64 {
+    let (upper, lower) = const { pieces(BITS) };
+    let planes = BITS as usize;
+    let bytes = tail.len() / (planes - 1).max(1);
+    assert!(signs.len().is_multiple_of(PLANE_LINE) && query.len() >= 8 * signs.len());
     let mut sums = [simd.no_sums(); 2];
-    for line in (0..stride).step_by(PLANE_LINE) {
+    let mut lines = [simd.repeat(&[0; 16]); 8];
+    for line in (0..signs.len()).step_by(PLANE_LINE) {
+        lines[0] = read_line(simd, signs, line);
+        for (i, plane) in lines[1..planes].iter_mut().enumerate() {
+            *plane = read_line(simd, tail, i * bytes + line);
+        }
         for bit in 0..8 {
-            // SAFETY: line + 64 <= stride, and the query has eight values for every byte of a plane.
+            // SAFETY: line + 64 <= signs.len(), and the query has eight values for every byte of a plane.
             let query = unsafe { query.as_ptr().add(8 * line + bit * PLANE_LINE) };
-            let signs = digits(simd, &planes[line..], stride, (0, 1), bit);
-            let (mut high, mut plane) = (signs, 1);
+            let (mut high, mut plane) = (digits(simd, &lines, (0, 1), bit), 1);
             for &piece in upper {
-                high = simd.join(high, piece, digits(simd, &planes[line..], stride, (plane, piece), bit));
+                high = simd.join(high, piece, digits(simd, &lines, (plane, piece), bit));
                 plane += piece as usize;
             }
             if let Levels::Table(table) = levels {
@@ -120,10 +147,10 @@ pub(crate) fn level_product<S: Simd>(
             // SAFETY: 64 values follow; no digit of four bits and no level is below -127.
             sums[0] = unsafe { simd.multiply_signed(sums[0], high, query) };
             let Some((&first, rest)) = lower.split_first() else { continue };
-            let mut low = digits(simd, &planes[line..], stride, (plane, first), bit);
+            let mut low = digits(simd, &lines, (plane, first), bit);
             plane += first as usize;
             for &piece in rest {
-                low = simd.join(low, piece, digits(simd, &planes[line..], stride, (plane, piece), bit));
+                low = simd.join(low, piece, digits(simd, &lines, (plane, piece), bit));
                 plane += piece as usize;
             }
             // SAFETY: as above.
@@ -134,18 +161,29 @@ pub(crate) fn level_product<S: Simd>(
     match levels {
         Levels::Table(_) => high,
         Levels::Even(query_sum) => {
-            let digit = (high << bits.saturating_sub(4)) + low;
-            2 * digit - ((1 << bits) - 1) * i64::from(query_sum)
+            let digit = (high << BITS.saturating_sub(4)) + low;
+            2 * digit - ((1 << BITS) - 1) * i64::from(query_sum)
+        }
+    }
+}
+
+/// The line of 64 bytes at `at`, with zeros behind the end.
+#[inline(always)]
+fn read_line<S: Simd>(simd: S, bytes: &[u8], at: usize) -> S::Codes {
+    let left = &bytes[at..];
+    // SAFETY: as many bytes are left.
+    unsafe {
+        if left.len() >= PLANE_LINE {
+            simd.load_codes(left.as_ptr())
+        } else {
+            simd.load_codes_partial(left.as_ptr(), left.len())
         }
     }
 }
 
 /// The piece of `piece` bits that begins with plane `plane`, of every eighth dimension from `bit` on.
 #[inline(always)]
-fn digits<S: Simd>(simd: S, planes: &[u8], stride: usize, (plane, piece): (usize, u32), bit: usize) -> S::Codes {
+fn digits<S: Simd>(simd: S, lines: &[S::Codes; 8], (plane, piece): (usize, u32), bit: usize) -> S::Codes {
     let per_byte = 8 / piece as usize;
-    let from = &planes[(plane + bit / per_byte) * stride..][..PLANE_LINE];
-    // SAFETY: the slice has 64 bytes.
-    let line = unsafe { simd.load_codes(from.as_ptr()) };
-    simd.digits(line, (bit % per_byte) as u32 * piece, (1 << piece) - 1)
+    simd.digits(lines[plane + bit / per_byte], (bit % per_byte) as u32 * piece, (1 << piece) - 1)
 }

@@ -31,7 +31,7 @@ mod suite_codes;
 #[cfg_attr(not(test), expect(unused_imports, reason = "for graphs over rows of bytes"))]
 pub(crate) use bytes::{byte_dot, byte_dots};
 pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2};
-pub(crate) use columns::{Columns, Weights, rows_not_below};
+pub(crate) use columns::{Columns, Weights, row_values, rows_not_below};
 pub(crate) use dot::{Product, dot};
 pub(crate) use halves::read_halves;
 pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};

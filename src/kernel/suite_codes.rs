@@ -3,8 +3,8 @@
 use super::suite::Numbers;
 use super::{
     BLOCK_ROWS, Columns, Levels, MOST_COARSE, NIBBLE_LINE, PLANE_LINE, SIGN_LINE, Weights, level_product,
-    nibble_products, order_query, pack_nibbles, pack_planes, pack_signs, reference, rows_not_below, sign_products,
-    sign_tables, unpack_planes,
+    nibble_products, order_query, pack_nibbles, pack_planes, pack_signs, reference, row_values, rows_not_below,
+    sign_products, sign_tables, unpack_planes,
 };
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use std::cmp::Ordering;
@@ -160,24 +160,20 @@ fn products_of_signs_are_exact_in_every_shape() {
     }
 }
 
-/// The planes of a row as [`level_product`] reads them: signs first, each padded with bytes that meet zeros of the query.
-fn planes(bits: u32, digits: &[u8]) -> (Vec<u8>, usize) {
+/// The planes of a row as [`level_product`] reads them: signs padded with bytes that meet zeros of the query, and the others.
+fn planes(bits: u32, digits: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let bytes = digits.len() / 8;
-    let stride = bytes.next_multiple_of(PLANE_LINE);
     let mut tail = vec![0; bytes * (bits as usize - 1)];
     pack_planes(bits, digits, &mut tail);
-    let mut planes = vec![0xa5; stride * bits as usize];
-    planes.iter_mut().zip(pack_signs(bits, digits)).for_each(|(to, signs)| *to = signs);
-    for (plane, from) in planes[stride..].chunks_exact_mut(stride).zip(tail.chunks_exact(bytes)) {
-        plane[..bytes].copy_from_slice(from);
-    }
-    (planes, stride)
+    let mut signs = vec![0xa5; bytes.next_multiple_of(PLANE_LINE)];
+    signs.iter_mut().zip(pack_signs(bits, digits)).for_each(|(to, signs)| *to = signs);
+    (signs, tail)
 }
 
 struct LevelProduct<'a> {
     bits: u32,
-    planes: &'a [u8],
-    stride: usize,
+    signs: &'a [u8],
+    tail: &'a [u8],
     query: &'a [i8],
     levels: Levels<'a>,
 }
@@ -187,7 +183,7 @@ impl Operation for LevelProduct<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> i64 {
-        level_product(simd, self.bits, self.planes, self.stride, self.query, self.levels)
+        level_product(simd, self.bits, self.signs, self.tail, self.query, self.levels)
     }
 }
 
@@ -201,15 +197,15 @@ fn products_of_levels_are_exact_for_every_number_of_bits() {
             let most = ((1u32 << bits) - 1) as u8;
             for codes in Codes::cases(dims, most, 127) {
                 let (digits, query) = (&codes.rows[0], &codes.queries[0]);
-                let ((planes, stride), ordered) = (planes(bits, digits), order_query(query));
+                let ((signs, tail), ordered) = (planes(bits, digits), order_query(query));
                 let sum = query.iter().map(|&value| i32::from(value)).sum();
                 let table = |&digit: &u8| i64::from(TABLE[usize::from(digit & 15)]);
                 let truth: i64 = digits.iter().zip(query).map(|(digit, &value)| table(digit) * i64::from(value)).sum();
                 let mut back = vec![0; dims];
-                unpack_planes(bits, &planes, stride, &mut back);
+                unpack_planes(bits, &[&signs[..dims / 8], &tail].concat(), dims / 8, &mut back);
                 assert_eq!(&back, digits, "{bits} bits, dims {dims}");
                 for level in Level::available() {
-                    let of = |levels| LevelProduct { bits, planes: &planes, stride, query: &ordered, levels };
+                    let of = |levels| LevelProduct { bits, signs: &signs, tail: &tail, query: &ordered, levels };
                     let what = format!("{bits} bits, dims {dims}, {}", level.name());
                     let found = dispatch_at(level, of(Levels::Even(sum)));
                     assert_eq!(found, codes.truth(0, 0, i64::from(most)), "{what}");
@@ -269,7 +265,17 @@ impl Operation for NotBelow<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> u32 {
-        rows_not_below(simd, &self.0.products, self.0.columns(), self.1, self.2).1
+        let NotBelow(block, weights, limit) = self;
+        let products = [block.products, [0; BLOCK_ROWS], block.products];
+        let limits = [limit, limit, f32::NEG_INFINITY];
+        let [passing, _, all] = rows_not_below(simd, &products, block.columns(), &[weights; 3], &limits);
+        let values = row_values(simd, &block.products, block.columns(), weights);
+        for (row, value) in values.into_iter().enumerate() {
+            let below = matches!(value.partial_cmp(&limit), Some(Ordering::Less));
+            assert_eq!(passing >> row & 1 == 0, below, "its value is what is compared");
+        }
+        assert_eq!(all, 0xffff, "nothing is below minus infinity");
+        passing
     }
 }
 

@@ -128,7 +128,7 @@ impl Simd for Avx2 {
     /// Sixteen i16 each: two for every row.
     type Pairs = [__m256i; 2];
     type Sums = [__m256i; 2];
-    /// Those of even and those of odd bytes, of each half.
+    /// Of each half those of bytes and 256 times their neighbours, which wrap around, and those of the neighbours.
     type Words = [[__m256i; 2]; 2];
     const PAIR_LIMIT: i32 = i16::MAX as i32;
 
@@ -248,12 +248,8 @@ impl Simd for Avx2 {
     fn add_to_words(self, words: [[__m256i; 2]; 2], bytes: [__m256i; 2]) -> [[__m256i; 2]; 2] {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let low = _mm256_set1_epi16(0xFF);
-            let add = |[even, odd]: [__m256i; 2], bytes: __m256i| {
-                [
-                    _mm256_add_epi16(even, _mm256_and_si256(bytes, low)),
-                    _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(bytes)),
-                ]
+            let add = |[both, odd]: [__m256i; 2], bytes: __m256i| {
+                [_mm256_add_epi16(both, bytes), _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(bytes))]
             };
             [add(words[0], bytes[0]), add(words[1], bytes[1])]
         }
@@ -267,7 +263,8 @@ impl Simd for Avx2 {
                 let half = _mm256_add_epi16(a, b);
                 _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
             };
-            let (even, odd) = (fold(a[0], b[0]), fold(a[1], b[1]));
+            let (both, odd) = (fold(a[0], b[0]), fold(a[1], b[1]));
+            let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
             [_mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd)), _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd))]
         }
     }

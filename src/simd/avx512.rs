@@ -127,7 +127,7 @@ impl Simd for Avx512 {
     type Codes = __m512i;
     type Pairs = __m512i;
     type Sums = __m512i;
-    /// Those of even and those of odd bytes.
+    /// Those of bytes and 256 times their neighbours, which wrap around, and those of the neighbours.
     type Words = [__m512i; 2];
     const PAIR_LIMIT: i32 = i32::MAX;
 
@@ -218,16 +218,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn add_to_words(self, [even, odd]: [__m512i; 2], bytes: __m512i) -> [__m512i; 2] {
+    fn add_to_words(self, [both, odd]: [__m512i; 2], bytes: __m512i) -> [__m512i; 2] {
         // SAFETY: the token proves AVX-512 F and BW.
-        unsafe {
-            let low = _mm512_and_si512(bytes, _mm512_set1_epi16(0xFF));
-            [_mm512_add_epi16(even, low), _mm512_add_epi16(odd, _mm512_srli_epi16::<8>(bytes))]
-        }
+        unsafe { [_mm512_add_epi16(both, bytes), _mm512_add_epi16(odd, _mm512_srli_epi16::<8>(bytes))] }
     }
 
     #[inline(always)]
-    fn fold_words(self, [even, odd]: [__m512i; 2]) -> __m512i {
+    fn fold_words(self, [both, odd]: [__m512i; 2]) -> __m512i {
         #[inline(always)]
         fn fold(words: __m512i) -> __m128i {
             // SAFETY: whoever calls holds the token, which proves AVX-512 F and AVX2.
@@ -236,9 +233,10 @@ impl Simd for Avx512 {
                 _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
             }
         }
-        let (even, odd) = (fold(even), fold(odd));
+        let (both, odd) = (fold(both), fold(odd));
         // SAFETY: the token proves AVX-512F and AVX2.
         unsafe {
+            let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
             let (low, high) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
             _mm512_cvtepu16_epi32(_mm256_set_m128i(high, low))
         }

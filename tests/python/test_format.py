@@ -12,7 +12,7 @@ import nearfield as nf
 
 D, ROWS = 37, 1100
 PIECES = {1: [], 2: [1], 3: [2], 4: [2, 1], 5: [2, 1, 1], 6: [2, 1, 2], 7: [2, 1, 2, 1], 8: [2, 1, 4]}
-UPPER_LEVELS = {2: [1, 3], 3: [14, 45, 79, 127], 4: [6, 18, 31, 44, 58, 75, 96, 127]}
+UPPER_LEVELS = {2: [3, 10], 3: [14, 45, 79, 127], 4: [6, 18, 31, 44, 58, 75, 96, 127]}
 
 
 @pytest.fixture(params=["cosine", "dot", "l2"])
@@ -156,7 +156,8 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     digits = digits[:ROWS]
     planes = width // 8
     rest = np.frombuffer(file.sections["rests"], np.uint8).reshape(ROWS, -1)
-    assert rest.shape[1] == (bits - 1) * planes + 4 + 2 * (metric == "cosine")
+    scale_bytes = {1: 0, 2: 2}.get(bits, 4)
+    assert rest.shape[1] == (bits - 1) * planes + scale_bytes + 2 * (metric == "cosine")
     first = 0
     for m in PIECES[bits]:
         piece = rest[:, first : first + m * planes].reshape(ROWS, m, planes)
@@ -170,13 +171,20 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     if bits in UPPER_LEVELS:
         upper = np.array(UPPER_LEVELS[bits])
         levels = np.concatenate([-upper[::-1], upper])[digits]
-    scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
+    signs_scale, _ = (pair.ravel()[:ROWS].astype(np.float64) for pair in split(columns[:, 0]))
+    if bits > 2:
+        scale = np.ascontiguousarray(rest[:, first : first + 4]).view(np.float32)
+    elif bits == 2:
+        share = np.ascontiguousarray(rest[:, first : first + 2]).view(np.uint16).astype(np.float64)
+        scale = signs_scale[:, None] * (65_535 + 9 * share) / 655_350
+    else:
+        scale = signs_scale[:, None]
     # What the digits say of a row, turned back, is what `get` returns: the rotation keeps inner products.
     described = scale * levels
     decoded = index.get(index.ids)
     length = np.ones(ROWS)
     if metric == "cosine":
-        length = bf16(np.ascontiguousarray(rest[:, first + 4 :]).view(np.uint16).ravel()).astype(np.float64)
+        length = bf16(np.ascontiguousarray(rest[:, first + scale_bytes :]).view(np.uint16).ravel()).astype(np.float64)
         np.testing.assert_allclose(length, np.linalg.norm(rows, axis=1), rtol=2**-8)
         assert (length == 0).tolist() == [row == 5 for row in range(ROWS)]
         assert not decoded[5].any()
@@ -186,8 +194,7 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     back = np.linalg.norm(again - described[known], axis=1)
     assert (back <= 1.2 * np.linalg.norm(y[known] - described[known], axis=1) + 1e-5).all()
     estimate = (described * y).sum(axis=1) / (y**2).sum(axis=1)
-    np.testing.assert_allclose(estimate[known], 1, atol=1e-4)
-    signs_scale, _ = (pair.ravel()[:ROWS] for pair in split(columns[:, 0]))
+    np.testing.assert_allclose(estimate[known], 1, atol=1e-4 if bits > 1 else 2**-8)
     of_signs = (signs_scale[:, None] * np.where(digits >> (bits - 1), 1, -1) * y).sum(axis=1)
     np.testing.assert_allclose(of_signs[known], (y**2).sum(axis=1)[known], rtol=2**-7)
 

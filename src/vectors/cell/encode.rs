@@ -3,6 +3,7 @@
 use super::{Cell, Frame};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::Metric;
+use crate::vectors::pair::nearest_bf16;
 
 /// The largest whole number of a row.
 pub(super) const MOST: f32 = 127.0;
@@ -168,9 +169,4 @@ fn signs_of<S: Simd>(simd: S, values: &[f32; 16]) -> u16 {
         bits |= simd.not_below(lanes, simd.zero()) << first;
     }
     bits as u16
-}
-
-/// The bf16 that is nearest to a number; ties away from zero.
-fn nearest_bf16(value: f32) -> u16 {
-    (value.to_bits().saturating_add(0x8000) >> 16) as u16
 }

@@ -1,10 +1,11 @@
 //! Encoding a row.
 
-use super::{Coding, Purpose, pair};
+use super::{Coding, Purpose, nearest_share};
 use crate::kernel::{canonical_dot, pack_nibbles, pack_planes, pack_signs};
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::Metric;
 use crate::vectors::codec::Fit;
+use crate::vectors::pair::{low_of_pair, nearest_bf16, pair, upper_bf16};
 
 /// Sixty-four roundings of f32, relative: more than any path from a row or a query to a value has, beside the rotation's.
 pub(crate) const SLACK: f64 = 64.0 / (1u64 << 24) as f64;
@@ -109,9 +110,9 @@ impl<'a> Encoder<'a> {
     fn estimated(&mut self, squared: f64, norm: f64, rest: &mut [u8]) -> [Option<u32>; 3] {
         let coding = self.coding;
         let (tail, numbers) = rest.split_at_mut(coding.tail_bytes());
-        let (scale, length) = numbers.split_at_mut(4);
+        let (kept_scale, length) = numbers.split_at_mut(coding.scale_bytes());
         pack_planes(coding.code.bits, &self.digits, tail);
-        scale.copy_from_slice(&(Fit::of(&self.y, squared, &self.c).unbiased() as f32).to_le_bytes());
+        let scale = Fit::of(&self.y, squared, &self.c).unbiased();
         if coding.metric == Metric::Cosine {
             // A short length is rounded, not made zero: zero says that there is no direction.
             let least = u16::from(norm > 0.0);
@@ -119,22 +120,18 @@ impl<'a> Encoder<'a> {
         }
         coding.code.signs(&self.digits, &mut self.c);
         let signs = Fit::of(&self.y, squared, &self.c);
+        let of_signs = nearest_bf16(signs.unbiased() as f32);
+        match kept_scale {
+            [] => {}
+            [low, high] => [*low, *high] = nearest_share(scale / f64::from(low_of_pair(of_signs.into()))).to_le_bytes(),
+            all => all.copy_from_slice(&(scale as f32).to_le_bytes()),
+        }
         // A row of zeros under cosine passes every comparison; its score is set aside.
         let error = if norm == 0.0 { f32::INFINITY } else { signs.error() as f32 };
-        let both = pair(upper_bf16(error), nearest_bf16(signs.unbiased() as f32));
+        let both = pair(upper_bf16(error), of_signs);
         let constant = coding.has_constant().then(|| (-squared.min(f64::from(f32::MAX)) as f32).to_bits());
         [Some(both), constant, None]
     }
-}
-
-/// The bf16 that is nearest to a number that is not negative.
-fn nearest_bf16(value: f32) -> u16 {
-    (value.to_bits().saturating_add(0x8000) >> 16) as u16
-}
-
-/// The bf16 that is next above a number that is not negative.
-fn upper_bf16(value: f32) -> u16 {
-    value.to_bits().div_ceil(1 << 16) as u16
 }
 
 /// A row to be encoded, compiled for the processor.

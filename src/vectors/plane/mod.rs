@@ -33,9 +33,10 @@ mod query;
 mod suite;
 
 pub(crate) use encode::Encoder;
-pub(crate) use query::{PlaneQuery, pack_panel};
+pub(crate) use query::{Estimates, PlaneQuery, pack_panel};
 
 use super::codec::Code;
+use super::pair::low_of_pair;
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
 use crate::kernel::{BLOCK_ROWS, NIBBLE_LINE, SIGN_LINE, unpack_planes};
@@ -120,11 +121,22 @@ impl Coding {
         self.plane_bytes() * (self.code.bits as usize - 1)
     }
 
+    /// Bytes of the scale of an estimate. Of few bits it is kept as a share of that of the signs: of one bit it is the same, of two a tenth of it
+    /// at least, since no level is above 10, and all of it at most.
+    fn scale_bytes(&self) -> usize {
+        match self.code.bits {
+            1 => 0,
+            2 => 2,
+            _ => 4,
+        }
+    }
+
     /// Bytes of a row that lie apart from its block: the tail and the scale of an estimate; under cosine the length, as a bf16.
     pub(crate) fn rest_bytes(&self) -> usize {
+        let length = if self.metric == Metric::Cosine { 2 } else { 0 };
         match self.purpose {
             Purpose::Certify => 0,
-            Purpose::Estimate => self.tail_bytes() + 4 + if self.metric == Metric::Cosine { 2 } else { 0 },
+            Purpose::Estimate => self.tail_bytes() + self.scale_bytes() + length,
         }
     }
 
@@ -277,18 +289,25 @@ impl Plane {
         if self.coding.has_constant() { f64::from(f32::from_bits(self.number(slot, 1))) } else { 0.0 }
     }
 
-    /// Gathers the planes of the row in `slot`, signs first, `stride` bytes apart. What is between them stays as it is.
+    /// What the row in `slot` has apart from its block.
     #[inline(always)]
-    fn gather_planes(&self, slot: usize, stride: usize, planes: &mut [u8]) {
-        let (block, row, bytes) = (self.blocks.row(slot / BLOCK_ROWS), slot % BLOCK_ROWS, self.coding.plane_bytes());
-        for (signs, line) in planes[..bytes].chunks_mut(4).zip(block.as_chunks::<64>().0) {
-            for (part, signs) in signs.iter_mut().enumerate() {
-                *signs = line[part * BLOCK_ROWS + row];
-            }
-        }
-        let tail = self.rests.row(slot)[..self.coding.tail_bytes()].chunks_exact(bytes);
-        for (plane, bits) in planes.chunks_exact_mut(stride).skip(1).zip(tail) {
-            plane[..bytes].copy_from_slice(bits);
+    fn rest(&self, slot: usize) -> &[u8] {
+        if self.coding.rest_bytes() > 0 { self.rests.row(slot) } else { &[] }
+    }
+
+    /// The planes of the row in `slot` below its signs.
+    #[inline(always)]
+    fn tail(&self, slot: usize) -> &[u8] {
+        &self.rest(slot)[..self.coding.tail_bytes()]
+    }
+
+    /// Gathers the signs of the row in `slot`: four bytes for each line of its block.
+    #[inline(always)]
+    fn gather_signs(&self, slot: usize, signs: &mut [u8]) {
+        let (block, row) = (self.blocks.row(slot / BLOCK_ROWS), slot % BLOCK_ROWS);
+        let lines = block.as_chunks::<64>().0[..self.coding.head_lines()].iter();
+        for (signs, line) in signs.as_chunks_mut::<4>().0.iter_mut().zip(lines) {
+            *signs = [line[row], line[BLOCK_ROWS + row], line[2 * BLOCK_ROWS + row], line[3 * BLOCK_ROWS + row]];
         }
     }
 
@@ -298,8 +317,10 @@ impl Plane {
         if self.length(slot) == Some(0.0) {
             return out.fill(0.0);
         }
-        let (mut planes, mut digits) = (vec![0; stride * coding.code.bits as usize], vec![0; coding.width()]);
-        self.gather_planes(slot, stride, &mut planes);
+        let (mut planes, mut digits) = (vec![0; coding.head_lines() * 4], vec![0; coding.width()]);
+        self.gather_signs(slot, &mut planes);
+        planes.truncate(stride);
+        planes.extend(self.tail(slot));
         unpack_planes(coding.code.bits, &planes, stride, &mut digits);
         let scale = self.scale(slot);
         let value = |&digit: &u8| (scale * f64::from(coding.code.level(digit))) as f32;
@@ -314,8 +335,15 @@ impl Plane {
     /// The multiple of its levels that estimates the row in `slot`.
     #[inline(always)]
     fn scale(&self, slot: usize) -> f64 {
-        let (at, rest) = (self.coding.tail_bytes(), self.rests.row(slot));
-        f64::from(f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]))
+        let kept = &self.rest(slot)[self.coding.tail_bytes()..];
+        match (self.coding.scale_bytes(), kept) {
+            (0, _) => f64::from(low_of_pair(self.number(slot, 0))),
+            (2, &[a, b, ..]) => {
+                f64::from(low_of_pair(self.number(slot, 0))) * part_of_signs(u16::from_le_bytes([a, b]))
+            }
+            (_, &[a, b, c, d, ..]) => f64::from(f32::from_le_bytes([a, b, c, d])),
+            _ => 0.0,
+        }
     }
 
     /// The length of the row in `slot`, where it is kept: under cosine.
@@ -323,21 +351,19 @@ impl Plane {
         if self.coding.purpose == Purpose::Certify || self.coding.metric != Metric::Cosine {
             return None;
         }
-        let rest = self.rests.row(slot);
-        let [.., low, high] = rest else { return None };
+        let [.., low, high] = self.rest(slot) else { return None };
         Some(f32::from_bits(u32::from_le_bytes([0, 0, *low, *high])))
     }
 }
 
-/// Two bf16 in a word.
-fn pair(high: u16, low: u16) -> u32 {
-    u32::from(high) << 16 | u32::from(low)
+/// What share of the scale of its signs that of a row of two bits is: from a tenth to all of it, in 65,535 steps. A byte would do for rows that
+/// are far from the query; of near ones, whose estimates err little, its steps would be most of the error.
+fn part_of_signs(share: u16) -> f64 {
+    (65_535.0 + 9.0 * f64::from(share)) / 655_350.0
 }
 
-fn low_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair << 16)
-}
-
-fn high_of_pair(pair: u32) -> f32 {
-    f32::from_bits(pair & 0xFFFF_0000)
+/// The share that is nearest to a part.
+fn nearest_share(part: f64) -> u16 {
+    // The cast makes 0 of NaN.
+    ((655_350.0 * part - 65_535.0) / 9.0).round().clamp(0.0, 65_535.0) as u16
 }

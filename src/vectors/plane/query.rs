@@ -1,12 +1,13 @@
 //! What a query needs to meet a plane, and what comes of it.
 
 use super::encode::{SHORTEST, SLACK};
-use super::{Coding, Plane, Purpose, high_of_pair, low_of_pair};
+use super::{Coding, Plane, Purpose};
 use crate::kernel::{
     BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product,
     nibble_products, order_query, sign_products, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
+use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
 /// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie.
@@ -37,6 +38,8 @@ pub(crate) struct PlaneQuery {
     /// For estimates: the tables of the query in coarse steps, to be met by signs, and the length of those steps.
     tables: Vec<u8>,
     coarse_step: f64,
+    /// What the error of signs is multiplied with.
+    cap: f64,
     /// The length of the rotated query (for l2, of the centred one).
     norm: f64,
     /// `||q||`.
@@ -77,6 +80,7 @@ impl Coding {
             rest,
             tables: Vec::new(),
             coarse_step: 0.0,
+            cap: self.cap(norm),
             norm,
             whole_norm: query.norm(),
             offset: canonical_dot(&values[..centre.len()], centre),
@@ -275,41 +279,58 @@ impl Plane {
         if upper.is_nan() { f32::INFINITY } else { (upper as f32).next_up() }
     }
 
-    /// The score of the row in `slot`, from the inner product of its signs. `room` is memory for its planes, zeros at first.
     #[inline(always)]
-    pub(crate) fn estimate<S: Simd>(
-        &self,
-        simd: S,
-        query: &PlaneQuery,
-        slot: usize,
-        product: i32,
-        room: &mut Vec<u8>,
-    ) -> f32 {
+    fn estimate<S: Simd>(&self, simd: S, query: &PlaneQuery, (slot, product): (usize, i32), signs: &[u8]) -> f32 {
         let coding = &*self.coding;
         if self.length(slot) == Some(0.0) {
             return 0.0;
         }
-        let constant = self.constant(slot);
-        let signs = self.number(slot, 0);
-        let cap = f64::from(low_of_pair(signs)) * query.coarse_step * f64::from(product)
-            + f64::from(high_of_pair(signs)) * coding.cap(query.norm);
-        let stride = coding.plane_bytes().next_multiple_of(PLANE_LINE);
-        room.resize(stride * coding.code.bits as usize, 0);
-        self.gather_planes(slot, stride, room);
+        let of_signs = self.number(slot, 0);
+        let cap = f64::from(low_of_pair(of_signs)) * query.coarse_step * f64::from(product)
+            + f64::from(high_of_pair(of_signs)) * query.cap;
         let levels = coding.table.as_ref().map_or(Levels::Even(query.sum), Levels::Table);
-        let product = level_product(simd, coding.code.bits, room, stride, &query.digits, levels);
+        let product = level_product(simd, coding.code.bits, signs, self.tail(slot), &query.digits, levels);
         let value = (self.scale(slot) * query.step * product as f64).min(cap);
-        coding.score(query, coding.times() * value + constant)
+        coding.score(query, coding.times() * value + self.constant(slot))
     }
 
-    /// Asks the memory system for what [`estimate`](Plane::estimate) will read.
+    /// Asks the memory system for what an [estimate](Estimates) will read.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
-        for line in self.rests.row(slot).chunks(64) {
+        for line in self.rest(slot).chunks(64) {
             simd::prefetch(line.as_ptr());
         }
         for line in self.blocks.row(slot / BLOCK_ROWS).chunks(64) {
             simd::prefetch(line.as_ptr());
         }
+    }
+}
+
+/// The scores of up to `N` rows, given with the inner products of their signs. Together, since to gather signs takes stores, and whoever reads at
+/// once what he has just written in pieces waits. `room` is memory for the signs. An operation of its own, to be compiled once: not into every place
+/// that looks at rows, for each metric.
+pub(crate) struct Estimates<'a, const N: usize> {
+    pub(crate) plane: &'a Plane,
+    pub(crate) query: &'a PlaneQuery,
+    pub(crate) rows: &'a [(usize, i32)],
+    pub(crate) room: &'a mut Vec<u8>,
+}
+
+impl<const N: usize> Operation for Estimates<'_, N> {
+    type Output = [f32; N];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [f32; N] {
+        let Estimates { plane, query, rows, room } = self;
+        let stride = (plane.coding.head_lines() * 4).next_multiple_of(PLANE_LINE);
+        room.resize(stride * N, 0);
+        for (&(slot, _), signs) in rows.iter().zip(room.chunks_exact_mut(stride)) {
+            plane.gather_signs(slot, signs);
+        }
+        let mut scores = [0.0; N];
+        for ((score, row), signs) in scores.iter_mut().zip(rows).zip(room.chunks_exact(stride)) {
+            *score = plane.estimate(simd, query, *row, signs);
+        }
+        scores
     }
 }

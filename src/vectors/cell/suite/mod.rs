@@ -7,6 +7,7 @@ mod links;
 use super::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts};
 use crate::kernel::{BLOCK_ROWS, canonical_dot};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::vectors::asked::Asked;
 use crate::vectors::seed::random_bits;
 use crate::vectors::{Metric, Query};
 use std::sync::Arc;
@@ -64,25 +65,10 @@ fn cells_of(frame: Frame, rows: &[Vec<f32>]) -> Cells {
     cells
 }
 
-/// A query as an index prepares it.
-struct Asked {
-    metric: Metric,
-    values: Vec<f32>,
-    squared_norm: f64,
-}
-
 impl Asked {
-    fn new(metric: Metric, values: &[f32]) -> Asked {
-        let mut values = values.to_vec();
-        let given = squared(&values);
-        let squared_norm = metric.prepare(&mut values, given);
-        Asked { metric, values, squared_norm }
-    }
-
     fn ready(&self, frame: &Frame, level: Level) -> CellQuery {
         let mut query = CellQuery::default();
-        let asked = Query::new(self.metric, &self.values, self.squared_norm);
-        dispatch_at(level, Take { query: &mut query, frame, asked: Side::Query(asked) });
+        dispatch_at(level, Take { query: &mut query, frame, asked: Side::Query(self.query()) });
         query
     }
 }

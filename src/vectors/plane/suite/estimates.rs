@@ -2,7 +2,7 @@
 
 use super::records::codes;
 use super::*;
-use crate::vectors::plane::Purpose;
+use crate::vectors::plane::{Estimates, Purpose};
 use crate::vectors::{Code, n8, rabitq, turbo};
 
 fn coding(metric: Metric, code: Code, mean: Vec<f32>) -> Coding {
@@ -38,7 +38,12 @@ impl Operation for Estimate<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> f32 {
-        self.plane.estimate(simd, self.query, self.slot, self.product, &mut Vec::new())
+        // Beside another row, whose signs must not get in the way.
+        let rows = [(0, 7), (self.slot, self.product)];
+        let [_, score, nothing] =
+            Estimates { plane: self.plane, query: self.query, rows: &rows, room: &mut vec![0xa5; 11] }.run(simd);
+        assert_eq!(nothing, 0.0);
+        score
     }
 }
 

@@ -10,8 +10,9 @@ mod records;
 use super::{Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
 use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, rows_not_below};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
+use crate::vectors::Metric;
+use crate::vectors::asked::Asked;
 use crate::vectors::seed::random_bits;
-use crate::vectors::{Metric, Query};
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
 const DIMS: [usize; 12] = [1, 2, 3, 7, 8, 9, 31, 33, 100, 128, 384, 1000];
@@ -110,26 +111,7 @@ fn factor(metric: Metric, row: &[f32]) -> f64 {
     }
 }
 
-/// A query that has been prepared as an index prepares it, padded like a row.
-struct Asked {
-    metric: Metric,
-    values: Vec<f32>,
-    squared_norm: f64,
-}
-
 impl Asked {
-    fn new(metric: Metric, values: &[f32]) -> Asked {
-        let mut values = values.to_vec();
-        values.resize(values.len().next_multiple_of(16), 0.0);
-        let given = squared(&values);
-        let squared_norm = metric.prepare(&mut values, given);
-        Asked { metric, squared_norm, values }
-    }
-
-    fn query(&self) -> Query<'_> {
-        Query::new(self.metric, &self.values, self.squared_norm)
-    }
-
     /// The canonical score of a row.
     fn score(&self, row: &[f32]) -> f32 {
         let query = &self.values[..row.len()];
@@ -235,7 +217,7 @@ impl Operation for Passes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
         let columns = self.plane.columns(self.slot / BLOCK_ROWS);
-        let (_, passing) = rows_not_below(simd, self.products, columns, self.query.weights, self.limit);
+        let [passing] = rows_not_below(simd, &[*self.products], columns, &[self.query.weights], &[self.limit]);
         passing >> (self.slot % BLOCK_ROWS) & 1 == 1
     }
 }
