@@ -55,12 +55,12 @@ impl GraphSearch<'_> {
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
         let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
         let eligible = Eligible { state: self.state, selection: self.search.selection };
-        let kept = self.search.k + SPARE;
+        let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
         let nearest = if self.search.selection.is_some() || !table.all_live() {
-            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &eligible };
+            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
             stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
-            let reach = Reach { width: ef, beam, kept, budget, hidden, admission: &Everything };
+            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
             stand(table, graph, Walk { graph, query, reach, scratch })
         }?;
         let nearest = &nearest.candidates()[..nearest.candidates().len().min(kept)];

@@ -101,18 +101,18 @@ impl Beam {
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
     pub(crate) fn follow(&mut self) -> Option<u32> {
-        self.follow_before(Candidate(u64::MAX))
+        self.follow_before(Candidate(u64::MAX), usize::MAX)
     }
 
-    /// The nearest node whose links have not been followed, if it is nearer than `limit`; it is marked.
+    /// The nearest node whose links have not been followed, if it is one of the first `sure` or nearer than `limit`; it is marked.
     #[inline(always)]
-    pub(crate) fn follow_before(&mut self, limit: Candidate) -> Option<u32> {
+    pub(crate) fn follow_before(&mut self, limit: Candidate, sure: usize) -> Option<u32> {
         let lines = self.len.div_ceil(LINE);
         while self.next < lines {
             let places = (self.len - self.next * LINE).min(LINE);
-            for candidate in &mut self.lines[1 + self.next][..places] {
+            for (at, candidate) in self.lines[1 + self.next][..places].iter_mut().enumerate() {
                 if *candidate & 1 == 0 {
-                    if *candidate >= limit.0 {
+                    if *candidate >= limit.0 && self.next * LINE + at >= sure {
                         return None;
                     }
                     *candidate |= 1;

@@ -121,7 +121,15 @@ impl Ground for Linked<'_> {
         scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
         scratch.beam.start(width);
         scratch.accepted.start(width);
-        let all = Reach { width, beam: width, kept: width, budget: usize::MAX, hidden: None, admission: &Everything };
+        let all = Reach {
+            width,
+            beam: width,
+            kept: width,
+            early: false,
+            budget: usize::MAX,
+            hidden: None,
+            admission: &Everything,
+        };
         self.walk(simd, starts, all, scratch);
         &mut scratch.accepted
     }
@@ -143,25 +151,32 @@ impl<'a> Linked<'a> {
         Linked { cells, nodes }
     }
 
+    /// Puts the nodes where a walk begins into the beam.
+    #[inline(always)]
+    fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
+        scratch.visited.start(self.nodes);
+        scratch.visited.hide(hidden);
+        for &node in starts.iter().filter(|&&node| (node as usize) < self.nodes) {
+            scratch.beam.push(Candidate::new(self.distance(simd, scratch.query.point(), node as usize), node));
+        }
+    }
+
     /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
     /// estimates; it is visited once. Where not all are admitted, it ends when `accepted` is full of what is nearer than all that it could come to
     /// next. Whether it ended before it took as many steps as it may; where all are admitted, they are not counted.
     #[inline(always)]
     fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], reach: Reach<'_, A>, scratch: &mut Scratch) -> bool {
+        self.start(simd, starts, reach.hidden, scratch);
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let Linked { cells, nodes } = self;
-        visited.start(nodes);
-        visited.hide(reach.hidden);
-        for &node in starts.iter().filter(|&&node| (node as usize) < nodes) {
-            beam.push(Candidate::new(self.distance(simd, query.point(), node as usize), node));
-        }
         let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
         let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
-        let mut steps = 0;
+        // It goes as far as it would if all were admitted, in any case.
+        let (mut steps, sure) = (0, if reach.early { beam_of_estimates(reach.width) } else { usize::MAX });
         loop {
             while waiting <= AHEAD {
-                let next = if A::ASKS { beam.follow_before(accepted.limit()) } else { beam.follow() };
+                let next = if A::ASKS { beam.follow_before(accepted.limit(), sure) } else { beam.follow() };
                 let Some(node) = next else { break };
                 if (node as usize) < nodes && visited.insert(node) {
                     cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));

@@ -100,6 +100,8 @@ pub(crate) struct Reach<'a, A> {
     pub(crate) beam: usize,
     /// How many of the nearest are kept.
     pub(crate) kept: usize,
+    /// Whether it may end before the beam does, if what it has is nearer than what could come.
+    pub(crate) early: bool,
     /// The most steps, as far as steps are counted.
     pub(crate) budget: usize,
     /// A node that it must not come to.
