@@ -30,21 +30,24 @@ def store(path):
 # ---- tables
 
 
-@pytest.mark.parametrize("codec", ["f32", "f16", "bf16", "u8"])
-def test_tables_have_a_frozen_schema_that_every_codec_honours(path, codec):
+@pytest.mark.parametrize(
+    ("index", "codec"),
+    [*(("flat", codec) for codec in ("f32", "f16", "bf16", "u8")), ("hnsw", "f32"), ("hnsw", "f16")],
+)
+def test_tables_have_a_frozen_schema_that_every_codec_honours(path, index, codec):
     vectors = np.random.default_rng(0).integers(0, 9, (50, 12)).astype(np.float32)
     with nf.open(path) as store:
-        table = store.create_collection("table", dim=12, metric="l2", index="flat", codec=codec)
+        table = store.create_collection("table", dim=12, metric="l2", index=index, codec=codec)
         table.upsert(range(50), vectors)
         found = table.search(vectors[:5], k=3)
     with nf.open(path) as store:
         table = store["table"]
-        assert (table.dim, table.metric, table.index, table.codec) == (12, "l2", "flat", codec)
+        assert (table.dim, table.metric, table.index, table.codec) == (12, "l2", index, codec)
         again = table.search(vectors[:5], k=3)
         assert (again.keys, again.scores.tobytes()) == (found.keys, found.scores.tobytes())
         assert [keys[0] for keys in found.keys] == [0, 1, 2, 3, 4]
         for other in ({"dim": 13}, {"metric": "dot"}, {"codec": "f32" if codec != "f32" else "f16"}):
-            schema = {"dim": 12, "metric": "l2", "codec": codec} | other
+            schema = {"dim": 12, "metric": "l2", "index": index, "codec": codec} | other
             with pytest.raises(nf.CollectionExistsError, match="another schema"):
                 store.create_collection("table", **schema, exist_ok=True)
 

@@ -266,13 +266,13 @@ def test_several_collections_give_one_ranking(store):
 
 def test_collections_are_created_listed_and_dropped(store):
     docs = store.create_collection("docs", 3, "l2")
-    assert (docs.name, docs.dim, docs.metric, docs.codec, docs.index) == ("docs", 3, "l2", "f32", "flat")
+    assert (docs.name, docs.dim, docs.metric, docs.codec, docs.index) == ("docs", 3, "l2", "f32", "hnsw")
     assert store.create_collection("docs", 3, "l2", exist_ok=True).name == "docs"
     with pytest.raises(nf.CollectionExistsError, match="exist_ok"):
         store.create_collection("docs", 3, "l2")
     with pytest.raises(nf.CollectionExistsError, match="another schema"):
         store.create_collection("docs", 4, "l2", exist_ok=True)
-    store.create_collection("arts", 70, "hamming")
+    store.create_collection("arts", 70, "hamming", index="flat")
     assert store.collections() == ["arts", "docs"]
     assert "docs" in store
     assert 5 not in store
@@ -291,7 +291,7 @@ def test_collections_are_created_listed_and_dropped(store):
 
 
 def test_bits_are_searched_by_how_many_differ(store):
-    docs = store.create_collection("docs", dim=16, metric="hamming")
+    docs = store.create_collection("docs", dim=16, metric="hamming", index="flat")
     bits = np.random.default_rng(0).integers(0, 2, (9, 16), dtype=np.uint8)
     docs.upsert(range(9), np.packbits(bits, axis=1))
     result = docs.search(np.packbits(bits[4]), k=9)

@@ -77,7 +77,8 @@ class Machine:
         self.rng = np.random.default_rng(seed)
         self.path = path
         self.store = nf.open(path, sync="flush")
-        self.docs = self.store.create_collection("docs", DIM, metric, codec=codec)
+        index = "hnsw" if codec in ("f32", "f16") else "flat"
+        self.docs = self.store.create_collection("docs", DIM, metric, index=index, codec=codec)
         self.model = Model(metric, codec)
         self.compiled = [(self.docs.filter(where), holds) for where, holds in FILTERS]
 
