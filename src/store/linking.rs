@@ -12,6 +12,7 @@ use crate::index::Index;
 use crate::runtime::Call;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Rows that are linked while writers wait. Fewer than that wait themselves: looking at them costs less than a walk.
 const ROWS_AT_A_TIME: usize = 32;
@@ -52,13 +53,28 @@ impl Live {
     }
 }
 
+/// While rows keep coming in, so many looks at whether there are more, so far apart, before some are linked between them all the same.
+const LOOKS: usize = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
 /// Links whole batches until there are none, or the collection is gone.
 fn link(weak: &Weak<Live>) {
+    let (mut seen, mut looks) = (0, 0);
     while let Some(live) = weak.upgrade() {
-        let call = Call::uninterrupted();
         let index = live.index();
-        let left = if index.stats().pending < ROWS_AT_A_TIME { Ok(0) } else { index.catch_up(ROWS_AT_A_TIME, &call) };
-        if left.is_ok_and(|left| left >= ROWS_AT_A_TIME) {
+        let pending = index.stats().pending;
+        if pending > seen && looks < LOOKS {
+            // Somebody is writing, and would wait for us.
+            (seen, looks) = (pending, looks + 1);
+            drop((live, index));
+            std::thread::sleep(BETWEEN_LOOKS);
+            continue;
+        }
+        let left =
+            if pending < ROWS_AT_A_TIME { Ok(0) } else { index.catch_up(ROWS_AT_A_TIME, &Call::uninterrupted()) };
+        if let Ok(left @ ROWS_AT_A_TIME..) = left {
+            // As many steps as there were looks, then it is the others' turn again.
+            (seen, looks) = (left, looks.saturating_sub(1));
             continue;
         }
         live.is_linking.store(false, Ordering::Release);
