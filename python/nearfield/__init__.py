@@ -42,6 +42,7 @@ from nearfield.errors import (
 )
 from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
 from nearfield.filters import Expr, field
+from nearfield.fuse import Fused, fuse
 from nearfield.hits import CollectionResult, Hit, Row
 from nearfield.results import RangeResult, SearchResult
 from nearfield.tune import tune
@@ -63,6 +64,7 @@ __all__ = [
     "FilterError",
     "FlatIndex",
     "FormatVersionError",
+    "Fused",
     "Hit",
     "HnswIndex",
     "Index",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate",
     "exact_neighbors",
     "field",
+    "fuse",
     "load",
     "plot",
     "tune",
