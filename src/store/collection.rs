@@ -102,7 +102,8 @@ impl Collection {
         call: &Call<'_>,
     ) -> Result<usize> {
         // What cannot fit is refused before it is read.
-        self.check_room(&*self.inner.world()?, rows.rows().saturating_mul(self.schema.dim).saturating_mul(4))?;
+        let row = self.schema.dim * size_of::<f32>() + self.schema.linked_bytes();
+        self.check_room(&*self.inner.world()?, rows.rows().saturating_mul(row))?;
         let mut intake = Intake::read(&self.schema, keys, rows, metadata, conflict, call)?;
         let written = self.change(call, |desk, live, world| {
             intake.meet(&live.rows.read(), conflict, desk.now())?;
@@ -174,7 +175,7 @@ impl Collection {
         if count == 0 {
             return Ok(0);
         }
-        self.check_room(world, intake.bytes())?;
+        self.check_room(world, intake.bytes() + intake.rows.len() * self.schema.linked_bytes())?;
         let vfs = match &mut desk.kind {
             Kind::Writer(writer) if intake.bytes() > writer.limits.direct_bytes => {
                 Some((Arc::clone(&writer.vfs), writer.new_file()))

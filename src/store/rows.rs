@@ -130,9 +130,11 @@ impl Rows {
         numbers
     }
 
-    /// Bytes that all of it takes in memory, about.
+    /// Bytes that all of it takes in memory, about, with the graph as it will be when all rows are linked.
     pub(super) fn bytes(&self) -> u64 {
-        (self.index.stats().bytes + self.text_bytes + self.len() * RECORD_BYTES) as u64
+        let stats = self.index.stats();
+        let graph = stats.bytes + stats.pending * self.schema.linked_bytes();
+        (graph + self.text_bytes + self.len() * RECORD_BYTES) as u64
     }
 
     /// Puts rows with distinct keys; all or, on an error, none. `place` says where each is on the disk.

@@ -63,6 +63,11 @@ impl Schema {
         Schema { index: IndexKind::Hnsw, graph: Some(parameters), ..self }
     }
 
+    /// Bytes that a row takes in the graph once it is linked, about.
+    pub(super) fn linked_bytes(&self) -> usize {
+        self.graph.map_or(0, |parameters| parameters.linked_bytes(self.metric, self.dim))
+    }
+
     /// An empty index of this kind. The one place that knows how many kinds there are.
     pub(super) fn index(&self) -> Result<Arc<dyn Index>> {
         // A kept row must stay what it is when it is kept again: segments are written from it.

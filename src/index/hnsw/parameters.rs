@@ -37,6 +37,12 @@ impl HnswParameters {
         if cells.has_cells(metric) { cells } else { rows_alone }
     }
 
+    /// Bytes that a row of `dim` values takes in the graph once it is linked, about.
+    pub(crate) fn linked_bytes(&self, metric: Metric, dim: usize) -> usize {
+        let links = 2 * self.m;
+        if self.has_cells(metric) { Frame::bytes_of_cell(dim, links) } else { links * size_of::<u32>() }
+    }
+
     /// Whether the base layer is made of cells under this metric.
     pub(crate) fn has_cells(&self, metric: Metric) -> bool {
         self.codec == GraphCodec::Auto && Frame::serves(metric)

@@ -105,9 +105,10 @@ impl Frame {
         if self.metric == Metric::Dot { 1.0 } else { ALPHA * ALPHA }
     }
 
-    /// Links come in fans of sixteen, whose codes lie side by side.
-    fn fans(&self) -> usize {
-        self.degree.div_ceil(BLOCK_ROWS)
+    /// Bytes of a cell for rows of `dim` values and up to `degree` links.
+    pub(crate) fn bytes_of_cell(dim: usize, degree: usize) -> usize {
+        let width = dim.next_multiple_of(WIDTH_STEP);
+        width + NUMBERS + degree.div_ceil(BLOCK_ROWS) * (width / SIGN_LINE + 2) * 64
     }
 
     /// Lines of 64 bytes with the signs of a fan.
@@ -115,7 +116,7 @@ impl Frame {
         self.width() / SIGN_LINE
     }
 
-    /// Bytes of a fan: signs, factors, links.
+    /// Bytes of a fan, sixteen links whose codes lie side by side: signs, factors, links.
     fn fan_bytes(&self) -> usize {
         (self.sign_lines() + 2) * 64
     }
@@ -129,7 +130,7 @@ impl Frame {
 
     /// Bytes of a cell.
     pub(crate) fn cell_bytes(&self) -> usize {
-        self.width() + NUMBERS + self.fans() * self.fan_bytes()
+        Frame::bytes_of_cell(self.mean.len(), self.degree)
     }
 }
 
