@@ -10,6 +10,7 @@ use super::world::{Live, World};
 use crate::error::Result;
 use crate::index::Index;
 use crate::runtime::Call;
+use crate::vectors::CENTRED_ROWS;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,7 +28,7 @@ impl World {
 impl Live {
     /// Sees to it that the rows of this collection are linked, some time.
     pub(super) fn link_soon(self: &Arc<Live>) {
-        if self.schema.index != IndexKind::Hnsw || self.index().stats().pending < ROWS_AT_A_TIME {
+        if self.schema.index != IndexKind::Hnsw || !has_work(&*self.index()) {
             return;
         }
         if self.is_linking.swap(true, Ordering::AcqRel) {
@@ -44,13 +45,21 @@ impl Live {
     /// Links all rows, however few.
     pub(super) fn link_now(&self, call: &Call<'_>) -> Result<()> {
         let index = self.index();
-        while index.catch_up(ROWS_AT_A_TIME, call)? >= ROWS_AT_A_TIME {}
+        while has_work(&*index) {
+            index.catch_up(ROWS_AT_A_TIME, call)?;
+        }
         index.catch_up(ROWS_AT_A_TIME, call).map(drop)
     }
 
     fn index(&self) -> Arc<dyn Index> {
         Arc::clone(self.rows.read().index())
     }
+}
+
+/// Whether there is a whole batch of rows to be linked, and a graph, or enough rows for one.
+fn has_work(index: &dyn Index) -> bool {
+    let stats = index.stats();
+    stats.pending >= ROWS_AT_A_TIME && stats.rows + stats.dead >= CENTRED_ROWS
 }
 
 /// While rows keep coming in, so many looks at whether there are more, so far apart, before some are linked between them all the same.
@@ -62,24 +71,22 @@ fn link(weak: &Weak<Live>) {
     let (mut seen, mut looks) = (0, 0);
     while let Some(live) = weak.upgrade() {
         let index = live.index();
-        let pending = index.stats().pending;
-        if pending > seen && looks < LOOKS {
+        let (pending, has_more) = (index.stats().pending, has_work(&*index));
+        if has_more && pending > seen && looks < LOOKS {
             // Somebody is writing, and would wait for us.
             (seen, looks) = (pending, looks + 1);
             drop((live, index));
             std::thread::sleep(BETWEEN_LOOKS);
             continue;
         }
-        let left =
-            if pending < ROWS_AT_A_TIME { Ok(0) } else { index.catch_up(ROWS_AT_A_TIME, &Call::uninterrupted()) };
-        if let Ok(left @ ROWS_AT_A_TIME..) = left {
+        if has_more && let Ok(left) = index.catch_up(ROWS_AT_A_TIME, &Call::uninterrupted()) {
             // As many steps as there were looks, then it is the others' turn again.
             (seen, looks) = (left, looks.saturating_sub(1));
             continue;
         }
         live.is_linking.store(false, Ordering::Release);
-        // A batch that came in between has seen that somebody was linking.
-        if index.stats().pending < ROWS_AT_A_TIME || live.is_linking.swap(true, Ordering::AcqRel) {
+        // A batch that came in between has seen that somebody was linking. Where memory is short, the next batch tries again.
+        if has_more || !has_work(&*index) || live.is_linking.swap(true, Ordering::AcqRel) {
             return;
         }
     }

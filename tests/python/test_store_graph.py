@@ -73,6 +73,19 @@ def test_the_same_rows_give_the_same_answers_whatever_the_batches_and_after_reop
     assert answers.count(answers[0]) == 4
 
 
+def test_rows_too_few_for_a_graph_are_found_without(store):
+    docs, vectors = store.create_collection("docs", D, "l2"), rows_of(1_100, 12)
+    for start in range(0, 1_000, 100):
+        docs.upsert(list(range(start, start + 100)), vectors[start : start + 100])
+    store.flush(wait=True)
+    assert docs.stats()["unlinked_rows"] == 1_000
+    assert [hits[0] for hits in docs.search(vectors[:1_000], 1).keys] == list(range(1_000))
+    docs.upsert(list(range(1_000, 1_100)), vectors[1_000:])
+    store.flush(wait=True)
+    assert docs.stats()["unlinked_rows"] == 0
+    assert [hits[0] for hits in docs.search(vectors, 1, ef=100).keys] == list(range(1_100))
+
+
 def test_changes_and_filters_while_rows_wait_for_links(store):
     docs, vectors = store.create_collection("docs", D, "l2"), rows_of(ROWS, 4)
     fill(docs, vectors, 1_000)
