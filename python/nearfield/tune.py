@@ -82,7 +82,9 @@ def _narrowest(
     while measured["recall"] < recall:
         low = measured["ef"]
         if low >= len(index):
-            raise ValueError(f"no beam finds {recall} of the {k} nearest rows; {low} finds {measured['recall']}")
+            raise ValueError(
+                f"no beam finds {recall} of the {k} nearest rows; {low} finds {measured['recall']}"
+            )
         measured = _measure(index, queries, truth, min(2 * low, len(index)))
     while measured["ef"] - low > 1:
         middle = _measure(index, queries, truth, (low + measured["ef"]) // 2)

@@ -184,7 +184,9 @@ def test_the_codes_of_a_quantized_index(rows, metric, bits, tmp_path):
     decoded = index.get(index.ids)
     length = np.ones(ROWS)
     if metric == "cosine":
-        length = bf16(np.ascontiguousarray(rest[:, first + scale_bytes :]).view(np.uint16).ravel()).astype(np.float64)
+        length = bf16(np.ascontiguousarray(rest[:, first + scale_bytes :]).view(np.uint16).ravel()).astype(
+            np.float64
+        )
         np.testing.assert_allclose(length, np.linalg.norm(rows, axis=1), rtol=2**-8)
         assert (length == 0).tolist() == [row == 5 for row in range(ROWS)]
         assert not decoded[5].any()
