@@ -27,7 +27,8 @@ const SECOND_WALK: usize = 4;
 const GATHER_LINES: usize = 3;
 const STEP_LINES: usize = 40;
 
-/// Rows that a walk without cells looks at for each place of its beam.
+/// Rows that a walk without cells looks at for each place of its beam. Among cells too, all rows are looked at where there are no more: that is
+/// hardly slower, and certain.
 const ROWS_PER_PLACE: usize = 40;
 
 /// The ways of a search.
@@ -95,11 +96,14 @@ impl Answer<'_> {
         if self.search.exact || self.state.graph.linked() == 0 {
             return Way::Scan;
         }
+        let few = self.eligible() <= self.beam().saturating_mul(ROWS_PER_PLACE);
         if self.state.graph.cells().is_some() {
+            if few && self.search.selection.is_none() {
+                return Way::Gather;
+            }
             return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
         }
-        let dear = self.eligible() <= self.beam().saturating_mul(ROWS_PER_PLACE);
-        if dear || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
+        if few || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
