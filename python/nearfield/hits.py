@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nearfield.display import table_html, table_text
+from nearfield.results import distances_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,10 +147,7 @@ class CollectionResult:
     def distances(self) -> NDArray[np.float32]:
         """Lower is better: 1 - cosine, -dot product, or the distance; inf where there is no hit."""
         if self._distances is None:
-            from nearfield._core import distances  # not at the top: the core imports this module
-
-            scores = self.scores
-            self._distances = distances(scores.ravel(), self.metric).reshape(scores.shape)
+            self._distances = distances_of(self.scores, self.metric)
         return self._distances
 
     @property

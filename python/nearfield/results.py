@@ -25,6 +25,13 @@ __all__ = ["RangeResult", "SearchResult"]
 _SHOWN = 10
 
 
+def distances_of(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """What scores mean in natural units, in the same shape: lower is better, inf where there is no hit."""
+    from nearfield._core import distances  # not at the top: the core imports this module
+
+    return distances(scores.ravel(), metric).reshape(scores.shape)
+
+
 class SearchResult:
     """The best rows for one query, or for each of several.
 
@@ -66,10 +73,7 @@ class SearchResult:
     def distances(self) -> NDArray[np.float32]:
         """Lower is better: 1 - cosine, -dot product, or the distance; inf where there is no hit."""
         if self._distances is None:
-            from nearfield._core import distances  # not at the top: the core imports this module
-
-            scores = self.scores
-            self._distances = distances(scores.ravel(), self.metric).reshape(scores.shape)
+            self._distances = distances_of(self.scores, self.metric)
         return self._distances
 
     def __iter__(self) -> Iterator[NDArray[Any]]:

@@ -2,21 +2,18 @@
 //!
 //! A row is durable, and found, as soon as its batch is; linking it into the graph takes far longer than writing it. So a thread does
 //! that after the batch, a few rows at a time, and until then searches look at the row itself. There is a thread only while there is something to
-//! link, and it ends when the collection does. Rows are linked in the order in which they came, always so many together, so the graph that comes
+//! link, and it ends when the collection does; fewer rows than make a batch wait for more. Rows are linked in the order in which they came, always so many together, so the graph that comes
 //! of it is the same whenever that happens.
 
 use super::schema::IndexKind;
 use super::world::{Live, World};
 use crate::error::Result;
-use crate::index::Index;
+use crate::index::{CATCH_UP_ROWS, Index};
 use crate::runtime::Call;
 use crate::vectors::CENTRED_ROWS;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-/// Rows that are linked while writers wait. Fewer than that wait themselves: looking at them costs less than a walk.
-const ROWS_AT_A_TIME: usize = 32;
 
 impl World {
     /// Sees to it that all rows are linked, some time.
@@ -46,9 +43,9 @@ impl Live {
     pub(super) fn link_now(&self, call: &Call<'_>) -> Result<()> {
         let index = self.index();
         while has_work(&*index) {
-            index.catch_up(ROWS_AT_A_TIME, call)?;
+            index.catch_up(CATCH_UP_ROWS, call)?;
         }
-        index.catch_up(ROWS_AT_A_TIME, call).map(drop)
+        index.catch_up(CATCH_UP_ROWS, call).map(drop)
     }
 
     fn index(&self) -> Arc<dyn Index> {
@@ -59,7 +56,7 @@ impl Live {
 /// Whether there is a whole batch of rows to be linked, and a graph, or enough rows for one.
 fn has_work(index: &dyn Index) -> bool {
     let stats = index.stats();
-    stats.pending >= ROWS_AT_A_TIME && stats.rows + stats.dead >= CENTRED_ROWS
+    stats.pending >= CATCH_UP_ROWS && stats.rows + stats.dead >= CENTRED_ROWS
 }
 
 /// While rows keep coming in, so many looks at whether there are more, so far apart, before some are linked between them all the same.
@@ -79,7 +76,7 @@ fn link(weak: &Weak<Live>) {
             std::thread::sleep(BETWEEN_LOOKS);
             continue;
         }
-        if has_more && let Ok(left) = index.catch_up(ROWS_AT_A_TIME, &Call::uninterrupted()) {
+        if has_more && let Ok(left) = index.catch_up(CATCH_UP_ROWS, &Call::uninterrupted()) {
             // As many steps as there were looks, then it is the others' turn again.
             (seen, looks) = (left, looks.saturating_sub(1));
             continue;

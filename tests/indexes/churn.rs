@@ -165,6 +165,19 @@ fn rows_that_are_linked_later_are_found_at_once() -> Outcome {
 }
 
 #[test]
+fn a_beam_that_was_measured_goes_for_the_same_rows_in_order_too() -> Outcome {
+    let mut numbers = Numbers(31);
+    let index = graph(Metric::L2, GraphCodec::Auto);
+    index.add(&rows(&numbers.rows(ROWS, DIM), DIM), None, &call())?;
+    let beam = index.beam_for(0.9, &call())?;
+    index.delete(&(0..ROWS as i64 / 10).collect::<Vec<_>>(), &call())?;
+    assert_eq!(index.beam_for(0.9, &call())?, beam);
+    index.optimize(&call())?;
+    assert_eq!(index.beam_for(0.9, &call())?, beam);
+    Ok(())
+}
+
+#[test]
 fn few_or_many_rows_may_be_returned_near_the_query_or_far_from_it() -> Outcome {
     for (metric, codec) in
         [(Metric::L2, GraphCodec::Auto), (Metric::Cosine, GraphCodec::Auto), (Metric::Dot, GraphCodec::F32)]

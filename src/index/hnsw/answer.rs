@@ -9,7 +9,7 @@
 
 use super::search::GraphSearch;
 use super::state::State;
-use super::walk::Scratch;
+use super::walk::{Scratch, Scratches};
 use crate::error::Result;
 use crate::index::Search;
 use crate::index::scan::Scan;
@@ -17,18 +17,17 @@ use crate::index::selection::Selection;
 use crate::index::topk::TopK;
 use crate::runtime::{Call, map};
 use crate::vectors::Query;
-use parking_lot::Mutex;
 
 /// How many times wider the beam of a second walk is, if the first has not reached enough rows.
 const SECOND_WALK: usize = 4;
 
 /// What a row costs a gather, and a step a walk, beside the cache lines that they read: as many lines as could be read meanwhile.
-/// Measured where both take as long, with 384 dimensions: at 12 rows for each place of the beam.
+/// From times measured with 384 dimensions, where both took as long at about 12 rows for each place of the beam.
 const GATHER_LINES: usize = 3;
 const STEP_LINES: usize = 40;
 
-/// Rows that a walk without cells looks at for each place of its beam. Among cells too, all rows are looked at where there are no more: that is
-/// hardly slower, and certain.
+/// Rows that a walk without cells looks at for each place of its beam. Among cells too, all rows are looked at where there are no more: a walk would be
+/// shorter, but may miss what lies far from the first rows.
 const ROWS_PER_PLACE: usize = 40;
 
 /// The ways of a search.
@@ -44,7 +43,7 @@ pub(super) struct Answer<'a> {
     pub(super) state: &'a State,
     pub(super) search: &'a Search<'a>,
     pub(super) ef: usize,
-    pub(super) scratches: &'a Mutex<Vec<Scratch>>,
+    pub(super) scratches: &'a Scratches,
 }
 
 impl Answer<'_> {
@@ -53,7 +52,7 @@ impl Answer<'_> {
         let way = self.way();
         let mut found = vec![None; queries.len()];
         if way == Way::Walk {
-            found = map(call, queries.len(), |i| self.with_scratch(|scratch| self.walk(queries[i], scratch)))?;
+            found = map(call, queries.len(), |i| self.scratches.lend(|scratch| self.walk(queries[i], scratch)))?;
         }
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
@@ -106,13 +105,6 @@ impl Answer<'_> {
         if few || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
-    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
-        let result = work(&mut scratch);
-        self.scratches.lock().push(scratch);
-        result
-    }
-
     /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.
     fn walk(&self, query: Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
         let (ef, beam, budget) = (self.ef.max(self.search.k), self.beam(), self.most_steps());
@@ -135,7 +127,7 @@ impl Answer<'_> {
         slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
         map(call, queries.len(), |i| {
             let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
-            self.with_scratch(|scratch| one.gather(&slots, scratch))
+            self.scratches.lend(|scratch| one.gather(&slots, scratch))
         })
     }
 

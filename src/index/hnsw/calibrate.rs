@@ -7,6 +7,7 @@
 use super::HnswIndex;
 use super::search::GraphSearch;
 use super::state::State;
+use super::walk::Scratch;
 use crate::error::{Error, Result};
 use crate::index::Search;
 use crate::index::scan::Scan;
@@ -103,15 +104,12 @@ impl HnswIndex {
     /// How many of the true neighbours of a row each of the beams finds, if the walk must not come to the row itself.
     fn count(&self, state: &State, (query, slot): (Query<'_>, u32), truth: &[i64]) -> Vec<usize> {
         let search = Search::top(K);
-        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
         let one = GraphSearch { state, search: &search, query: &query, hidden: Some(slot) };
-        let count = |&ef: &usize| {
-            let Some((top, _)) = one.walk(ef, ef, usize::MAX, &mut scratch) else { return 0 };
+        let count = |ef: usize, scratch: &mut Scratch| {
+            let Some((top, _)) = one.walk(ef, ef, usize::MAX, scratch) else { return 0 };
             top.into_sorted().iter().filter(|row| truth.contains(&row.id)).count()
         };
-        let counts = BEAMS.iter().map(count).collect();
-        self.scratches.lock().push(scratch);
-        counts
+        self.scratches.lend(|scratch| BEAMS.iter().map(|&ef| count(ef, scratch)).collect())
     }
 }
 

@@ -1,8 +1,10 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
 //! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
-//! new rows, [`answer`] decides which way a search goes, and [`search`] goes it. Deleted rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others
-//! round them; then new rows take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are: what the graph does not reach, a scan does.
+//! new rows, [`answer`] decides which way a search goes, and [`search`] goes it; [`calibrate`] measures how wide a beam must be. Deleted
+//! rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others round them; then new rows
+//! take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are:
+//! what the graph does not reach, a scan does.
 
 mod answer;
 mod build;
@@ -38,10 +40,10 @@ use state::State;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use walk::Scratch;
+use walk::Scratches;
 
-/// Rows that are linked together where links come later, whoever makes them and when, so that the graph is always the same.
-const CATCH_UP_BATCH: usize = 32;
+/// Rows that are linked together where links come later. Whoever links so many at a time, whenever that is, makes the same graph.
+pub(crate) const CATCH_UP_ROWS: usize = 32;
 
 /// How many queries a thread answers under one guard.
 const QUERIES_PER_THREAD: usize = 8;
@@ -59,7 +61,7 @@ pub struct HnswIndex {
     /// Locked under a guard of the body only, so that no fork finds it locked.
     calibration: Mutex<Option<Calibration>>,
     links_later: AtomicBool,
-    scratches: Mutex<Vec<Scratch>>,
+    scratches: Scratches,
 }
 
 /// The `schema` section of the file.
@@ -94,7 +96,7 @@ impl HnswIndex {
             recall: AtomicU32::new(recall.map_or(0, f32::to_bits)),
             calibration: Mutex::default(),
             links_later: AtomicBool::new(false),
-            scratches: Mutex::default(),
+            scratches: Scratches::default(),
         }
     }
 
@@ -224,16 +226,20 @@ impl Tabular for HnswIndex {
     }
 
     fn link_pending(&self, writer: &Writer<'_, State>, most: usize, call: &Call<'_>) -> Result<usize> {
-        build::link(writer, &self.parameters, Linking { most, batch: CATCH_UP_BATCH, ..Linking::ALL }, call)?;
+        build::link(writer, &self.parameters, Linking { most, batch: CATCH_UP_ROWS, ..Linking::ALL }, call)?;
         Ok(writer.read().pending())
     }
 
     /// The visible rows in a graph of their own.
     fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
-        let table = writer.read().table.compacted()?;
+        let (table, changes) = {
+            let state = writer.read();
+            (state.table.compacted()?, state.changes)
+        };
         let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
-        let fresh = Shared::new(State::new(table, graph));
+        // The rows are the same, and what was calibrated before still holds.
+        let fresh = Shared::new(State { changes, ..State::new(table, graph) });
         let writer = fresh.writer(call)?;
         build::link(&writer, &self.parameters, Linking::ALL, call)?;
         drop(writer);

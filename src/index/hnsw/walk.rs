@@ -7,6 +7,7 @@ use super::graph::Layer;
 use super::ground::Ground;
 use crate::simd::{Simd, prefetch};
 use crate::vectors::CellQuery;
+use parking_lot::Mutex;
 
 /// A distance and a node in one integer that sorts by distance, then node; the lowest bit marks a node whose links have been followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, bytemuck::Zeroable, bytemuck::Pod)]
@@ -212,6 +213,20 @@ pub(crate) struct Scratch {
     pub(super) near: Vec<u32>,
     /// The query of a walk among cells.
     pub(super) query: CellQuery,
+}
+
+/// The memory of walks that are not under way: a walk takes it, or makes it, and gives it back.
+#[derive(Default)]
+pub(crate) struct Scratches(Mutex<Vec<Scratch>>);
+
+impl Scratches {
+    /// Lends memory to `work`. If that panics the memory is gone, not in disorder.
+    pub(crate) fn lend<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+        let mut scratch = self.0.lock().pop().unwrap_or_default();
+        let result = work(&mut scratch);
+        self.0.lock().push(scratch);
+        result
+    }
 }
 
 /// Which nodes may be returned.

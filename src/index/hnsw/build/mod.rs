@@ -22,14 +22,13 @@ use self::propose::Proposal;
 use super::graph::{Graph, NONE};
 use super::ground::Ground;
 use super::settle::{encoded, settle_ground};
-use super::walk::{Candidate, Scratch};
+use super::walk::{Candidate, Scratches};
 use super::{HnswParameters, State};
 use crate::error::Result;
 use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
 use crate::vectors::Cells;
-use parking_lot::Mutex;
 
 /// Rows a batch. They are compared with each other, which costs as much as a small part of a search.
 const BATCH: usize = 256;
@@ -69,7 +68,7 @@ pub(crate) fn link(
         let State { table, graph, .. } = &*writer.read();
         reused.iter().copied().chain((graph.linked() as u32..table.slots() as u32).take(most)).collect()
     };
-    let (scratches, mut done) = (Mutex::default(), 0);
+    let (scratches, mut done) = (Scratches::default(), 0);
     for batch in slots.chunks(batch) {
         add_cells(writer, batch, call)?;
         let plan = {
@@ -135,7 +134,7 @@ struct Linker<'a> {
     batch: &'a Batch,
     /// The anchors of the rows of the batch, once these are known.
     anchors: Vec<Option<u32>>,
-    scratches: &'a Mutex<Vec<Scratch>>,
+    scratches: &'a Scratches,
 }
 
 impl Linker<'_> {

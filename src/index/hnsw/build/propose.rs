@@ -32,12 +32,8 @@ impl Linker<'_> {
     pub(super) fn propose(&self, call: &Call<'_>) -> Result<Vec<Proposal>> {
         let rows = self.batch.levels.len();
         let proposals = map(call, rows.div_ceil(ROWS_PER_TASK), |task| {
-            let mut scratch = self.scratches.lock().pop().unwrap_or_default();
             let members = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(rows);
-            let task = Propose { linker: self, members, scratch: &mut scratch };
-            let proposals = stand(self.table, self.graph, task);
-            self.scratches.lock().push(scratch);
-            proposals
+            self.scratches.lend(|scratch| stand(self.table, self.graph, Propose { linker: self, members, scratch }))
         })?;
         Ok(self.settle(proposals.into_iter().flatten().collect()))
     }

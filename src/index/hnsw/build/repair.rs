@@ -11,12 +11,12 @@ use super::{Linker, write_lists};
 use crate::error::Result;
 use crate::index::hnsw::graph::Graph;
 use crate::index::hnsw::ground::{Ground, GroundTask, stand};
+use crate::index::hnsw::walk::Scratches;
 use crate::index::hnsw::{HnswParameters, State};
 use crate::index::selection::Bits;
 use crate::index::table::Table;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
-use parking_lot::Mutex;
 use std::ops::Range;
 
 /// Nodes that are looked at before the new lists of any of them are written.
@@ -111,7 +111,7 @@ fn around(
     (level, nodes): (usize, Range<usize>),
     call: &Call<'_>,
 ) -> Result<Vec<List>> {
-    let (batch, scratches) = (Batch::default(), Mutex::default());
+    let (batch, scratches) = (Batch::default(), Scratches::default());
     let linker =
         Linker { table, graph, parameters, reused: &[], batch: &batch, anchors: Vec::new(), scratches: &scratches };
     let lists = map(call, nodes.len().div_ceil(NODES_PER_TASK), |task| {
