@@ -23,7 +23,7 @@ mod topk;
 
 pub use file::IndexFile;
 pub use flat::FlatIndex;
-pub(crate) use hnsw::CATCH_UP_ROWS;
+pub(crate) use hnsw::{CATCH_UP_ROWS, LinkedPart};
 pub use hnsw::{GraphCodec, HnswIndex, HnswParameters};
 pub use quantized::{QuantizedIndex, QuantizedParameters};
 pub(crate) use selection::Bits;

@@ -94,14 +94,15 @@ impl Collection {
     ) -> Result<Vec<Vec<Hit>>> {
         let name: Arc<str> = self.name().into();
         let hit = |found: Found| {
-            let row = || rows.record(found.row).map(|record| &record.row);
+            let wants_row = search.metadata || search.stamps;
+            let row = if wants_row { Some(rows.row(found.row)?) } else { None };
             Ok(Hit {
                 distance: self.schema().metric.distance(found.score),
                 score: found.score,
                 collection: Arc::clone(&name),
-                metadata: if search.metadata { row().map(|row| row.metadata.clone()) } else { None },
                 vector: if search.vectors { Some(rows.values(&[found.row])?) } else { None },
-                stamps: if search.stamps { row().map(|row| (row.created, row.updated)) } else { None },
+                stamps: row.as_ref().filter(|_| search.stamps).map(|row| (row.created, row.updated)),
+                metadata: row.filter(|_| search.metadata).map(|row| row.metadata),
                 key: found.key,
             })
         };

@@ -3,9 +3,11 @@
 //! Everything an index keeps per row lies in one of these: vectors, links, ids. Rows are appended to blocks of up to 64 MiB, so
 //! growth copies nothing and allocates under no lock for longer than a mapping takes; the pages of a block become real
 //! when they are written, as huge pages where the system has them. A small matrix starts in a small block. A matrix may
-//! also *borrow* its rows from a mapped file; then it is read-only.
+//! also *borrow* its rows from a mapped file; then it is read-only. Or it *adopts* them from a private mapping of a file, and goes on from
+//! there: the first rows are pages of the file until they are written to, later ones are blocks of its own.
 
 use crate::error::{Error, Result};
+use crate::runtime::Pages;
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::io::{self, Read, Write};
@@ -33,6 +35,8 @@ enum Memory {
     Small(Vec<Line>),
     /// Anonymous mappings, each of `block_rows` rows.
     Blocks(Vec<MmapMut>),
+    /// Pages that are ours alone, and blocks for the rows behind them.
+    Adopted(#[expect(dead_code, reason = "keeps the mapping alive")] Pages, Vec<MmapMut>),
     /// Somebody else's bytes. Kept for its lifetime only.
     Borrowed(#[expect(dead_code, reason = "keeps the mapping alive")] Lender),
 }
@@ -81,6 +85,21 @@ impl<T: Pod> Matrix<T> {
         matrix.mask = usize::MAX >> 1;
         matrix.bases = vec![bytes.as_ptr().cast::<T>().cast_mut()];
         matrix.memory = Memory::Borrowed(lender);
+        matrix
+    }
+
+    /// The rows in `pages`, which are read when they are first looked at. What is written stays here and never comes to the file.
+    pub(crate) fn adopted(width: usize, pages: Pages) -> Matrix<T> {
+        let mut matrix = Matrix::new(width);
+        let (start, block_bytes) = (pages.as_mut_ptr(), matrix.row_bytes() << matrix.shift);
+        assert!(start.cast::<T>().is_aligned());
+        matrix.len = pages.len() / matrix.row_bytes();
+        matrix.capacity = matrix.len;
+        matrix.bases = (0..matrix.len.div_ceil(matrix.mask + 1))
+            // Within the pages: each block but the last is whole.
+            .map(|block| start.wrapping_add(block * block_bytes).cast::<T>())
+            .collect();
+        matrix.memory = Memory::Adopted(pages, Vec::new());
         matrix
     }
 
@@ -164,6 +183,7 @@ impl<T: Pod> Matrix<T> {
             return self.grow_small(wanted).ok_or_else(failed);
         }
         self.leave_small().ok_or_else(failed)?;
+        self.leave_last_page().ok_or_else(failed)?;
         while self.capacity < wanted {
             self.add_block().ok_or_else(failed)?;
         }
@@ -199,9 +219,28 @@ impl<T: Pod> Matrix<T> {
         Some(())
     }
 
+    /// Moves the last rows of adopted pages, if they end within a block, to a block of their own, so that others can follow them.
+    fn leave_last_page(&mut self) -> Option<()> {
+        let rest = self.capacity & self.mask;
+        if rest == 0 || !matches!(self.memory, Memory::Adopted(..)) {
+            return Some(());
+        }
+        let mut block = new_block(self.block_bytes()?)?;
+        let first = self.capacity - rest;
+        if self.len > first {
+            let rows: &[u8] = bytemuck::cast_slice(self.run(first, self.len - first));
+            block[..rows.len()].copy_from_slice(rows);
+        }
+        *self.bases.last_mut()? = block.as_mut_ptr().cast();
+        let Memory::Adopted(_, blocks) = &mut self.memory else { return None };
+        blocks.push(block);
+        self.capacity = first + self.mask + 1;
+        Some(())
+    }
+
     fn add_block(&mut self) -> Option<()> {
         let mut block = new_block(self.block_bytes()?)?;
-        let Memory::Blocks(blocks) = &mut self.memory else { return None };
+        let (Memory::Blocks(blocks) | Memory::Adopted(_, blocks)) = &mut self.memory else { return None };
         self.bases.push(block.as_mut_ptr().cast());
         blocks.push(block);
         self.capacity += self.mask + 1;
@@ -352,6 +391,29 @@ mod tests {
         }
         let mut longer = Matrix::<i64>::zeros(3, 200_001).expect("memory");
         assert!(longer.fill_from(&mut bytes.as_slice()).is_err());
+    }
+
+    #[test]
+    fn adopted_rows_are_followed_by_others_and_the_file_stays_as_it_is() {
+        // A matrix that ends within its first block, one that ends with its second, and one of none.
+        for rows in [1000, 2 * (BLOCK_BYTES / 1024), 0] {
+            let mut map = MmapMut::map_anon((rows * 1024).max(1)).expect("memory");
+            for (i, row) in map.chunks_exact_mut(1024).enumerate() {
+                row[..8].copy_from_slice(&(i as u64).to_le_bytes());
+            }
+            let mut matrix = Matrix::<u64>::adopted(128, Pages::new(map, rows * 1024));
+            for i in rows..rows + 3 {
+                matrix.try_reserve(1).expect("memory");
+                matrix.push(&[i as u64]);
+            }
+            matrix.row_mut(0)[1] = 5;
+            assert_eq!(matrix.len(), rows + 3);
+            assert!((0..rows + 3).all(|i| matrix.row(i)[0] == i as u64));
+            matrix.truncate(rows + 1);
+            matrix.push(&[7]);
+            assert_eq!((matrix.row(0)[1], matrix.row(rows + 1)[0]), (5, 7));
+            assert_eq!(matrix.try_clone().expect("memory").row(rows), matrix.row(rows));
+        }
     }
 
     #[test]

@@ -12,12 +12,14 @@ mod calibrate;
 mod graph;
 mod ground;
 mod parameters;
+mod part;
 mod search;
 mod settle;
 mod state;
 mod walk;
 
 pub use parameters::{GraphCodec, HnswParameters};
+pub(crate) use part::LinkedPart;
 
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
@@ -98,6 +100,11 @@ impl HnswIndex {
             links_later: AtomicBool::new(false),
             scratches: Scratches::default(),
         }
+    }
+
+    /// The same index with other rows and another graph.
+    fn with_state(self, state: State) -> HnswIndex {
+        HnswIndex { body: Body::new(state, None), ..self }
     }
 
     /// How the graph is built.

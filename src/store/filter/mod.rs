@@ -82,7 +82,12 @@ impl Filter {
 
     /// Whether it lets a row with these metadata through.
     pub fn matches(&self, document: &Document) -> bool {
-        excerpt::excerpt(document.bytes(), &self.names).is_some_and(|metadata| self.root.matches(&metadata))
+        self.matches_text(document.bytes())
+    }
+
+    /// The same of metadata that lie somewhere as text.
+    pub(super) fn matches_text(&self, text: &[u8]) -> bool {
+        excerpt::excerpt(text, &self.names).is_some_and(|metadata| self.root.matches(&metadata))
     }
 }
 

@@ -1,0 +1,78 @@
+//! The nearest rows: what the index finds, under the keys that the rows have.
+
+use super::Rows;
+use crate::error::{Error, Result};
+use crate::index::{Search, Selection};
+use crate::runtime::Call;
+use crate::store::filter::Filter;
+use crate::store::key::Key;
+use crate::vectors::RowSource;
+
+/// A row that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::store) struct Found {
+    pub(in crate::store) score: f32,
+    pub(in crate::store) key: Key,
+    pub(in crate::store) row: i64,
+}
+
+impl Rows {
+    /// The best `k` rows for each query: by score, and among equal scores by key.
+    pub(in crate::store) fn search(
+        &self,
+        queries: &dyn RowSource,
+        search: &Search<'_>,
+        filter: Option<&Filter>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let Some(filter) = filter else { return self.search_selected(queries, search, call) };
+        let mut selected = filter.selected();
+        loop {
+            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter, call)?), Ok)?;
+            match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
+                // It is of another collection or another state, or the index was put in order meanwhile.
+                Err(Error::StaleSelection) => call.check()?,
+                found => return found,
+            }
+        }
+    }
+
+    fn select(&self, filter: &Filter, call: &Call<'_>) -> Result<Selection> {
+        Ok(self.index().select_ids(&self.passing(filter, call)?))
+    }
+
+    fn search_selected(
+        &self,
+        queries: &dyn RowSource,
+        search: &Search<'_>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let k = search.k.min(self.len());
+        // One more than is wanted shows whether equal scores go on behind the last place.
+        let mut wanted = if k == 0 { 0 } else { (k + 1).min(self.len()) };
+        loop {
+            let hits = self.index().search(queries, &Search { k: wanted, ..*search }, call)?;
+            let goes_on = |scores: &[f32]| {
+                let (last, end) = (scores.get(k.wrapping_sub(1)), scores.last());
+                matches!((last, end), (Some(last), Some(end)) if *last != f32::NEG_INFINITY && last.total_cmp(end).is_eq())
+            };
+            let cut = wanted > k && hits.scores.chunks(wanted).any(goes_on);
+            if wanted < self.len() && cut {
+                wanted = wanted.saturating_mul(2).min(self.len());
+                continue;
+            }
+            return (0..queries.rows()).map(|i| self.found(&hits.ids, &hits.scores, i, wanted, k)).collect();
+        }
+    }
+
+    /// The first `k` of the answers to query `i`, in the order that counts.
+    fn found(&self, ids: &[i64], scores: &[f32], i: usize, wanted: usize, k: usize) -> Result<Vec<Found>> {
+        let range = i * wanted..(i + 1) * wanted;
+        let pairs = ids[range.clone()].iter().zip(&scores[range]).filter(|(row, _)| **row >= 0);
+        let found = pairs.map(|(&row, &score)| Ok(Found { score, key: self.key(row)?, row }));
+        let mut found: Vec<Found> = found.collect::<Result<_>>()?;
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));
+        found.truncate(k);
+        Ok(found)
+    }
+}
