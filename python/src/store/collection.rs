@@ -396,7 +396,9 @@ impl Collection {
     ///     name, dim, metric, codec, index.
     ///     rows: those that can be found. dead_rows: deleted or replaced, and still taking room on the disk.
     ///     logged_rows: in a log only. segments: files of rows. unlinked_rows: not in the graph
-    ///     yet, and looked at one by one. memory_bytes: of all of it, about.
+    ///     yet, and looked at one by one. saved_rows: under the graph that is in a file, and need not be
+    ///     linked again at opening. graph_damage: what was wrong with that file when the store was opened,
+    ///     if it had to be done without; None otherwise. memory_bytes: of all of it, about.
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.inner.stats()).map_err(|error| raise(py, error))?;
         let dict = PyDict::new(py);
@@ -410,6 +412,8 @@ impl Collection {
         dict.set_item("logged_rows", stats.logged_rows)?;
         dict.set_item("segments", stats.segments)?;
         dict.set_item("unlinked_rows", stats.unlinked_rows)?;
+        dict.set_item("saved_rows", stats.saved_rows)?;
+        dict.set_item("graph_damage", stats.graph_damage)?;
         dict.set_item("memory_bytes", stats.memory_bytes)?;
         Ok(dict)
     }

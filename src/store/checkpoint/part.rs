@@ -184,6 +184,7 @@ impl Part {
             }
             written.into_iter().for_each(|sealed| rows.settle(sealed));
             rows.graph = graph;
+            rows.graph_damage.take_if(|_| graph.is_some());
         })
     }
 }

@@ -174,6 +174,7 @@ impl Rows {
     /// Puts the rows of a segment that are still there; all or, on an error, none. Unless they are known to be new, they replace what is
     /// there under their keys.
     pub(super) fn attach(&mut self, sealed: Sealed, are_new: bool) -> Result<()> {
+        sealed.file.verify_values()?;
         let slots: Vec<u32> = sealed.slots().map(|slot| slot as u32).collect();
         let numbers: Vec<i64> = slots.iter().map(|&slot| self.next + i64::from(slot)).collect();
         let keys: Vec<Key> = if are_new {
