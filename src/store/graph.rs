@@ -53,10 +53,11 @@ pub(super) fn covered(rows: &Rows) -> usize {
     rows.graph.and_then(|graph| rows.segments.get(&graph.segment)).map_or(0, |sealed| sealed.file.len())
 }
 
-/// Whether the graph of a collection has grown by so large a part since it was written.
+/// Whether the graph of a collection has grown by so large a part since it was written: of what it was then, and of what is still to be
+/// linked, since all of that is written as well.
 pub(super) fn is_due(rows: &Rows, part: f64) -> bool {
     let Some(index) = rows.graph_index() else { return false };
-    let covered = covered(rows);
-    let new = index.linked().saturating_sub(covered);
-    new >= LEAST_ROWS && new as f64 >= part * covered as f64
+    let (covered, linked) = (covered(rows), index.linked());
+    let (new, unlinked) = (linked.saturating_sub(covered), rows.len().saturating_sub(linked));
+    new >= LEAST_ROWS && new as f64 >= part * covered.max(unlinked) as f64
 }
