@@ -62,7 +62,7 @@ impl Bits {
     /// The first `len` bits, each as it is not.
     pub(crate) fn complement(&self, len: usize) -> Bits {
         let mut words: Vec<u64> = (0..len.div_ceil(64)).map(|word| !self.word(word)).collect();
-        if let Some(last) = words.last_mut().filter(|_| len % 64 > 0) {
+        if let Some(last) = words.last_mut().filter(|_| !len.is_multiple_of(64)) {
             *last &= (1 << (len % 64)) - 1;
         }
         Bits { words }
