@@ -26,6 +26,7 @@ mod key;
 mod linking;
 mod manifest;
 mod metadata;
+mod postings;
 mod recover;
 mod rows;
 mod schema;

@@ -4,6 +4,7 @@
 //! are read where they lie, in segments. A change puts new rows into the index first, which may fail and then has changed nothing,
 //! and does everything else after that, which cannot fail.
 
+mod filtered;
 mod fresh;
 mod order;
 mod sealed;
@@ -14,7 +15,6 @@ pub(super) use sealed::{Numbers, Sealed};
 pub(super) use search::Found;
 
 use super::batch::Row;
-use super::filter::Filter;
 use super::key::{Key, KeyRef};
 use super::manifest::{CollectionRecord, GraphRecord};
 use super::metadata::Metadata;
@@ -22,11 +22,10 @@ use super::schema::{Indexed, Schema};
 use super::segment::SegmentRows;
 use crate::error::{Error, Result};
 use crate::index::{HnswIndex, Index};
-use crate::runtime::{Call, map};
+use crate::runtime::Call;
 use crate::vectors::RowSource;
 use fresh::Fresh;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// All rows of a collection.
@@ -47,15 +46,6 @@ pub(super) struct Rows {
 enum Place<'a> {
     Fresh(&'a Row),
     Sealed(&'a Sealed, usize),
-}
-
-/// Rows that a thread looks at, with a filter, before it takes the next ones.
-const ROWS_PER_TASK: usize = 4096;
-
-/// Some rows, to be looked at by one thread.
-enum Piece<'a> {
-    Fresh(Vec<(i64, &'a Row)>),
-    Sealed(&'a Sealed, Range<usize>),
 }
 
 impl Rows {
@@ -231,46 +221,6 @@ impl Rows {
     /// The values of these rows, as they are kept.
     pub(super) fn values(&self, numbers: &[i64]) -> Result<Vec<f32>> {
         self.index().get(numbers)
-    }
-
-    /// The rows that a filter lets through, in any order.
-    pub(super) fn passing(&self, filter: &Filter, call: &Call<'_>) -> Result<Vec<i64>> {
-        let pieces = self.pieces();
-        let passing = map(call, pieces.len(), |i| -> Vec<i64> {
-            match &pieces[i] {
-                Piece::Fresh(rows) => {
-                    rows.iter().filter(|(_, row)| filter.matches(&row.metadata)).map(|(number, _)| *number).collect()
-                }
-                Piece::Sealed(sealed, slots) => {
-                    let passes =
-                        |slot: &usize| sealed.file.metadata(*slot).is_some_and(|text| filter.matches_text(text));
-                    sealed.slots_in(slots.clone()).filter(passes).map(|slot| sealed.number(slot)).collect()
-                }
-            }
-        })?;
-        Ok(passing.concat())
-    }
-
-    fn pieces(&self) -> Vec<Piece<'_>> {
-        let fresh: Vec<(i64, &Row)> = self.fresh.iter().collect();
-        let fresh = fresh.chunks(ROWS_PER_TASK).map(|rows| Piece::Fresh(rows.to_vec()));
-        let sealed = self.segments.values().flat_map(|sealed| {
-            let end = sealed.file.len();
-            let starts = (0..end).step_by(ROWS_PER_TASK);
-            starts.map(move |start| Piece::Sealed(sealed, start..end.min(start + ROWS_PER_TASK)))
-        });
-        fresh.chain(sealed).collect()
-    }
-
-    /// Whether a filter lets this row through.
-    pub(super) fn matches(&self, number: i64, filter: &Filter) -> bool {
-        match self.place(number) {
-            Some(Place::Fresh(row)) => filter.matches(&row.metadata),
-            Some(Place::Sealed(sealed, slot)) => {
-                sealed.file.metadata(slot).is_some_and(|text| filter.matches_text(text))
-            }
-            None => false,
-        }
     }
 
     /// What a manifest says of this collection.

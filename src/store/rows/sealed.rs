@@ -2,10 +2,12 @@
 
 use crate::index::Bits;
 use crate::store::batch::SegmentName;
+use crate::store::filter::Filter;
 use crate::store::key::KeyRef;
 use crate::store::manifest::{FileRecord, SegmentRecord};
+use crate::store::postings::Verdict;
 use crate::store::segment::Segment;
-use std::ops::Range;
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 
 /// A segment, open.
@@ -61,14 +63,9 @@ impl Sealed {
         self.name.rows - self.gone_count
     }
 
-    /// The slots whose rows are still there, among these.
-    pub(super) fn slots_in(&self, slots: Range<usize>) -> impl Iterator<Item = usize> {
-        slots.filter(|&slot| !self.gone.get(slot))
-    }
-
     /// The slots whose rows are still there.
     pub(in crate::store) fn slots(&self) -> impl Iterator<Item = usize> {
-        self.slots_in(0..self.file.len())
+        (0..self.file.len()).filter(|&slot| !self.gone.get(slot))
     }
 
     pub(super) fn number(&self, slot: usize) -> i64 {
@@ -95,6 +92,20 @@ impl Sealed {
     /// The slot of the row with this key, if it is here and still there.
     pub(super) fn find(&self, key: KeyRef<'_>) -> Option<usize> {
         self.file.find(key).filter(|slot| *slot < self.file.len() && !self.gone.get(*slot))
+    }
+
+    /// Which of the rows that are still there a filter lets through, as far as postings say.
+    pub(super) fn verdict(&self, filter: &Filter) -> Verdict {
+        let mut verdict = match self.file.postings() {
+            Some(postings) => postings.matches(filter),
+            None => Verdict { candidates: (0..self.file.len() as u32).collect(), ..Verdict::default() },
+        };
+        if self.gone_count > 0 {
+            let gone: RoaringBitmap = self.gone.ones().map(|slot| slot as u32).collect();
+            verdict.matches -= &gone;
+            verdict.candidates -= &gone;
+        }
+        verdict
     }
 
     pub(super) fn forget(&mut self, slot: usize) {

@@ -17,17 +17,20 @@ use super::coding::Take;
 use super::files::open_sealed;
 use super::key::KeyRef;
 use super::metadata::Document;
+use super::postings::{Postings, SECTION};
 use crate::error::{Error, Result};
 use crate::storage::vfs::Vfs;
 use crate::storage::{Container, Section};
 use crate::vectors::{RowSource, aligned_width};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::OnceLock;
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) const KIND: &str = "segment";
 
 /// All sections but the vectors: small, and what answers say depends on them.
-const SMALL: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
+const SMALL: [&str; 7] = ["keys", "key_ends", "order", "metadata", "metadata_ends", SECTION, "stamps"];
 
 pub(super) fn segment_name(file: u64) -> String {
     format!("seg-{file:016x}.nf")
@@ -52,6 +55,8 @@ pub(super) struct Segment {
     order: Section,
     metadata: Parts,
     stamps: Section,
+    /// Looked at when somebody first asks for them.
+    postings: OnceLock<Option<Postings>>,
 }
 
 /// A run of bytes and where its parts end.
@@ -82,6 +87,7 @@ impl Segment {
             order: section(&container, "order", None)?,
             metadata: Parts::open(&container, "metadata", "metadata_ends", rows)?,
             stamps: section(&container, "stamps", Some(rows * 16))?,
+            postings: OnceLock::new(),
             container,
         })
     }
@@ -134,6 +140,15 @@ impl Segment {
     /// What the row in a slot says, as text.
     pub(super) fn metadata(&self, slot: usize) -> Option<&[u8]> {
         self.metadata.part(slot)
+    }
+
+    /// Which rows say what; `None` where somebody has forged it: then the rows themselves must be asked.
+    pub(super) fn postings(&self) -> Option<&Postings> {
+        let parse = || {
+            let bytes = section(&self.container, SECTION, None).ok()?;
+            Postings::parse(bytes, self.rows, Path::new("")).ok()
+        };
+        self.postings.get_or_init(parse).as_ref()
     }
 
     /// The row in a slot, without its values.

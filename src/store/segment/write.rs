@@ -7,6 +7,7 @@ use crate::storage::vfs::Vfs;
 use crate::store::batch::{Row, SegmentName};
 use crate::store::files::write_sealed;
 use crate::store::key::Key;
+use crate::store::postings::{self, Postings};
 use crate::vectors::aligned_width;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -39,6 +40,9 @@ fn write_sections(writer: &mut ContainerWriter<'_>, input: &Input<'_>) -> io::Re
     write_parts(writer, "keys", "key_ends", rows, |row, out| row.key.encode(out))?;
     write_order(writer, rows)?;
     write_parts(writer, "metadata", "metadata_ends", rows, |row, out| out.extend_from_slice(row.metadata.bytes()))?;
+    let text = |slot: usize| rows[slot].as_ref().map_or(&b"{}"[..], |row| row.metadata.bytes());
+    let postings = Postings::build(rows.len(), text).map_err(io::Error::other)?;
+    writer.section(postings::SECTION, |out| out.write_all(postings.bytes()))?;
     let stamps: Vec<[i64; 2]> =
         rows.iter().map(|row| row.as_ref().map_or([0; 2], |row| [row.created, row.updated])).collect();
     writer.section("stamps", |out| out.write_all(bytemuck::cast_slice(&stamps)))
