@@ -48,31 +48,62 @@ impl Rows {
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Found>>> {
         let k = search.k.min(self.len());
-        // One more than is wanted shows whether equal scores go on behind the last place.
-        let mut wanted = if k == 0 { 0 } else { (k + 1).min(self.len()) };
+        let mut found = vec![Vec::new(); queries.rows()];
+        // One more than is wanted shows whether equal scores go on behind the last place. Then that query is asked again.
+        let mut wanted = if k == 0 { 0 } else { k.saturating_add(1).min(self.len()) };
+        let mut left: Vec<usize> = (0..queries.rows()).collect();
         loop {
-            let hits = self.index().search(queries, &Search { k: wanted, ..*search }, call)?;
-            let goes_on = |scores: &[f32]| {
-                let (last, end) = (scores.get(k.wrapping_sub(1)), scores.last());
-                matches!((last, end), (Some(last), Some(end)) if *last != f32::NEG_INFINITY && last.total_cmp(end).is_eq())
-            };
-            let cut = wanted > k && hits.scores.chunks(wanted).any(goes_on);
-            if wanted < self.len() && cut {
-                wanted = wanted.saturating_mul(2).min(self.len());
-                continue;
+            let asked = Picked { source: queries, rows: &left };
+            let hits = self.index().search(&asked, &Search { k: wanted, ..*search }, call)?;
+            let mut again = Vec::new();
+            let places = wanted.max(1);
+            for (i, (ids, scores)) in hits.ids.chunks(places).zip(hits.scores.chunks(places)).enumerate() {
+                if wanted < self.len() && goes_on(scores, k) {
+                    again.push(left[i]);
+                } else {
+                    found[left[i]] = self.found(ids, scores, k)?;
+                }
             }
-            return (0..queries.rows()).map(|i| self.found(&hits.ids, &hits.scores, i, wanted, k)).collect();
+            if again.is_empty() {
+                return Ok(found);
+            }
+            (wanted, left) = (wanted.saturating_mul(2).min(self.len()), again);
         }
     }
 
-    /// The first `k` of the answers to query `i`, in the order that counts.
-    fn found(&self, ids: &[i64], scores: &[f32], i: usize, wanted: usize, k: usize) -> Result<Vec<Found>> {
-        let range = i * wanted..(i + 1) * wanted;
-        let pairs = ids[range.clone()].iter().zip(&scores[range]).filter(|(row, _)| **row >= 0);
+    /// The first `k` of the answers to a query, in the order that counts.
+    fn found(&self, ids: &[i64], scores: &[f32], k: usize) -> Result<Vec<Found>> {
+        let pairs = ids.iter().zip(scores).filter(|(row, _)| **row >= 0);
         let found = pairs.map(|(&row, &score)| Ok(Found { score, key: self.key(row)?, row }));
         let mut found: Vec<Found> = found.collect::<Result<_>>()?;
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));
         found.truncate(k);
         Ok(found)
+    }
+}
+
+/// Whether scores that are equal to the `k`-th go on to the end.
+fn goes_on(scores: &[f32], k: usize) -> bool {
+    let (last, end) = (scores.get(k.wrapping_sub(1)), scores.last());
+    matches!((last, end), (Some(last), Some(end)) if *last != f32::NEG_INFINITY && last.total_cmp(end).is_eq())
+}
+
+/// Some rows of a source.
+struct Picked<'a> {
+    source: &'a dyn RowSource,
+    rows: &'a [usize],
+}
+
+impl RowSource for Picked<'_> {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.source.dim()
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        self.source.read(self.rows[row], out);
     }
 }
