@@ -48,6 +48,25 @@ enum Place<'a> {
     Sealed(&'a Sealed, usize),
 }
 
+impl Place<'_> {
+    fn key(&self) -> Result<Key> {
+        match self {
+            Place::Fresh(row) => Ok(row.key.clone()),
+            Place::Sealed(sealed, slot) => {
+                let key = sealed.file.key(*slot).and_then(KeyRef::to_key);
+                key.ok_or_else(|| sealed.file.corrupt(format!("key {slot} is none")))
+            }
+        }
+    }
+
+    /// Asks the memory system for the key.
+    fn prefetch(&self) {
+        if let Place::Sealed(sealed, slot) = self {
+            sealed.file.prefetch(*slot);
+        }
+    }
+}
+
 impl Rows {
     pub(super) fn new(schema: Schema) -> Result<Rows> {
         Ok(Rows::over(schema, schema.index()?))
@@ -96,25 +115,21 @@ impl Rows {
         self.segments.values().find_map(|sealed| Some(Place::Sealed(sealed, sealed.slot_of(number)?)))
     }
 
+    fn place_of(&self, number: i64) -> Result<Place<'_>> {
+        self.place(number).ok_or(Error::MissingId(number))
+    }
+
     /// The row with this number.
     pub(super) fn row(&self, number: i64) -> Result<Row> {
-        match self.place(number) {
-            Some(Place::Fresh(row)) => Ok(row.clone()),
-            Some(Place::Sealed(sealed, slot)) => sealed.file.row(slot),
-            None => Err(Error::MissingId(number)),
+        match self.place_of(number)? {
+            Place::Fresh(row) => Ok(row.clone()),
+            Place::Sealed(sealed, slot) => sealed.file.row(slot),
         }
     }
 
     /// The key of the row with this number.
     pub(super) fn key(&self, number: i64) -> Result<Key> {
-        match self.place(number) {
-            Some(Place::Fresh(row)) => Ok(row.key.clone()),
-            Some(Place::Sealed(sealed, slot)) => {
-                let key = sealed.file.key(slot).and_then(KeyRef::to_key);
-                key.ok_or_else(|| sealed.file.corrupt(format!("key {slot} is none")))
-            }
-            None => Err(Error::MissingId(number)),
-        }
+        self.place_of(number)?.key()
     }
 
     /// The numbers of the rows after `after`, in the order of their keys.

@@ -1,6 +1,6 @@
 //! The nearest rows: what the index finds, under the keys that the rows have.
 
-use super::Rows;
+use super::{Place, Rows};
 use crate::error::{Error, Result};
 use crate::index::{Search, Selection};
 use crate::runtime::Call;
@@ -15,6 +15,9 @@ pub(in crate::store) struct Found {
     pub(in crate::store) key: Key,
     pub(in crate::store) row: i64,
 }
+
+/// Places behind the last one that are looked at.
+const MORE: usize = 4;
 
 impl Rows {
     /// The best `k` rows for each query: by score, and among equal scores by key.
@@ -49,8 +52,8 @@ impl Rows {
     ) -> Result<Vec<Vec<Found>>> {
         let k = search.k.min(self.len());
         let mut found = vec![Vec::new(); queries.rows()];
-        // One more than is wanted shows whether equal scores go on behind the last place. Then that query is asked again.
-        let mut wanted = if k == 0 { 0 } else { k.saturating_add(1).min(self.len()) };
+        // More than are wanted show whether equal scores go on behind the last place. If they have no end the query is asked again.
+        let mut wanted = if k == 0 { 0 } else { k.saturating_add(MORE).min(self.len()) };
         let mut left: Vec<usize> = (0..queries.rows()).collect();
         loop {
             let asked = Picked { source: queries, rows: &left };
@@ -73,8 +76,13 @@ impl Rows {
 
     /// The first `k` of the answers to a query, in the order that counts.
     fn found(&self, ids: &[i64], scores: &[f32], k: usize) -> Result<Vec<Found>> {
-        let pairs = ids.iter().zip(scores).filter(|(row, _)| **row >= 0);
-        let found = pairs.map(|(&row, &score)| Ok(Found { score, key: self.key(row)?, row }));
+        let last = scores.get(k.wrapping_sub(1)).copied().unwrap_or(f32::NEG_INFINITY);
+        let pairs = ids.iter().zip(scores).take_while(|(row, score)| **row >= 0 && **score >= last);
+        // Keys lie anywhere: they are all on their way before the first is waited for.
+        let places: Vec<(Place<'_>, i64, f32)> =
+            pairs.map(|(&row, &score)| Ok((self.place_of(row)?, row, score))).collect::<Result<_>>()?;
+        places.iter().for_each(|(place, ..)| place.prefetch());
+        let found = places.into_iter().map(|(place, row, score)| Ok(Found { score, key: place.key()?, row }));
         let mut found: Vec<Found> = found.collect::<Result<_>>()?;
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));
         found.truncate(k);

@@ -19,6 +19,7 @@ use super::key::KeyRef;
 use super::metadata::Document;
 use super::postings::{Postings, SECTION};
 use crate::error::{Error, Result};
+use crate::simd::prefetch_far;
 use crate::storage::vfs::Vfs;
 use crate::storage::{Container, Section};
 use crate::vectors::{RowSource, aligned_width};
@@ -115,6 +116,13 @@ impl Segment {
     /// The key in a slot.
     pub(super) fn key(&self, slot: usize) -> Option<KeyRef<'_>> {
         KeyRef::decode(&mut Take(self.keys.part(slot)?))
+    }
+
+    /// Asks the memory system for the key in a slot.
+    pub(super) fn prefetch(&self, slot: usize) {
+        if let Some(first) = self.keys.part(slot).and_then(<[u8]>::first) {
+            prefetch_far(first);
+        }
     }
 
     /// How many keys come before this one.
