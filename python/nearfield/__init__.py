@@ -41,6 +41,7 @@ from nearfield.errors import (
     ReadOnlyError,
 )
 from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
+from nearfield.files import AnnData, read_ann_hdf5, read_vectors
 from nearfield.filters import Expr, field
 from nearfield.fuse import Fused, fuse
 from nearfield.hits import CollectionResult, Hit, Row
@@ -50,6 +51,7 @@ from nearfield.tune import tune
 __version__ = _version("nearfield")
 
 __all__ = [
+    "AnnData",
     "CapacityError",
     "Collection",
     "CollectionExistsError",
@@ -88,5 +90,7 @@ __all__ = [
     "fuse",
     "load",
     "plot",
+    "read_ann_hdf5",
+    "read_vectors",
     "tune",
 ]

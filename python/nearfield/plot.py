@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nearfield.evaluate import Report
+from nearfield.optional import needed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -48,11 +49,7 @@ def recall_qps(reports: Report | Mapping[str, Report], path: str | PathLike[str]
         raise ValueError(
             f"expected reports with one k, not {depths}" if depths else "expected at least one report to draw"
         )
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'nearfield[plot]'") from error
-
+    pyplot = needed("matplotlib.pyplot", "plot")
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for number, (name, report) in enumerate(named.items()):
         _curves(axes, report, name, color=f"C{number}")

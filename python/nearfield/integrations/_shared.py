@@ -15,25 +15,7 @@ if TYPE_CHECKING:
     from nearfield._core import Collection
     from nearfield.typing import Metric
 
-__all__ = ["Place", "missing"]
-
-
-def missing(framework: str, extra: str) -> ImportError:
-    """Say how to install a framework that an adapter is for.
-
-    Parameters
-    ----------
-    framework : str
-        Its name, as its users know it.
-    extra : str
-        The extra of Nearfield that brings it.
-
-    Returns
-    -------
-    ImportError
-        To be raised from the one that was caught.
-    """
-    return ImportError(f"this adapter needs {framework}: pip install 'nearfield[{extra}]'")
+__all__ = ["Place"]
 
 
 class Place:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from nearfield.integrations._shared import Place, missing
+from nearfield.integrations._shared import Place
+from nearfield.optional import missing
 
 try:
     from langchain_core.documents import Document

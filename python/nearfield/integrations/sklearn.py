@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearfield._core import FlatIndex, HnswIndex
-from nearfield.integrations._shared import missing
+from nearfield.optional import missing
 
 try:
     from scipy.sparse import csr_matrix

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfield._core import HnswIndex
-from nearfield.integrations._shared import missing
+from nearfield.optional import missing
 
 try:
     from pydantic import BaseModel

@@ -5,7 +5,7 @@ The idea: a row's metadata are the document itself, as Haystack writes it to a d
 looks at.
 """
 
-from nearfield.integrations._shared import missing
+from nearfield.optional import missing
 
 try:
     import haystack as _haystack  # noqa: F401

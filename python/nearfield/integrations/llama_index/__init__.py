@@ -4,7 +4,7 @@ The idea: the metadata of a node are those of its row, and beside them the node 
 form that LlamaIndex gives it. So filters look at metadata, and nodes come back as they went in.
 """
 
-from nearfield.integrations._shared import missing
+from nearfield.optional import missing
 
 try:
     import llama_index.core as _llama_index  # noqa: F401
