@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +136,8 @@ class Measurement:
         Microseconds of one call with one query: the median, and what 99 % do not pass.
     bytes_per_vector : float
         Bytes of memory for each row of the index.
+    latencies : ndarray of float64, shape (calls,), or None
+        Microseconds of each call with one query, in the order in which they were made; not in tables.
     """
 
     ef: int | None
@@ -145,6 +147,7 @@ class Measurement:
     p50: float
     p99: float
     bytes_per_vector: float
+    latencies: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ class Report(Frames):
         return len(self.rows)
 
     def _columns(self) -> dict[str, list[Any]]:
-        return {f.name: [getattr(row, f.name) for row in self.rows] for f in fields(Measurement)}
+        names = [f.name for f in fields(Measurement) if f.name != "latencies"]
+        return {name: [getattr(row, name) for row in self.rows] for name in names}
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw queries per second over recall: see `nearfield.plot.recall_qps`.
@@ -198,6 +202,23 @@ class Report(Frames):
         from nearfield.plot import recall_qps
 
         return recall_qps(self, path)
+
+    def plot_latencies(self, path: str | PathLike[str] | None = None) -> Any:
+        """Draw how long calls with one query take: see `nearfield.plot.latency_histogram`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write the picture; it is shown by matplotlib otherwise.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        from nearfield.plot import latency_histogram
+
+        return latency_histogram(self, path)
 
     def _title(self) -> str:
         return f"{self.name}: {self.size:,} rows, {self.queries:,} queries, k = {self.k}"
@@ -346,6 +367,7 @@ def _measure(
         p50=p50,
         p99=p99,
         bytes_per_vector=float(index.stats()["bytes"]) / len(index),
+        latencies=latencies,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,8 @@ def _asked(arguments: argparse.Namespace) -> tuple[Index, NDArray[Any], NDArray[
 
 
 def _data(report: Report) -> dict[str, Any]:
-    rows = [asdict(row) for row in report.rows]
+    columns = report._columns()
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return {"name": report.name, "k": report.k, "queries": report.queries, "size": report.size, "rows": rows}
 
 
