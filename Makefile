@@ -65,12 +65,13 @@ bench:
 	@exit 2
 endif
 
-docs: ## Build the documentation of the Rust core
+docs: $(VENV)/with-docs ## Build the documentation: guides and reference as a site, and the Rust core
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	cargo doc --no-deps --workspace
-	@echo 'Open target/doc/nearfield/index.html. The guides are in docs/.'
+	@echo 'Open site/index.html, and target/doc/nearfield/index.html for the core.'
 
 clean: ## Remove everything that the other commands made
-	rm -rf $(VENV) $(WORKSHOP) target dist examples/out python/nearfield/_core*.so .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSHOP) target dist site examples/out python/nearfield/_core*.so .pytest_cache .mypy_cache .ruff_cache
 	find python tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # with-NAME: the extension built, and the extra NAME of pyproject.toml installed. Cargo knows what has changed, so a

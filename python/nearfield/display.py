@@ -183,9 +183,9 @@ _COLUMNS, _LETTERS = 6, 60
 
 
 def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, float):
         return value
-    text = str(value)
+    text = str(value)  # whole numbers too: a year is no amount
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 3]}..."
 
 
