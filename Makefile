@@ -19,7 +19,7 @@ export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations soak check bench docs clean
+.PHONY: help demo test test-integrations test-wheel coverage soak check bench docs clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -40,6 +40,18 @@ test-integrations: $(VENV)/with-test | $(WORKSHOP) ## Run the suites of other fr
 	$(WORKSHOP)/bin/python -m pip install "$$(echo target/integrations/*.whl)[integrations]"
 	$(WORKSHOP)/bin/python -m pytest -c tests/integrations/pytest.ini tests/integrations $(ARGS)
 
+test-wheel: $(VENV)/with-test ## Run the Python tests on the wheel, with every Python from 3.10 on that is there
+	rm -rf target/wheel
+	$(BIN)/maturin build --release --interpreter $(BIN)/python --out target/wheel
+	$(BIN)/maturin sdist --out target/wheel
+	$(BIN)/python tests/wheel.py target/wheel $(ARGS)
+
+coverage: $(VENV)/with-coverage ## Run the Python tests, and fail unless they reach 90 % of the package
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
+
 soak: ## Kill a writing process 1,000 times while others read; takes ten minutes
 	NEARFIELD_ROUNDS=1000 cargo test --release --test store killed
 
@@ -49,6 +61,7 @@ check: $(VENV)/with-check ## Check form, types, stubs, documentation and licence
 	$(BIN)/ruff format --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest nearfield._core --mypy-config-file pyproject.toml
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
 	cargo test --doc --workspace

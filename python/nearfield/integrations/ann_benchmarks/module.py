@@ -44,7 +44,7 @@ class Flat(BaseANN):
             raise ValueError(f"expected one of the metrics {sorted(_METRICS)}, got {metric!r}")
         self.name = f"Nearfield{type(self).__name__}"
         self.index: Index
-        self._metric = _METRICS[metric]
+        self._metric: Metric = _METRICS[metric]
         self._found: NDArray[np.int64]
 
     def _make(self, dim: int) -> Index:
