@@ -96,7 +96,7 @@ def test_numbers_are_shades_and_many_groups_are_others(rows):
     axes = plot.embedding_map(rows, np.arange(60.0))
     assert len(axes.figure.axes) == 2, "a scale of the shades"
     axes = plot.embedding_map(rows, [f"group {min(n, 12)}" for n in range(60)])
-    assert len(axes.collections) == 11 and "others" in axes.get_legend_handles_labels()[1]
+    assert len(axes.collections) == 10 and "others" in axes.get_legend_handles_labels()[1]
 
 
 def test_of_many_vectors_a_sample_is_drawn(rows):

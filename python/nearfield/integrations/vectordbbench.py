@@ -155,7 +155,7 @@ class NearfieldClient(VectorDB):
             return 0, error
 
     def optimize(self, data_size: int | None = None) -> None:
-        """Link every row; with `recall`, find out how wide the beam must be."""
+        """Link every row, and close the gaps."""
         self._own().optimize()
 
     def prepare_filter(self, filters: CaseFilter) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["embedding_map"]
 
-_GROUPS = 10  # colours that are easily told apart
+_COLORS = [f"C{number}" for number in range(10) if number != 7]  # grey is for the others
 
 
 def embedding_map(
@@ -42,7 +42,7 @@ def embedding_map(
     vectors : array-like of shape (n, d), index, or collection
         What to draw.
     labels : sequence of n values, or str, optional
-        What tells the points apart: numbers (not bool) become shades, anything else groups; the ten largest
+        What tells the points apart: numbers (not bool) become shades, anything else groups; the nine largest
         have a colour each. For a collection, the path of a field of its metadata: `"lang"`, `"a.b"`.
     path : path-like, optional
         Where to write the picture; the suffix chooses the format (.png, .svg, .pdf). The figure is then
@@ -155,10 +155,11 @@ def _points(axes: Any, places: NDArray[Any], values: list[Any] | None) -> None:
         axes.figure.colorbar(shades, ax=axes)
         return
     groups = [str(value) for value in values]
-    largest = [name for name, _ in Counter(groups).most_common(_GROUPS)]
-    for number, name in enumerate([None, *largest]):  # the others first, below the rest
+    largest = [name for name, _ in Counter(groups).most_common(len(_COLORS))]
+    for name, color in zip([None, *largest], ["0.7", *_COLORS], strict=False):  # the others below the rest
         inside = np.array([group == name if name is not None else group not in largest for group in groups])
         if inside.any():
-            label, color = ("others", "0.7") if name is None else (name, f"C{number - 1}")
-            axes.scatter(*places[inside].T, s=size, alpha=0.7, linewidths=0, color=color, label=label)
+            axes.scatter(
+                *places[inside].T, s=size, alpha=0.7, linewidths=0, color=color, label=name or "others"
+            )
     axes.legend(fontsize=8, markerscale=2)

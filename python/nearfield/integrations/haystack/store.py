@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Literal
 
 from haystack import default_from_dict, default_to_dict
 from haystack.dataclasses import Document
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from nearfield.typing import Metric
 
 __all__ = ["NearfieldDocumentStore"]
+
+_INCLUDED: dict[bool, list[Literal["metadata", "vectors"]]] = {
+    True: ["metadata", "vectors"], False: ["metadata"],
+}  # fmt: skip
 
 
 class NearfieldDocumentStore(Facts, Aside):
@@ -212,13 +217,14 @@ class NearfieldDocumentStore(Facts, Aside):
         """
         with understood():
             where = {"$and": [{"embedding": True}, as_where(filters)]}
-            result = self._rows.search(query_embedding, top_k, where=where, include=["metadata", "vectors"])
-        assert result.vectors is not None
-        found = [
+            result = self._rows.search(
+                query_embedding, top_k, where=where, include=_INCLUDED[return_embedding]
+            )
+        vectors = repeat(None, len(result)) if result.vectors is None else result.vectors
+        return [
             replace(document_of(hit.metadata, vector), score=hit.score)
-            for hit, vector in zip(result, result.vectors, strict=True)
+            for hit, vector in zip(result, vectors, strict=True)
         ]
-        return found if return_embedding else [replace(one, embedding=None) for one in found]
 
     def _scan(self, filters: dict[str, Any] | None) -> Iterator[Row]:
         with understood():
@@ -242,5 +248,6 @@ def metadata_of(document: Document) -> dict[str, Any]:
 
 
 def document_of(metadata: Any, vector: Any) -> Document:
-    """The document that a row is."""
-    return Document.from_dict(metadata | {"embedding": vector.tolist() if metadata["embedding"] else None})
+    """The document that a row is; with its embedding, if there are a vector and one that it had."""
+    has = metadata["embedding"] and vector is not None
+    return Document.from_dict(metadata | {"embedding": vector.tolist() if has else None})
