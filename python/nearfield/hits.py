@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nearfield.display import table_html, table_text
+from nearfield.display import metadata_cells, table_html, table_text
 from nearfield.frames import Frames
 from nearfield.results import distances_of
 
@@ -284,6 +284,12 @@ class CollectionResult(Frames):
 
     def _repr_html_(self) -> str:
         header, rows, more = self._shown()
+        if self._texts is not None and rows:  # a column for each name, as the collection shows its rows
+            hits = islice(chain.from_iterable(map(self._hits, range(len(self.counts)))), len(rows))
+            said = [hit.metadata or {} for hit in hits]
+            names, cells = metadata_cells(said)
+            header = [*header[:-1], *names]
+            rows = [[*row[:-1], *more_cells] for row, more_cells in zip(rows, cells, strict=True)]
         table = table_html(header, rows, caption=self._title())
         return table + (f"<p>... and {more:,} more</p>" if more else "")
 
