@@ -46,7 +46,7 @@ test-wheel: $(VENV)/with-test ## Run the Python tests on the wheel, with every P
 	$(BIN)/maturin sdist --out target/wheel
 	$(BIN)/python tests/wheel.py target/wheel $(ARGS)
 
-coverage: $(VENV)/with-coverage ## Run the Python tests, and fail unless they reach 90 % of the package
+coverage: $(VENV)/with-test ## Run the Python tests, and fail unless they reach 90 % of the package
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
 	$(BIN)/python -m coverage combine --quiet
