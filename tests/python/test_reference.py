@@ -58,3 +58,29 @@ def test_every_page_is_in_the_navigation():
     listed = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [str(page.relative_to(DOCS).as_posix()) for page in DOCS.rglob("*.md")]
     assert [page for page in pages if f": {page}" not in listed] == []
+
+
+def functions():
+    """Everything public that can be called and says with what."""
+    for name in nf.__all__:
+        thing = getattr(nf, name)
+        named = [(name, thing)] if inspect.isroutine(thing) else []
+        if inspect.isclass(thing):
+            named = [(f"{name}.{m}", getattr(thing, m)) for m in vars(thing) if not m.startswith("_")]
+        yield from ((label, one) for label, one in named if inspect.isroutine(one))
+    yield from ((f"plot.{name}", getattr(nearfield.plot, name)) for name in nearfield.plot.__all__)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), list(functions()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_parameter_is_documented(name, function):
+    doc = inspect.getdoc(function) or ""
+    given = [one for one in inspect.signature(function).parameters if one not in ("self", "cls")]
+    listed = {
+        name.strip()
+        for line in re.findall(r"^([\w, ]+?)(?: :.*)?$", doc, re.MULTILINE)
+        for name in line.split(",")
+    }
+    refers = re.search(r"\b([Aa]s|see) `", doc)
+    assert refers or set(given) <= listed, set(given) - listed
