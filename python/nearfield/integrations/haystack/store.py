@@ -175,9 +175,17 @@ class NearfieldDocumentStore(Facts, Aside):
         """Delete documents by id; what is not there is ignored."""
         self._rows.delete(document_ids)
 
-    def delete_all_documents(self) -> None:
-        """Delete all documents."""
-        self._place.clear()
+    def delete_all_documents(self, recreate_collection: bool = False) -> None:
+        """Delete all documents.
+
+        Parameters
+        ----------
+        recreate_collection : bool, default False
+            Whether to make the collection anew, as this store describes it; if not, it stays as it is.
+        """
+        if recreate_collection:
+            self._place.clear()
+        self._rows.delete(where={})
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that a filter lets through, and say how many there were."""
