@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nearfield.display import table_html, table_text
+from nearfield.display import metadata_cells, table_html, table_text
+from nearfield.frames import Frames
 from nearfield.results import distances_of
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class Hit(NamedTuple):
     metadata: dict[str, Any] | None = None
 
 
-class CollectionResult:
+class CollectionResult(Frames):
     """The best rows of one collection or several, for one query or for each of several.
 
     Iterates as hits: `for hit in result` for a 1-D query, lists of them for a 2-D one. Best first: by score,
-    then by collection, then by key.
+    then by collection, then by key. As a table it has one row per hit: `query` (from 0), `rank` (from 1),
+    `key`, `score`, `distance`, `collection`, and `metadata`, `created_at`, `updated_at` if included; in
+    polars and Arrow metadata are JSON text, and keys of several types text.
 
     Attributes
     ----------
@@ -213,58 +216,6 @@ class CollectionResult:
 
         return map(_decode, self._texts if self._is_single else self._texts[query])
 
-    def to_pandas(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `query` (from 0), `rank` (from 1), `key`, `score`, `distance`, `collection`, and
-            `metadata`, `created_at`, `updated_at` if included.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        import pandas
-
-        return pandas.DataFrame(self._columns())
-
-    def to_polars(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        polars.DataFrame
-            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
-
-        Raises
-        ------
-        ImportError
-            If polars is not installed.
-        """
-        import polars
-
-        return polars.DataFrame(self._plain_columns())
-
-    def to_arrow(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pyarrow.Table
-            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
-
-        Raises
-        ------
-        ImportError
-            If pyarrow is not installed.
-        """
-        import pyarrow
-
-        return pyarrow.table(self._plain_columns())
-
     def _columns(self) -> dict[str, Any]:
         """The hits as columns of equal length."""
         scores = np.atleast_2d(self.scores)
@@ -333,6 +284,12 @@ class CollectionResult:
 
     def _repr_html_(self) -> str:
         header, rows, more = self._shown()
+        if self._texts is not None and rows:  # a column for each name, as the collection shows its rows
+            hits = islice(chain.from_iterable(map(self._hits, range(len(self.counts)))), len(rows))
+            said = [hit.metadata or {} for hit in hits]
+            names, cells = metadata_cells(said)
+            header = [*header[:-1], *names]
+            rows = [[*row[:-1], *more_cells] for row, more_cells in zip(rows, cells, strict=True)]
         table = table_html(header, rows, caption=self._title())
         return table + (f"<p>... and {more:,} more</p>" if more else "")
 
