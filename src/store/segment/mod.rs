@@ -30,8 +30,8 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) const KIND: &str = "segment";
 
-/// All sections but the vectors: small, and what answers say depends on them.
-const SMALL: [&str; 7] = ["keys", "key_ends", "order", "metadata", "metadata_ends", SECTION, "stamps"];
+/// The sections beside the vectors that there must be: small, and what answers say depends on them.
+const SMALL: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
 
 pub(super) fn segment_name(file: u64) -> String {
     format!("seg-{file:016x}.nf")
@@ -78,6 +78,9 @@ impl Segment {
             return Err(container.corrupt("schema", "it belongs to another collection"));
         }
         SMALL.iter().try_for_each(|section| container.verify(section))?;
+        if container.names().any(|name| name == SECTION) {
+            container.verify(SECTION)?;
+        }
         let rows = schema.rows;
         Ok(Segment {
             collection,
