@@ -24,9 +24,11 @@ mod key;
 mod linking;
 mod manifest;
 mod metadata;
+mod order;
 #[cfg_attr(not(test), expect(dead_code, reason = "segments have none yet"))]
 mod postings;
 mod recover;
+mod retrieve;
 mod rows;
 mod schema;
 mod search;
@@ -40,8 +42,10 @@ pub use filter::Filter;
 pub use intake::OnConflict;
 pub use key::Key;
 pub use metadata::{Document, Metadata};
+pub use order::Direction;
+pub use retrieve::{Grouping, Place};
 pub use schema::{IndexKind, Schema};
-pub use search::{Hit, StoreSearch};
+pub use search::{Explanation, Hit, Plan, StoreSearch};
 pub use tools::{CollectionStats, StoreStats, Verified};
 
 use crate::error::{Error, Result};
