@@ -275,8 +275,9 @@ impl Collection {
     /// include : iterable of {"metadata", "vectors", "stamps"}, default ()
     ///     What hits come with, beside key, score and distance.
     /// group_by : str, optional
-    ///     Put rows into groups by what stands at this path (`"a.b"`): `k` is then the number of groups, and hits are the best `group_size` rows of
-    ///     each, best first. Rows in which the path leads nowhere are left out. `result.groups` says which group each hit is of.
+    ///     Put rows into groups by what stands at this path (`"a.b"`): `k` is then the number of groups, and hits are the best
+    ///     `group_size` rows of each, best first. Rows in which the path leads nowhere are left out. `result.groups` says which group
+    ///     each hit is of.
     /// group_size : int, default 1
     /// diversity : float, optional
     ///     From 0 to 1: how much hits should differ from each other. Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) with a
@@ -333,8 +334,8 @@ impl Collection {
     /// where : dict, Expr or Filter, optional
     ///     Only the rows that it lets through.
     /// order_by : str, optional
-    ///     A path (`"a.b"`): rows come in the order of what stands there, `"-a.b"` the largest first. First null, False and True, then numbers, then text;
-    ///     rows in which the path leads nowhere come last. Among equals the order is that of keys. None: keys alone.
+    ///     A path (`"a.b"`): rows come in the order of what stands there, `"-a.b"` the largest first. First null, False and True, then
+    ///     numbers, then text; rows in which the path leads nowhere come last. Among equals the order is that of keys. None: keys alone.
     /// after : str, bytes, int or Row, optional
     ///     Begin behind this key, or row. Without `order_by` it need not be there; with it, a key must be, and a row need not.
     /// batch_size : int, default 1000
