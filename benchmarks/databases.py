@@ -81,7 +81,7 @@ class Nearfield(Database):
 class NearfieldAnew(Nearfield):
     """A filter that no call has seen before: nothing can be remembered."""
 
-    name = "nearfield, new filters"
+    name = "nearfield-anew"
     calls = 0
 
     def searcher(self, where: Filter | None) -> Search:

@@ -246,6 +246,8 @@ def summary(figures: list[dict[str, Any]], names: list[str]) -> str:
 def installed(names: list[str]) -> dict[str, str]:
     found = {}
     for name in names:
+        if name not in DATABASES:
+            raise SystemExit(f"{name} is unknown; there are {', '.join(DATABASES)}")
         try:
             found[name] = importlib.metadata.version(DATABASES[name].distribution)
         except importlib.metadata.PackageNotFoundError:
@@ -279,7 +281,7 @@ def main() -> None:
         keep.mkdir(exist_ok=True)
         contenders = []
         for name in versions:
-            contender = Contender(name, keep / name.replace(", ", "-"), data, options.queries)
+            contender = Contender(name, keep / name, data, options.queries)
             print(f"{name} {versions[name]}: ready, {contender.ready}")
             contenders += [contender] if isinstance(contender.ready, float) else []
         figures = race(contenders, made, options.rounds, options.seconds)
