@@ -103,11 +103,18 @@ class CollectionResult(Frames):
         As `keys`: the name of the collection of each hit.
     metric : str
         The metric of the collections.
+    groups : list or None
+        As `keys`: what the rows of each hit's group have in common, if `group_by` was given.
+    plan : list of dict or None
+        How the search was answered, if that was to be explained: a dict for each search of a collection.
+        `plan`: "walk" (through the graph), "gather" (of the codes of what matches), "scan" (of all that
+        matches), or several of these. `rows`, and how many of them match: `matches`, and what was known
+        before as `estimated_matches`, the fewest and the most. How many queries went each way.
     """
 
     __slots__ = (
-        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "keys", "metric",
-        "scores", "updated_at", "vectors",
+        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "groups", "keys",
+        "metric", "plan", "scores", "updated_at", "vectors",
     )  # fmt: skip
 
     keys: list[Any]
@@ -117,6 +124,8 @@ class CollectionResult(Frames):
     vectors: Any | None
     created_at: NDArray[np.int64] | None
     updated_at: NDArray[np.int64] | None
+    groups: list[Any] | None
+    plan: list[dict[str, Any]] | None
     _collections: str | list[Any]
     _texts: list[Any] | None
     _metadata: list[Any] | None
@@ -133,6 +142,8 @@ class CollectionResult(Frames):
         vectors: Any | None = None,
         created_at: NDArray[np.int64] | None = None,
         updated_at: NDArray[np.int64] | None = None,
+        groups: list[Any] | None = None,
+        plan: list[dict[str, Any]] | None = None,
     ) -> None:
         self.keys = keys
         self.scores = scores
@@ -141,6 +152,8 @@ class CollectionResult(Frames):
         self.vectors = vectors
         self.created_at = created_at
         self.updated_at = updated_at
+        self.groups = groups
+        self.plan = plan
         self._collections = collections
         self._texts = texts
         self._metadata = None
@@ -231,6 +244,8 @@ class CollectionResult(Frames):
         }
         if self.metadata is not None:
             columns["metadata"] = self._flat(self.metadata)
+        if self.groups is not None:
+            columns["group"] = self._flat(self.groups)
         if self.created_at is not None and self.updated_at is not None:
             columns["created_at"] = np.atleast_2d(self.created_at)[hits]
             columns["updated_at"] = np.atleast_2d(self.updated_at)[hits]
@@ -292,6 +307,30 @@ class CollectionResult(Frames):
             rows = [[*row[:-1], *more_cells] for row, more_cells in zip(rows, cells, strict=True)]
         table = table_html(header, rows, caption=self._title())
         return table + (f"<p>... and {more:,} more</p>" if more else "")
+
+
+def place_of(after: Any) -> tuple[float, str, Key]:
+    """The place in a ranking that `after=` names: score, collection and key of a hit.
+
+    Parameters
+    ----------
+    after : Hit or CollectionResult
+        Of a result, the last hit counts; it must be that of one query.
+
+    Returns
+    -------
+    tuple
+    """
+    if isinstance(after, CollectionResult):
+        if after.scores.ndim != 1:
+            raise ValueError("after must be a result of one query, or a Hit, to go on behind it")
+        hits = list(after)
+        if not hits:
+            raise ValueError("after is a result without hits: there is no page behind it")
+        after = hits[-1]
+    if not isinstance(after, Hit):
+        raise TypeError(f"expected a Hit or a CollectionResult as after, got {type(after).__name__}")
+    return after.score, after.collection, after.key
 
 
 def _short(text: str, length: int = 80) -> str:

@@ -56,6 +56,10 @@ impl Answer<'_> {
         }
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
+        if let Some(trace) = self.search.trace {
+            trace.walked(queries.len() - left.len());
+            if gathers { trace.gathered(left.len()) } else { trace.scanned(left.len()) }
+        }
         if !left.is_empty() {
             let asked: Vec<_> = left.iter().map(|&i| queries[i]).collect();
             let tops = if gathers { self.gather(&asked, call)? } else { self.scan(0, &asked, call)? };

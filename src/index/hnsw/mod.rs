@@ -156,6 +156,8 @@ impl HnswIndex {
 impl Tabular for HnswIndex {
     const KIND: &'static str = "hnsw";
 
+    const SCANS: bool = false;
+
     type State = State;
 
     fn body(&self) -> &Body<State> {

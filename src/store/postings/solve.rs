@@ -24,6 +24,7 @@ pub(in super::super) struct Verdict {
 
 impl Verdict {
     /// All rows that match, given who looks at the candidates.
+    #[cfg(test)]
     pub(in super::super) fn resolve(self, mut look: impl FnMut(u32) -> bool) -> RoaringBitmap {
         let Verdict { mut matches, candidates } = self;
         matches |= candidates.into_iter().filter(|slot| look(*slot)).collect::<RoaringBitmap>();

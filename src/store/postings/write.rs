@@ -1,7 +1,8 @@
 //! From fields to bytes: terms in order, each with its slots.
 //!
 //! ```text
-//! rows u64 | complete u8 | odd rows: bitmap | fields u32 | per field: path, bytes of its values u64, of its elements u64 | values, elements, ...
+//! rows u64 | complete u8 | odd rows: bitmap | fields u32 | per field: path, bytes of its values u64, of its elements u64
+//!                   | values, elements, values, elements, ...
 //! values, elements: numbers u32, texts u32, frequent u32 | numbers, 9 bytes each | ends of texts u64 | texts | ends of terms u64
 //!                   | frequent terms: term u32, 0 u32, end of its bitmap u64 | slots u32 | bitmaps
 //! ```

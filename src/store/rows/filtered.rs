@@ -52,6 +52,15 @@ impl Rows {
         Ok(known.iter().map(|(_, slots)| slots.len() as usize).sum::<usize>() + looked_at.len())
     }
 
+    /// How many rows a filter lets through, at least and at most, by what is known without looking at any.
+    pub(in crate::store) fn estimate(&self, filter: &Filter) -> (u64, u64) {
+        let sealed = self.segments.values().map(|sealed| {
+            let (least, most) = sealed.file.postings().map_or((0, sealed.name.rows), |all| all.estimate(filter));
+            (least.saturating_sub(sealed.gone_count), most.min(sealed.there()))
+        });
+        sealed.fold((0, self.fresh.len() as u64), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    }
+
     /// The rows of segments of which postings say that they pass, and the numbers of the others that do.
     fn split(&self, filter: &Filter, call: &Call<'_>) -> Result<(Vec<(&Sealed, RoaringBitmap)>, Vec<i64>)> {
         let mut known = Vec::with_capacity(self.segments.len());

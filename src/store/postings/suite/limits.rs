@@ -18,7 +18,8 @@ fn what_has_terms_is_answered_without_a_look_at_the_rows_and_counted_exactly() {
     let texts = texts(&documents());
     let postings = build(&texts);
     let filters = json!([
-        {"lang": "en"}, {"lang": {"$ne": "en"}}, {"lang": {"$in": ["de", "fr", "de"]}}, {"lang": {"$nin": ["de"]}}, {"id": 5}, {"id": {"$lt": 17.5}},
+        {"lang": "en"}, {"lang": {"$ne": "en"}}, {"lang": {"$in": ["de", "fr", "de"]}}, {"lang": {"$nin": ["de"]}},
+        {"id": 5}, {"id": {"$lt": 17.5}},
         {"year": {"$gte": 2010}}, {"year": {"$gte": 2001, "$lt": 2019}}, {"score": {"$gt": 100}}, {"tags": {"$contains": "t7"}},
         {"tags": {"$contains": "all"}}, {"path": {"$glob": "src/3/*"}}, {"path": {"$glob": "*/29.rs"}}, {"deep.er": true},
         {"deep": {"$exists": true}}, {"nowhere": {"$exists": false}}, {"nowhere": 3}, {"deep.er.more": 1},
