@@ -136,7 +136,7 @@ class Lance(Database):
         said = _sql(where)
 
         def search(query: Vectors, k: int) -> Ids:
-            asked = self.docs.search(query).distance_type("cosine").limit(k).select(["id"])
+            asked = self.docs.search(query).distance_type("cosine").limit(k).select(["id", "_distance"])
             if said:
                 asked = asked.where(said, prefilter=True)
             return np.array(asked.to_arrow()["id"])

@@ -78,7 +78,8 @@ def chosen(columns: dict[str, NDArray[Any]]) -> list[tuple[str, float, Filter]]:
     filters: list[tuple[str, float, Filter]] = []
     for share in SHARES:
         filters.append(("equality", share, equality(columns, names, counts, by_count, share)))
-        limit = int(sizes[min(int(share * len(sizes)), len(sizes) - 1)])
+        # One more than a size that there is: so something matches, and all rows of that size do.
+        limit = int(sizes[min(int(share * len(sizes)), len(sizes) - 1)]) + 1
         filters.append(("range", share, [("installed_size", "lt", limit)]))
         filters.append(("compound", share, compound(columns, names[by_count], share)))
     return filters
@@ -114,7 +115,7 @@ def compound(columns: dict[str, NDArray[Any]], sections: NDArray[Any], share: fl
     wanted = int(share * len(mask))
     if wanted >= len(inside):
         return [("priority", "eq", common), ("installed_size", "ge", int(inside[0]))]
-    return [*where, ("installed_size", "lt", int(inside[wanted]))]
+    return [*where, ("installed_size", "lt", int(inside[wanted]) + 1)]
 
 
 def cases(base: Vectors, queries: Vectors, columns: dict[str, NDArray[Any]]) -> list[Case]:
