@@ -23,8 +23,11 @@ def new_axes(size: tuple[float, float] = (7, 4.5)) -> Any:
 
 def finished(axes: Any, path: str | PathLike[str] | None) -> Any:
     """Write the figure, if there is a path, and close it; else leave it to whoever shows it."""
-    if path is not None:
+    if path is None:
+        return axes
+    try:
         axes.figure.savefig(path, dpi=150)
+    finally:
         needed("matplotlib.pyplot", "plot").close(axes.figure)
     return axes
 

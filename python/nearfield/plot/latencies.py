@@ -59,7 +59,7 @@ def latency_histogram(
     axes.set_xscale("log")
     axes.set_xlabel(f"microseconds of one call with one query, k = {k} (line: median, dots: 99 %)")
     axes.set_ylabel("calls")
-    axes.legend()
+    axes.legend(loc="upper right")
     return finished(axes, path)
 
 

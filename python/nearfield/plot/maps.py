@@ -162,4 +162,5 @@ def _points(axes: Any, places: NDArray[Any], values: list[Any] | None) -> None:
             axes.scatter(
                 *places[inside].T, s=size, alpha=0.7, linewidths=0, color=color, label=name or "others"
             )
-    axes.legend(fontsize=8, markerscale=2)
+    # Beside the points: looking for a place among thousands of them takes seconds.
+    axes.legend(fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
