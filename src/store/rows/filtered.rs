@@ -31,6 +31,9 @@ impl Piece<'_> {
     }
 }
 
+/// Rows of a segment of which postings say that they pass.
+type Known<'a> = (&'a Sealed, RoaringBitmap);
+
 /// Whether a row of a segment says what a filter wants.
 fn says(sealed: &Sealed, slot: usize, filter: &Filter) -> bool {
     sealed.file.metadata(slot).is_some_and(|text| filter.matches_text(text))
@@ -62,7 +65,7 @@ impl Rows {
     }
 
     /// The rows of segments of which postings say that they pass, and the numbers of the others that do.
-    fn split(&self, filter: &Filter, call: &Call<'_>) -> Result<(Vec<(&Sealed, RoaringBitmap)>, Vec<i64>)> {
+    fn split(&self, filter: &Filter, call: &Call<'_>) -> Result<(Vec<Known<'_>>, Vec<i64>)> {
         let mut known = Vec::with_capacity(self.segments.len());
         let mut unknown = Vec::with_capacity(self.segments.len());
         for sealed in self.segments.values() {
