@@ -1,7 +1,7 @@
 //! What a collection is made of: chosen when it is created, and the same for ever.
 
 use crate::error::{Error, Result};
-use crate::index::{FlatIndex, HnswIndex, HnswParameters, Index, IndexOptions};
+use crate::index::{FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions};
 use crate::vectors::{Codec, Metric};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -78,6 +78,10 @@ impl Schema {
         let options = IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None };
         match (self.index, self.graph) {
             (IndexKind::Flat, None) => Ok(Arc::new(FlatIndex::new(options)?)),
+            (IndexKind::Hnsw, Some(parameters)) if parameters.codec == GraphCodec::Lean => {
+                let message = "a collection keeps its vectors, and a graph with codec 'lean' does not";
+                Err(Error::InvalidArgument(message.to_owned()))
+            }
             (IndexKind::Hnsw, Some(parameters)) => {
                 let index = HnswIndex::new(options, parameters)?;
                 // Rows are durable, and found, before they are linked.
