@@ -1,6 +1,7 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
-# Not here yet, although the contract has them: in a graph the metric hamming and codecs beyond "auto" and "f32"; of the store `search(..., explain=)`,
+# Not here yet, although the contract has them: in a graph the metric hamming, and codecs beyond "auto" and
+# "f32"; of the store `search(..., explain=)`,
 # `create_collection(index="hnsw")` with its options, and so `search(..., ef=, recall=)` and `flush(wait=)`;
 # `scan(order_by=)`, `compact(progress=)`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence

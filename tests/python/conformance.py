@@ -80,7 +80,11 @@ REGISTRY = [
         recall=0.0,
     ),
     Candidate(
-        "hnsw lean", partial(nf.HnswIndex, keep=None), recall=0.9, code="n8", estimates=True,
+        "hnsw lean",
+        partial(nf.HnswIndex, keep=None),
+        recall=0.9,
+        code="n8",
+        estimates=True,
         metrics=("cosine", "dot", "l2"),
     ),
     quantized(4),

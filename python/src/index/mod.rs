@@ -276,8 +276,7 @@ impl Index {
     /// min_score : float, optional
     ///     The smallest score that is wanted, inclusive.
     /// exact : bool, default False
-    ///     Look at every row, whatever the index could do instead. A `QuantizedIndex` that keeps no rows has only their codes
-    ///     to look at.
+    ///     Look at every row, whatever the index could do instead. An index that keeps no rows has only their codes to look at.
     /// threads : int, optional
     ///     None: those of the index.
     ///
