@@ -10,6 +10,7 @@ small metadata: synopsis-like text, a section, a number.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -77,6 +78,16 @@ def load(path: Path, base: Vectors, metadata: list[dict[str, Any]], sync: Litera
         return time.perf_counter() - began
 
 
+def first_answer(path: Path, query: Vectors) -> float:
+    """Seconds to open a store for reading and to search it once."""
+    began = time.perf_counter()
+    store = nf.open(path, "r")
+    store["docs"].search(query)
+    took = time.perf_counter() - began
+    store.close()
+    return took
+
+
 def one_round(base: Vectors, queries: Vectors, metadata: list[dict[str, Any]], figures: Figures) -> None:
     batches = -(-len(base) // BATCH)
     size = base[:BATCH].nbytes + 150 * BATCH
@@ -92,10 +103,12 @@ def one_round(base: Vectors, queries: Vectors, metadata: list[dict[str, Any]], f
         note("  bare writes, not synced (s)", bare_writes(folder, batches, size, sync=False))
         index = nf.HnswIndex(base.shape[1])
         note("  bare graph, linked (s)", seconds(lambda: index.add(base)))
-        note("open for reading (s)", seconds(lambda: nf.open(folder / "flush", "r")))
+        note("open without a graph (s)", first_answer(folder / "flush", queries[0]))
+        with nf.open(folder / "batch") as store:
+            note("linking all rows, and keeping that (s)", seconds(lambda: store.flush(wait=True)))
+        note("open, with the first answer (s)", first_answer(folder / "batch", queries[0]))
         with nf.open(folder / "batch") as store:
             docs = store["docs"]
-            note("linking all rows after opening (s)", seconds(lambda: store.flush(wait=True)))
             rows = [([f"single-{i}"], base[i : i + 1], metadata[i : i + 1]) for i in range(SINGLES)]
             note(
                 "one durable upsert (ms)",
@@ -103,6 +116,12 @@ def one_round(base: Vectors, queries: Vectors, metadata: list[dict[str, Any]], f
             )
             note("  bare write and sync (ms)", 1e3 / SINGLES * bare_writes(folder, SINGLES, 4096))
             compare_searches(docs, index, queries, note)
+            note("compact (s)", seconds(store.compact))
+            index.save(folder / "index.nf")
+            # A file of the index has rows and graph; metadata and keys come on top of it.
+            text = sum(len(json.dumps(row, separators=(",", ":"))) + 9 for row in metadata)
+            bare = (folder / "index.nf").stat().st_size + text
+            note("on the disk, of rows, graph and metadata", store.stats()["disk_bytes"] / bare)
     finally:
         shutil.rmtree(folder)
 

@@ -19,12 +19,12 @@ mod vectors;
 pub use error::{Error, Result};
 pub use index::{
     FlatIndex, GraphCodec, Hits, HnswIndex, HnswParameters, Index, IndexFile, IndexOptions, QuantizedIndex,
-    QuantizedParameters, RangeHits, Search, Selection, Stats,
+    QuantizedParameters, RangeHits, Search, Selection, Stats, Trace,
 };
 pub use runtime::{Call, Caller};
 pub use store::{
-    Collection, CollectionStats, Document, Filter, Hit, IndexKind, Key, Metadata, Mode, OnConflict, Schema, Store,
-    StoreOptions, StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
+    Collection, CollectionStats, Direction, Document, Explanation, Filter, Grouping, Hit, IndexKind, Key, Metadata,
+    Mode, OnConflict, Place, Plan, Schema, Store, StoreOptions, StoreSearch, StoreStats, StoredRow, SyncMode, Verified,
 };
 pub use vectors::{Codec, Metric, RowSource, Rows};
 

@@ -25,7 +25,7 @@ const ROOT_ITEMS: [&str; 1] = ["MAX_DIM"];
 const UNSAFE: [&str; 8] = [
     "simd/",
     "kernel/",
-    "vectors/matrix.rs",
+    "vectors/matrix/",
     "vectors/cell/",
     "vectors/plane/query.rs",
     "storage/vfs/file.rs",
@@ -35,7 +35,7 @@ const UNSAFE: [&str; 8] = [
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 406;
+const LONGEST_FILE: usize = 403;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 
@@ -334,7 +334,7 @@ fn paths_are_found_wherever_they_hide() {
         mod tests { use super::super::super::kernel::dot; use super::super::other; }
         pub(crate) fn g() {}
     "##;
-    let source = Source::new("vectors/matrix.rs".to_owned(), text);
+    let source = Source::new("vectors/matrix/".to_owned(), text);
     let mut names: Vec<String> = source.root_names().into_iter().map(|(_, name)| name).collect();
     names.dedup();
     assert_eq!(names, ["error", "runtime", "index", "storage", "simd", "kernel"]);

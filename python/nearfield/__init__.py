@@ -16,7 +16,7 @@ the process. `evaluate` says how good and how fast an index is on your own queri
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
+from typing import Any
 
 from nearfield import plot
 from nearfield._core import Collection, Filter, FlatIndex, HnswIndex, Index, QuantizedIndex, Store, load
@@ -41,15 +41,26 @@ from nearfield.errors import (
     ReadOnlyError,
 )
 from nearfield.evaluate import Measurement, Report, evaluate, exact_neighbors
+from nearfield.files import AnnData, read_ann_hdf5, read_vectors
 from nearfield.filters import Expr, field
 from nearfield.fuse import Fused, fuse
 from nearfield.hits import CollectionResult, Hit, Row
 from nearfield.results import RangeResult, SearchResult
 from nearfield.tune import tune
 
-__version__ = _version("nearfield")
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module 'nearfield' has no attribute {name!r}")
+    from importlib.metadata import version  # asked for rarely, and slower to import than all the rest
+
+    return version("nearfield")
+
 
 __all__ = [
+    "AnnData",
     "CapacityError",
     "Collection",
     "CollectionExistsError",
@@ -88,5 +99,7 @@ __all__ = [
     "fuse",
     "load",
     "plot",
+    "read_ann_hdf5",
+    "read_vectors",
     "tune",
 ]

@@ -1,9 +1,7 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
 # Not here yet, although the contract has them: in a graph the metric hamming, and codecs beyond "auto" and
-# "f32"; of the store `search(..., explain=)`,
-# `create_collection(index="hnsw")` with its options, and so `search(..., ef=, recall=)` and `flush(wait=)`;
-# `scan(order_by=)`, `compact(progress=)`.
+# "f32"; of the store `compact(progress=)`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, disjoint_base
 
-from nearfield.hits import CollectionResult, Row
+from nearfield.hits import CollectionResult, Hit, Row
 from nearfield.meta import Meta
 from nearfield.results import RangeResult, SearchResult
 from nearfield.typing import Codec, Key, Metric, Progress, VectorLike, Where
@@ -236,10 +234,20 @@ class Collection:
         recall: float | None = None,
         exact: bool = False,
         include: _Include = (),
+        group_by: str | None = None,
+        group_size: int = 1,
+        diversity: float | None = None,
+        after: Hit | CollectionResult | None = None,
+        explain: bool = False,
         threads: int | None = None,
     ) -> CollectionResult: ...
     def scan(
-        self, where: Where | None = None, *, after: Key | None = None, batch_size: int = 1000
+        self,
+        where: Where | None = None,
+        *,
+        order_by: str | None = None,
+        after: Key | Row | None = None,
+        batch_size: int = 1000,
     ) -> Iterator[Row]: ...
     def count(self, where: Where | None = None) -> int: ...
     def filter(self, where: Where) -> Filter: ...
@@ -285,6 +293,11 @@ class Store:
         recall: float | None = None,
         exact: bool = False,
         include: _Include = (),
+        group_by: str | None = None,
+        group_size: int = 1,
+        diversity: float | None = None,
+        after: Hit | CollectionResult | None = None,
+        explain: bool = False,
         threads: int | None = None,
     ) -> CollectionResult: ...
     def flush(self, *, wait: bool = False) -> None: ...

@@ -11,7 +11,8 @@ from html import escape
 from typing import Any
 
 __all__ = [
-    "bytes_text", "collection_html", "index_html", "number_text", "store_html", "table_html", "table_text",
+    "bytes_text", "collection_html", "index_html", "metadata_cells", "number_text", "store_html",
+    "table_html", "table_text",
 ]  # fmt: skip
 
 
@@ -173,9 +174,26 @@ def collection_html(stats: Mapping[str, Any], first: Sequence[tuple[Any, Mapping
     str
         Two `<table>` elements: the collection, and its first rows.
     """
-    names = list(dict.fromkeys(name for _, metadata in first for name in metadata))[:_COLUMNS]
-    rows = [[repr(key), *(_cell(metadata.get(name)) for name in names)] for key, metadata in first]
+    names, cells = metadata_cells([metadata for _, metadata in first])
+    rows = [[repr(key), *row] for (key, _), row in zip(first, cells, strict=True)]
     return table_html((), _rows(stats), caption="Collection") + table_html(["key", *names], rows)
+
+
+def metadata_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Lay metadata out in columns.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        What each row says.
+
+    Returns
+    -------
+    list of str, list of lists
+        The first few names that come up, and a cell for each in every row, long ones shortened.
+    """
+    names = list(dict.fromkeys(name for metadata in rows for name in metadata))[:_COLUMNS]
+    return names, [[_cell(metadata.get(name)) for name in names] for metadata in rows]
 
 
 # Names of metadata that are shown, and letters of each value.
@@ -183,9 +201,9 @@ _COLUMNS, _LETTERS = 6, 60
 
 
 def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, float):
         return value
-    text = str(value)
+    text = str(value)  # whole numbers too: a year is no amount
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 3]}..."
 
 

@@ -18,8 +18,8 @@ What is measured:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +28,15 @@ from nearfield._core import FlatIndex, QuantizedIndex
 from nearfield.arrays import as_array
 from nearfield.display import table_html, table_text
 from nearfield.errors import DimensionError, DTypeError
+from nearfield.frames import Frames
 from nearfield.progress import reporter
+from nearfield.results import SearchResult
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from numpy.typing import NDArray
 
-    from nearfield.results import SearchResult
     from nearfield.typing import Metric, Progress, VectorLike
 
 __all__ = ["Measurement", "Report", "evaluate", "exact_neighbors"]
@@ -43,6 +44,7 @@ __all__ = ["Measurement", "Report", "evaluate", "exact_neighbors"]
 _BATCH_SECONDS = 0.3  # a batch is repeated for this long, and three times unless that takes ten times longer
 _SINGLE_SECONDS = 2.0  # one query per call: for this long at most, and at most _SINGLE_CALLS calls
 _SINGLE_CALLS = 2000
+_REPORTS = 50  # how often progress is told, at most
 
 
 def exact_neighbors(
@@ -52,6 +54,7 @@ def exact_neighbors(
     metric: Metric = "cosine",
     *,
     threads: int | None = None,
+    progress: Progress = False,
 ) -> SearchResult:
     """Find the true nearest neighbours: every query is compared with every row.
 
@@ -68,6 +71,8 @@ def exact_neighbors(
         numpy.packbits writes them.
     threads : int, optional
         How many threads to use; all cores if not given.
+    progress : bool or callable, default False
+        True shows a bar; a callable is called with (queries done, queries in all).
 
     Returns
     -------
@@ -89,7 +94,28 @@ def exact_neighbors(
     packed = metric == "hamming" and rows.dtype == np.uint8
     index = FlatIndex(rows.shape[-1] * (8 if packed else 1), metric, threads=threads)
     index.add(rows)
-    return index.search(queries, k, threads=threads)
+    report = reporter(progress, "Searching")
+    batch = as_array(queries)
+    if report is None or batch.ndim != 2:
+        return index.search(batch, k, threads=threads)
+    return _in_parts(lambda part: index.search(part, k, threads=threads), batch, report)
+
+
+def _in_parts(
+    search: Callable[[NDArray[Any]], SearchResult], queries: NDArray[Any], report: Callable[[int, int], None]
+) -> SearchResult:
+    """One search in parts, with reports between them; no answer depends on the other queries."""
+    total = len(queries)
+    step = max(total // _REPORTS, 1)
+    parts = []
+    report(0, total)
+    for first in range(0, max(total, 1), step):
+        parts.append(search(queries[first : first + step]))
+        report(min(first + step, total), total)
+    ids, scores, counts = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores", "counts")
+    )
+    return SearchResult(ids, scores, counts, parts[0].metric)
 
 
 @dataclass(frozen=True)
@@ -110,6 +136,8 @@ class Measurement:
         Microseconds of one call with one query: the median, and what 99 % do not pass.
     bytes_per_vector : float
         Bytes of memory for each row of the index.
+    latencies : ndarray of float64, shape (calls,), or None
+        Microseconds of each call with one query, in the order in which they were made; not in tables.
     """
 
     ef: int | None
@@ -119,11 +147,14 @@ class Measurement:
     p50: float
     p99: float
     bytes_per_vector: float
+    latencies: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Frames):
     """What `evaluate` measured; prints as a table, in a terminal and in a notebook.
+
+    As a table of another library it has a row per beam, and the columns of `Measurement`.
 
     Attributes
     ----------
@@ -151,24 +182,9 @@ class Report:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to_pandas(self) -> Any:
-        """Make a table with one row per beam.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `ef`, `recall`, `qps`, `qps_single`, `p50`, `p99` (microseconds), `bytes_per_vector`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        import pandas
-
-        return pandas.DataFrame(
-            [astuple(row) for row in self.rows], columns=[f.name for f in fields(Measurement)]
-        )
+    def _columns(self) -> dict[str, list[Any]]:
+        names = [f.name for f in fields(Measurement) if f.name != "latencies"]
+        return {name: [getattr(row, name) for row in self.rows] for name in names}
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw queries per second over recall: see `nearfield.plot.recall_qps`.
@@ -186,6 +202,23 @@ class Report:
         from nearfield.plot import recall_qps
 
         return recall_qps(self, path)
+
+    def plot_latencies(self, path: str | PathLike[str] | None = None) -> Any:
+        """Draw how long calls with one query take: see `nearfield.plot.latency_histogram`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write the picture; it is shown by matplotlib otherwise.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        from nearfield.plot import latency_histogram
+
+        return latency_histogram(self, path)
 
     def _title(self) -> str:
         return f"{self.name}: {self.size:,} rows, {self.queries:,} queries, k = {self.k}"
@@ -334,6 +367,7 @@ def _measure(
         p50=p50,
         p99=p99,
         bytes_per_vector=float(index.stats()["bytes"]) / len(index),
+        latencies=latencies,
     )
 
 

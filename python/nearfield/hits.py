@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nearfield.display import table_html, table_text
+from nearfield.display import metadata_cells, table_html, table_text
+from nearfield.frames import Frames
 from nearfield.results import distances_of
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class Hit(NamedTuple):
     metadata: dict[str, Any] | None = None
 
 
-class CollectionResult:
+class CollectionResult(Frames):
     """The best rows of one collection or several, for one query or for each of several.
 
     Iterates as hits: `for hit in result` for a 1-D query, lists of them for a 2-D one. Best first: by score,
-    then by collection, then by key.
+    then by collection, then by key. As a table it has one row per hit: `query` (from 0), `rank` (from 1),
+    `key`, `score`, `distance`, `collection`, and `metadata`, `created_at`, `updated_at` if included; in
+    polars and Arrow metadata are JSON text, and keys of several types text.
 
     Attributes
     ----------
@@ -100,11 +103,18 @@ class CollectionResult:
         As `keys`: the name of the collection of each hit.
     metric : str
         The metric of the collections.
+    groups : list or None
+        As `keys`: what the rows of each hit's group have in common, if `group_by` was given.
+    plan : list of dict or None
+        How the search was answered, if that was to be explained: a dict for each search of a collection.
+        `plan`: "walk" (through the graph), "gather" (of the codes of what matches), "scan" (of all that
+        matches), or several of these. `rows`, and how many of them match: `matches`, and what was known
+        before as `estimated_matches`, the fewest and the most. How many queries went each way.
     """
 
     __slots__ = (
-        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "keys", "metric",
-        "scores", "updated_at", "vectors",
+        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "groups", "keys",
+        "metric", "plan", "scores", "updated_at", "vectors",
     )  # fmt: skip
 
     keys: list[Any]
@@ -114,6 +124,8 @@ class CollectionResult:
     vectors: Any | None
     created_at: NDArray[np.int64] | None
     updated_at: NDArray[np.int64] | None
+    groups: list[Any] | None
+    plan: list[dict[str, Any]] | None
     _collections: str | list[Any]
     _texts: list[Any] | None
     _metadata: list[Any] | None
@@ -130,6 +142,8 @@ class CollectionResult:
         vectors: Any | None = None,
         created_at: NDArray[np.int64] | None = None,
         updated_at: NDArray[np.int64] | None = None,
+        groups: list[Any] | None = None,
+        plan: list[dict[str, Any]] | None = None,
     ) -> None:
         self.keys = keys
         self.scores = scores
@@ -138,6 +152,8 @@ class CollectionResult:
         self.vectors = vectors
         self.created_at = created_at
         self.updated_at = updated_at
+        self.groups = groups
+        self.plan = plan
         self._collections = collections
         self._texts = texts
         self._metadata = None
@@ -213,58 +229,6 @@ class CollectionResult:
 
         return map(_decode, self._texts if self._is_single else self._texts[query])
 
-    def to_pandas(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `query` (from 0), `rank` (from 1), `key`, `score`, `distance`, `collection`, and
-            `metadata`, `created_at`, `updated_at` if included.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        import pandas
-
-        return pandas.DataFrame(self._columns())
-
-    def to_polars(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        polars.DataFrame
-            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
-
-        Raises
-        ------
-        ImportError
-            If polars is not installed.
-        """
-        import polars
-
-        return polars.DataFrame(self._plain_columns())
-
-    def to_arrow(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pyarrow.Table
-            Columns as in `to_pandas`; metadata as JSON text, keys of several types as text.
-
-        Raises
-        ------
-        ImportError
-            If pyarrow is not installed.
-        """
-        import pyarrow
-
-        return pyarrow.table(self._plain_columns())
-
     def _columns(self) -> dict[str, Any]:
         """The hits as columns of equal length."""
         scores = np.atleast_2d(self.scores)
@@ -280,6 +244,8 @@ class CollectionResult:
         }
         if self.metadata is not None:
             columns["metadata"] = self._flat(self.metadata)
+        if self.groups is not None:
+            columns["group"] = self._flat(self.groups)
         if self.created_at is not None and self.updated_at is not None:
             columns["created_at"] = np.atleast_2d(self.created_at)[hits]
             columns["updated_at"] = np.atleast_2d(self.updated_at)[hits]
@@ -333,8 +299,38 @@ class CollectionResult:
 
     def _repr_html_(self) -> str:
         header, rows, more = self._shown()
+        if self._texts is not None and rows:  # a column for each name, as the collection shows its rows
+            hits = islice(chain.from_iterable(map(self._hits, range(len(self.counts)))), len(rows))
+            said = [hit.metadata or {} for hit in hits]
+            names, cells = metadata_cells(said)
+            header = [*header[:-1], *names]
+            rows = [[*row[:-1], *more_cells] for row, more_cells in zip(rows, cells, strict=True)]
         table = table_html(header, rows, caption=self._title())
         return table + (f"<p>... and {more:,} more</p>" if more else "")
+
+
+def place_of(after: Any) -> tuple[float, str, Key]:
+    """The place in a ranking that `after=` names: score, collection and key of a hit.
+
+    Parameters
+    ----------
+    after : Hit or CollectionResult
+        Of a result, the last hit counts; it must be that of one query.
+
+    Returns
+    -------
+    tuple
+    """
+    if isinstance(after, CollectionResult):
+        if after.scores.ndim != 1:
+            raise ValueError("after must be a result of one query, or a Hit, to go on behind it")
+        hits = list(after)
+        if not hits:
+            raise ValueError("after is a result without hits: there is no page behind it")
+        after = hits[-1]
+    if not isinstance(after, Hit):
+        raise TypeError(f"expected a Hit or a CollectionResult as after, got {type(after).__name__}")
+    return after.score, after.collection, after.key
 
 
 def _short(text: str, length: int = 80) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,9 @@ def reporter(progress: Progress, description: str) -> Callable[[int, int], None]
         return None
     if progress is True:
         try:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+            with warnings.catch_warnings():  # in a notebook without widgets it warns, and draws a bar of text
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
             return _Line(description)
         return _Bar(tqdm, description)

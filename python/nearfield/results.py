@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nearfield.display import table_html, table_text
+from nearfield.frames import Frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,10 +33,12 @@ def distances_of(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.floa
     return distances(scores.ravel(), metric).reshape(scores.shape)
 
 
-class SearchResult:
+class SearchResult(Frames):
     """The best rows for one query, or for each of several.
 
-    Unpacks as `ids, scores = result`. Hits stand best first: by score, and by id among equal scores.
+    Unpacks as `ids, scores = result`. Hits stand best first: by score, and by id among equal scores. As a
+    table it has one row per hit, without the padding: `query` (from 0), `rank` (from 1), `id`, `score`,
+    `distance`.
 
     Attributes
     ----------
@@ -79,57 +82,6 @@ class SearchResult:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         yield self.ids
         yield self.scores
-
-    def to_pandas(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `query` (from 0), `rank` (from 1), `id`, `score`, `distance`; the padding is left out.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        import pandas
-
-        return pandas.DataFrame(self._columns())
-
-    def to_polars(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        polars.DataFrame
-            Columns `query` (from 0), `rank` (from 1), `id`, `score`, `distance`; the padding is left out.
-
-        Raises
-        ------
-        ImportError
-            If polars is not installed.
-        """
-        import polars
-
-        return polars.DataFrame(self._columns())
-
-    def to_arrow(self) -> Any:
-        """Make a table with one row per hit.
-
-        Returns
-        -------
-        pyarrow.Table
-            Columns `query` (from 0), `rank` (from 1), `id`, `score`, `distance`; the padding is left out.
-
-        Raises
-        ------
-        ImportError
-            If pyarrow is not installed.
-        """
-        import pyarrow
-
-        return pyarrow.table(self._columns())
 
     def _columns(self, queries: int | None = None) -> dict[str, NDArray[Any]]:
         """The hits of the first `queries` queries (None: all) as columns of equal length."""
@@ -175,8 +127,17 @@ class SearchResult:
         return table + (f"<p>... and {more:,} more</p>" if more else "")
 
 
-class RangeResult(NamedTuple):
+class _Range(NamedTuple):
+    lims: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    distances: NDArray[np.float32]
+
+
+class RangeResult(Frames, _Range):
     """All rows within a radius, for each query: the hits of query i are `[lims[i]:lims[i + 1]]`, best first.
+
+    As a table it has one row per hit: `query` (from 0), `rank` (from 1), `id`, `score`, `distance`.
 
     Attributes
     ----------
@@ -190,10 +151,26 @@ class RangeResult(NamedTuple):
         Lower is better, in the units of the radius.
     """
 
-    lims: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    distances: NDArray[np.float32]
+    __slots__ = ()
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        counts = np.diff(self.lims)
+        query = np.repeat(np.arange(len(counts)), counts)
+        rank = np.arange(len(self.ids)) - self.lims[query] + 1
+        return {
+            "query": query,
+            "rank": rank,
+            "id": self.ids,
+            "score": self.scores,
+            "distance": self.distances,
+        }
+
+    def _repr_html_(self) -> str:
+        hits, queries = len(self.ids), len(self.lims) - 1
+        columns = {name: column[:_SHOWN].tolist() for name, column in self._columns().items()}
+        rows = map(_as_text, zip(*columns.values(), strict=True))
+        table = table_html(list(columns), rows, caption=f"RangeResult: {hits:,} hits for {queries:,} queries")
+        return table + (f"<p>... and {hits - _SHOWN:,} more</p>" if hits > _SHOWN else "")
 
 
 def _as_text(row: tuple[Any, ...]) -> list[str]:

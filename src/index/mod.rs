@@ -20,14 +20,16 @@ mod table;
 mod tabular;
 mod tile;
 mod topk;
+mod trace;
 
 pub use file::IndexFile;
 pub use flat::FlatIndex;
-pub(crate) use hnsw::CATCH_UP_ROWS;
+pub(crate) use hnsw::{CATCH_UP_ROWS, LinkedPart};
 pub use hnsw::{GraphCodec, HnswIndex, HnswParameters};
 pub use quantized::{QuantizedIndex, QuantizedParameters};
 pub(crate) use selection::Bits;
 pub use selection::Selection;
+pub use trace::Trace;
 
 use crate::error::{Error, Result};
 use crate::runtime::Call;
@@ -77,12 +79,14 @@ pub struct Search<'a> {
     pub ef: Option<usize>,
     /// Instead of a width: the part of the ten nearest rows that should be found, measured on rows of the index.
     pub recall: Option<f32>,
+    /// Where to note which way the search goes.
+    pub trace: Option<&'a Trace>,
 }
 
 impl Search<'_> {
     /// The `k` best rows.
     pub fn top(k: usize) -> Search<'static> {
-        Search { k, selection: None, min_score: None, exact: false, ef: None, recall: None }
+        Search { k, selection: None, min_score: None, exact: false, ef: None, recall: None, trace: None }
     }
 
     fn check(&self) -> Result<()> {

@@ -59,6 +59,15 @@ impl Bits {
         was_set
     }
 
+    /// The first `len` bits, each as it is not.
+    pub(crate) fn complement(&self, len: usize) -> Bits {
+        let mut words: Vec<u64> = (0..len.div_ceil(64)).map(|word| !self.word(word)).collect();
+        if let Some(last) = words.last_mut().filter(|_| !len.is_multiple_of(64)) {
+            *last &= (1 << (len % 64)) - 1;
+        }
+        Bits { words }
+    }
+
     /// How many are set.
     pub(crate) fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
@@ -133,6 +142,8 @@ mod tests {
         assert_eq!(bits.ones().collect::<Vec<_>>(), [0, 9, 64, 200]);
         assert_eq!(bits.count(), 4);
         assert!(bits.get(200) && !bits.get(201) && !bits.get(1 << 40));
+        assert_eq!(bits.complement(65).ones().collect::<Vec<_>>(), (1..64).filter(|i| *i != 9).collect::<Vec<_>>());
+        assert_eq!(Bits::default().complement(128).count(), 128);
     }
 
     #[test]

@@ -128,6 +128,9 @@ pub(crate) trait Tabular: Send + Sync + Sized {
     /// The kind of its files.
     const KIND: &'static str;
 
+    /// Whether it looks at all rows that may be returned, or notes by itself what it does instead.
+    const SCANS: bool = true;
+
     /// What its lock guards.
     type State: Tabled;
 
@@ -249,6 +252,12 @@ impl<T: Tabular> Index for T {
                 selection.check(state.table().version())?;
             }
             let tops = self.search_in(&state, queries, &search, call)?;
+            if let Some(trace) = search.trace {
+                trace.had(search.selection.map_or(state.table().live(), Selection::count));
+                if T::SCANS {
+                    trace.scanned(queries.len());
+                }
+            }
             found.extend(tops.into_iter().map(TopK::into_sorted));
         }
         Hits::collect(search.k, found)

@@ -8,8 +8,10 @@
 mod call;
 pub(crate) mod fork;
 mod lock;
+mod pages;
 mod pool;
 
 pub use call::{Call, Caller};
 pub(crate) use lock::{ReadGuard, Shared, Writer};
+pub(crate) use pages::Pages;
 pub(crate) use pool::{for_each, map};

@@ -1,7 +1,7 @@
 //! One collection, as users see it.
 
 use super::Inner;
-use super::batch::{Row, SegmentName, encode_attach, encode_delete, encode_meta, encode_put};
+use super::batch::{Row, encode_attach, encode_delete, encode_meta, encode_put};
 use super::desk::{Desk, Kind};
 use super::filter::Filter;
 use super::intake::{Intake, OnConflict};
@@ -9,14 +9,13 @@ use super::key::Key;
 use super::metadata::{Document, Metadata};
 use super::rows::{Rows, Sealed};
 use super::schema::Schema;
-use super::segment::{self, Input, segment_name};
+use super::segment::{self, Input, Segment, segment_name};
 use super::world::{Live, World};
 use crate::error::{Error, Result};
-use crate::index::Bits;
 use crate::runtime::Call;
 use crate::storage::log::Frame;
 use crate::storage::vfs::Vfs;
-use crate::vectors::{RowSource, Rows as Values};
+use crate::vectors::RowSource;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
@@ -145,8 +144,8 @@ impl Collection {
             let object = match patched.entry(key) {
                 Entry::Occupied(entry) => &mut entry.into_mut().1,
                 Entry::Vacant(entry) => {
-                    let Some(record) = rows.find(key) else { continue };
-                    &mut entry.insert((i, self.object(&record.row.metadata)?)).1
+                    let Some(number) = rows.find(key) else { continue };
+                    &mut entry.insert((i, self.object(&rows.row(number)?.metadata)?)).1
                 }
             };
             if replace {
@@ -161,10 +160,10 @@ impl Collection {
     fn rewritten(&self, rows: &Rows, patched: BTreeMap<&Key, (usize, Metadata)>, now: i64) -> Result<Intake> {
         let mut intake = Intake { rows: Vec::new(), values: Vec::new(), dim: self.schema.dim };
         for (key, (position, object)) in patched {
-            let (Some(record), Some(number)) = (rows.find(key), rows.number_of(key)) else { continue };
+            let Some(number) = rows.find(key) else { continue };
             let metadata = Document::new(&object, position)?;
             intake.values.extend(rows.values(&[number])?);
-            intake.rows.push(Row { metadata, updated: now, ..record.row.clone() });
+            intake.rows.push(Row { metadata, updated: now, ..rows.row(number)? });
         }
         Ok(intake)
     }
@@ -204,29 +203,24 @@ impl Collection {
         live: &Arc<Live>,
         vfs: &dyn Vfs,
         file: u64,
-        intake: Intake,
+        Intake { rows, values, dim }: Intake,
     ) -> Result<()> {
-        let dim = intake.dim;
+        let rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
         let written = (|| {
-            let values = |range: std::ops::Range<usize>| Ok(intake.values[range.start * dim..range.end * dim].to_vec());
-            let input = Input { collection: self.id, dim, rows: &intake.rows, values: &values };
+            let values = |range: std::ops::Range<usize>| Ok(values[range.start * dim..range.end * dim].to_vec());
+            let input = Input { collection: self.id, dim, rows: &rows, values: &values };
             let name = segment::write(vfs, file, &input)?;
             vfs.sync_directory().map_err(|error| Error::io(&vfs.path(""), error))?;
-            Ok(name)
+            Ok((name, Segment::open(vfs, &name, self.id, dim)?))
         })();
-        let name: SegmentName = written.inspect_err(|_| drop(vfs.remove(&segment_name(file))))?;
+        let (name, opened) = written.inspect_err(|_| drop(vfs.remove(&segment_name(file))))?;
         let mut frame = Frame::new();
         encode_attach(frame.payload(), self.id, &name);
         if let Kind::Writer(writer) = &mut desk.kind {
             // From here on a log may name it, whatever comes of the call.
             writer.attached.insert(segment_name(file));
         }
-        let Intake { rows: content, values, .. } = intake;
-        desk.commit(frame, || {
-            let sealed = Sealed::new(name, Bits::default(), None, false);
-            let slots: Vec<u32> = (0..content.len() as u32).collect();
-            live.change(|rows| rows.attach(&sealed, content, &Values::new(&values, dim)?, &slots))?
-        })
+        desk.commit(frame, || live.change(|rows| rows.attach(Sealed::new(name, opened), false))?)
     }
 
     fn check_room(&self, world: &World, bytes: usize) -> Result<()> {
@@ -260,8 +254,7 @@ impl Collection {
         self.change(call, |desk, live, _| {
             let mut there: Vec<Key> = {
                 let rows = live.rows.read();
-                let passing = rows.passing(filter, call)?;
-                passing.iter().filter_map(|number| Some(rows.record(*number)?.row.key.clone())).collect()
+                rows.passing(filter, call)?.into_iter().map(|number| rows.key(number)).collect::<Result<_>>()?
             };
             there.sort_unstable();
             self.remove(desk, live, &there)
@@ -305,7 +298,7 @@ impl Collection {
     pub fn get(&self, keys: &[Key]) -> Result<Vec<Option<StoredRow>>> {
         let live = self.live()?;
         let rows = live.rows.read();
-        let get = |key| rows.number_of(key).map(|number| self.stored(&rows, number)).transpose();
+        let get = |key| rows.find(key).map(|number| self.stored(&rows, number)).transpose();
         keys.iter().map(get).collect()
     }
 
@@ -326,27 +319,21 @@ impl Collection {
 
     /// How many rows a filter lets through.
     pub fn count(&self, filter: &Filter, call: &Call<'_>) -> Result<usize> {
-        Ok(self.live()?.rows.read().passing(filter, call)?.len())
+        self.live()?.rows.read().count(filter, call)
     }
 
     /// Up to `limit` rows that a filter lets through, in the order of their keys, from behind `after` on.
     pub fn scan(&self, filter: Option<&Filter>, after: Option<&Key>, limit: usize) -> Result<Vec<StoredRow>> {
         let live = self.live()?;
         let rows = live.rows.read();
-        let wanted = rows.from(after).map(|(_, number)| number);
+        let wanted = rows.in_order(after);
         let wanted = wanted.filter(|number| filter.is_none_or(|filter| rows.matches(*number, filter)));
         wanted.take(limit).map(|number| self.stored(&rows, number)).collect()
     }
 
     pub(super) fn stored(&self, rows: &Rows, number: i64) -> Result<StoredRow> {
-        let row = &rows.record(number).ok_or(Error::MissingId(number))?.row;
-        Ok(StoredRow {
-            key: row.key.clone(),
-            vector: rows.values(&[number])?,
-            metadata: row.metadata.clone(),
-            created_at: row.created,
-            updated_at: row.updated,
-        })
+        let Row { key, created, updated, metadata } = rows.row(number)?;
+        Ok(StoredRow { key, vector: rows.values(&[number])?, metadata, created_at: created, updated_at: updated })
     }
 
     /// The object in a text that came from a file, which somebody may have forged.

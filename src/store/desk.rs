@@ -1,6 +1,6 @@
 //! Where changes are made: one at a time, each written before it is seen.
 
-use super::checkpoint::Merge;
+use super::checkpoint::Effort;
 use super::recover::{Loaded, generations, load_beside_a_writer, names};
 use super::world::World;
 use super::writer::Writer;
@@ -92,15 +92,18 @@ impl Desk {
         if let Kind::Writer(writer) = &mut self.kind { writer.log.sync() } else { Ok(()) }
     }
 
-    /// Turns the log into segments; with `all`, few segments and nothing deleted left in them.
-    pub(super) fn checkpoint(&mut self, world: &World, all: bool) -> Result<()> {
+    /// Turns the log into segments; if there is time, with graphs that have grown.
+    pub(super) fn checkpoint(&mut self, world: &World, is_thorough: bool) -> Result<()> {
         self.check()?;
+        let effort = if is_thorough { Effort::thorough } else { Effort::usual };
         let threshold = self.threshold;
-        match &mut self.kind {
-            Kind::Writer(writer) if all => writer.compact(world),
-            Kind::Writer(writer) => writer.checkpoint(world, Merge::Some(threshold)),
-            _ => Ok(()),
-        }
+        if let Kind::Writer(writer) = &mut self.kind { writer.checkpoint(world, effort(threshold)) } else { Ok(()) }
+    }
+
+    /// Leaves as few files as possible, and nothing deleted in them.
+    pub(super) fn compact(&mut self, world: &World) -> Result<()> {
+        self.check()?;
+        if let Kind::Writer(writer) = &mut self.kind { writer.compact(world) } else { Ok(()) }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::batch::Row;
 use super::key::Key;
 use super::metadata::Document;
-use super::rows::{Place, Rows};
+use super::rows::Rows;
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::runtime::Call;
@@ -88,7 +88,7 @@ impl Intake {
                 return Err(Error::DuplicateKey(format!("{:?}", row.key)));
             }
             *taken = old.is_some();
-            row.created = old.map_or(now, |old| old.row.created);
+            row.created = old.map_or(Ok(now), |old| there.row(old).map(|old| old.created))?;
             row.updated = now;
         }
         if conflict == OnConflict::Skip {
@@ -110,7 +110,7 @@ impl Intake {
 
     /// Puts all of it.
     pub(super) fn put(self, rows: &mut Rows) -> Result<()> {
-        rows.put(self.rows, &Values::new(&self.values, self.dim)?, |_| Place::Log)
+        rows.put(self.rows, &Values::new(&self.values, self.dim)?)
     }
 }
 

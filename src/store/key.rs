@@ -52,13 +52,16 @@ impl Key {
     }
 
     pub(super) fn decode(from: &mut Take<'_>) -> Option<Key> {
-        let key = match from.u8()? {
-            0 => Key::Int(from.i64()?),
-            1 => Key::Bytes(from.bytes()?.into()),
-            2 => Key::Str(from.text()?.into()),
-            _ => return None,
-        };
-        key.check(0).is_ok().then_some(key)
+        KeyRef::decode(from)?.to_key()
+    }
+
+    /// The key, to be compared with others where they lie.
+    pub(super) fn as_ref(&self) -> KeyRef<'_> {
+        match self {
+            Key::Int(number) => KeyRef::Int(*number),
+            Key::Bytes(bytes) => KeyRef::Bytes(bytes),
+            Key::Str(text) => KeyRef::Str(text.as_bytes()),
+        }
     }
 
     /// Bytes that it takes in memory, beside itself.
@@ -68,6 +71,35 @@ impl Key {
             Key::Bytes(bytes) => bytes.len(),
             Key::Str(text) => text.len(),
         }
+    }
+}
+
+/// A key where it lies, in the same order as [`Key`]: code points are in the order of their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeyRef<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
+    Str(&'a [u8]),
+}
+
+impl<'a> KeyRef<'a> {
+    pub(super) fn decode(from: &mut Take<'a>) -> Option<KeyRef<'a>> {
+        Some(match from.u8()? {
+            0 => KeyRef::Int(from.i64()?),
+            1 => KeyRef::Bytes(from.bytes()?),
+            2 => KeyRef::Str(from.bytes()?),
+            _ => return None,
+        })
+    }
+
+    /// A key of its own; `None` if it is none.
+    pub(super) fn to_key(self) -> Option<Key> {
+        let key = match self {
+            KeyRef::Int(number) => Key::Int(number),
+            KeyRef::Bytes(bytes) => Key::Bytes(bytes.into()),
+            KeyRef::Str(text) => Key::Str(std::str::from_utf8(text).ok()?.into()),
+        };
+        key.check(0).is_ok().then_some(key)
     }
 }
 
@@ -106,7 +138,7 @@ mod tests {
     #[test]
     fn keys_are_typed_and_numbers_come_before_bytes_before_text() {
         let keys = [Key::Int(-3), Key::Int(1), b"1"[..].into(), b"\xff"[..].into(), "1".into(), "a".into(), "ä".into()];
-        assert!(keys.is_sorted_by(|a, b| a < b));
+        assert!(keys.is_sorted_by(|a, b| a < b && a.as_ref() < b.as_ref()));
         for key in &keys {
             let mut bytes = Vec::new();
             key.encode(&mut bytes);

@@ -49,7 +49,7 @@ impl Live {
     }
 
     fn index(&self) -> Arc<dyn Index> {
-        Arc::clone(self.rows.read().index())
+        self.rows.read().index()
     }
 }
 

@@ -6,9 +6,10 @@
 //! reorganised has no manifest; all of it is in the logs.
 
 use super::batch::SegmentName;
+use super::files::{open_sealed, write_sealed};
 use super::metadata::Metadata;
 use super::schema::Schema;
-use super::segment::{open_sealed, segment_name};
+use super::segment::segment_name;
 use crate::error::{Error, Result};
 use crate::index::Bits;
 use crate::storage::log::number;
@@ -37,9 +38,13 @@ pub(super) fn deletions_name(file: u64) -> String {
     format!("del-{file:016x}.nf")
 }
 
-/// The number of a segment or of deletions.
+pub(super) fn graph_name(file: u64) -> String {
+    format!("graph-{file:016x}.nf")
+}
+
+/// The number of a segment, of deletions or of a graph.
 pub(super) fn file_number(name: &str) -> Option<u64> {
-    number(name, "seg-", ".nf").or_else(|| number(name, "del-", ".nf"))
+    ["seg-", "del-", "graph-"].iter().find_map(|kind| number(name, kind, ".nf"))
 }
 
 /// A file, with what tells it from every other.
@@ -62,6 +67,15 @@ pub(super) struct SegmentRecord {
     pub(super) deletions: Option<FileRecord>,
 }
 
+/// The graph over the rows of one segment.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GraphRecord {
+    pub(super) graph: FileRecord,
+    /// The number of the segment.
+    pub(super) segment: u64,
+}
+
 /// One collection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +85,8 @@ pub(super) struct CollectionRecord {
     pub(super) schema: Schema,
     pub(super) meta: Metadata,
     pub(super) segments: Vec<SegmentRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) graph: Option<GraphRecord>,
 }
 
 /// The whole of it.
@@ -120,6 +136,16 @@ impl FileRecord {
     }
 }
 
+impl CollectionRecord {
+    /// All files of the collection, by name.
+    fn files(&self) -> impl Iterator<Item = (String, FileRecord)> {
+        let graph = self.graph.map(|record| (graph_name(record.graph.file), record.graph));
+        let segments = self.segments.iter().map(|record| (segment_name(record.segment.file), record.segment));
+        let deletions = self.segments.iter().filter_map(|record| record.deletions);
+        segments.chain(deletions.map(|record| (deletions_name(record.file), record))).chain(graph)
+    }
+}
+
 impl SegmentRecord {
     pub(super) fn name(&self) -> SegmentName {
         SegmentName { file: self.segment.file, seal: self.segment.seal(), rows: self.rows }
@@ -129,19 +155,12 @@ impl SegmentRecord {
 impl Manifest {
     /// The names of all files that it lists.
     pub(super) fn files(&self) -> BTreeSet<String> {
-        let segments = self.collections.iter().flat_map(|collection| &collection.segments);
-        segments
-            .flat_map(|record| {
-                let deletions = record.deletions.map(|file| deletions_name(file.file));
-                deletions.into_iter().chain([segment_name(record.segment.file)])
-            })
-            .collect()
+        self.collections.iter().flat_map(CollectionRecord::files).map(|(name, _)| name).collect()
     }
 
     /// Bytes of those files.
     pub(super) fn bytes(&self) -> u64 {
-        let segments = self.collections.iter().flat_map(|collection| &collection.segments);
-        segments.map(|record| record.segment.length + record.deletions.map_or(0, |file| file.length)).sum()
+        self.collections.iter().flat_map(CollectionRecord::files).map(|(_, file)| file.length).sum()
     }
 
     /// Makes this the newest manifest. On an error it may have become so all the same.
@@ -181,20 +200,15 @@ pub(super) fn write_deletions(vfs: &dyn Vfs, file: u64, gone: &Bits, rows: u64) 
     let name = deletions_name(file);
     let mut words = gone.words().to_vec();
     words.resize((rows as usize).div_ceil(64), 0);
-    let written = vfs.create(&name).and_then(|out| {
-        let seal = ContainerWriter::write_file(&*out, DELETIONS, |writer| {
-            writer.section("bits", |out| out.write_all(bytemuck::cast_slice(&words)))
-        })?;
-        out.sync()?;
-        Ok(seal)
-    });
-    let seal = written.map_err(|error| Error::io(&vfs.path(&name), error))?;
+    let seal = write_sealed(vfs, &name, DELETIONS, |writer| {
+        writer.section("bits", |out| out.write_all(bytemuck::cast_slice(&words)))
+    })?;
     Ok(FileRecord::new(file, seal))
 }
 
 /// Which rows of a segment are gone.
 pub(super) fn read_deletions(vfs: &dyn Vfs, record: &FileRecord, rows: u64) -> Result<Bits> {
-    let container = open_sealed(vfs, &deletions_name(record.file), DELETIONS, record.seal())?;
+    let container = open_sealed(vfs, &deletions_name(record.file), DELETIONS, record.seal(), Container::map)?;
     let bytes = container.read("bits")?;
     let bits = Bits::from_words(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect());
     let beyond = bits.ones().last().is_some_and(|last| last as u64 >= rows);
@@ -213,9 +227,7 @@ fn publish_text(vfs: &dyn Vfs, name: &str, kind: &str, text: &[u8]) -> Result<()
 }
 
 fn open_text(vfs: &dyn Vfs, name: &str, kind: &str) -> Result<(Container, Vec<u8>)> {
-    let path = vfs.path(name);
-    let bytes = vfs.map(name).map_err(|error| Error::io(&path, error))?;
-    let container = Container::from_map(path, bytes)?;
+    let container = Container::map(vfs, name)?;
     if container.kind() != kind {
         return Err(container.corrupt("header", format!("it should be a {kind}, it is a {:?}", container.kind())));
     }

@@ -18,13 +18,18 @@ mod checkpoint;
 mod coding;
 mod collection;
 mod desk;
+mod files;
 mod filter;
+mod graph;
 mod intake;
 mod key;
 mod linking;
 mod manifest;
 mod metadata;
+mod order;
+mod postings;
 mod recover;
+mod retrieve;
 mod rows;
 mod schema;
 mod search;
@@ -38,8 +43,10 @@ pub use filter::Filter;
 pub use intake::OnConflict;
 pub use key::Key;
 pub use metadata::{Document, Metadata};
+pub use order::Direction;
+pub use retrieve::{Grouping, Place};
 pub use schema::{IndexKind, Schema};
-pub use search::{Hit, StoreSearch};
+pub use search::{Explanation, Hit, Plan, StoreSearch};
 pub use tools::{CollectionStats, StoreStats, Verified};
 
 use crate::error::{Error, Result};
@@ -242,10 +249,15 @@ impl Store {
         self.inner.change(call, |desk, _| desk.flush())
     }
 
-    /// As [`flush`](Store::flush), and links every row into its graph.
+    /// As [`flush`](Store::flush), and links every row into its graph, and keeps that.
     pub fn flush_and_link(&self, call: &Call<'_>) -> Result<()> {
         self.flush(call)?;
-        self.inner.world()?.collections.values().try_for_each(|live| live.link_now(call))
+        let world = self.inner.world()?;
+        world.collections.values().try_for_each(|live| live.link_now(call))?;
+        if world.has_grown_graph() {
+            self.inner.change(call, |desk, world| desk.checkpoint(world, true))?;
+        }
+        Ok(())
     }
 
     /// Brings a reader to the newest state that is committed; whether anything was new. A writer is always there.
@@ -278,13 +290,10 @@ impl Store {
             return if let Kind::Writer(writer) = &desk.kind { writer.log.check() } else { Ok(()) };
         }
         desk.flush()?;
-        match &desk.kind {
-            Kind::Writer(writer) if writer.log.end() > writer.limits.short_log => {
-                let world = self.inner.world()?;
-                desk.checkpoint(&world, false)
-            }
-            _ => Ok(()),
-        }
+        let Kind::Writer(writer) = &desk.kind else { return Ok(()) };
+        let world = self.inner.world()?;
+        let is_long = writer.log.end() > writer.limits.short_log;
+        if is_long || world.has_grown_graph() { desk.checkpoint(&world, true) } else { Ok(()) }
     }
 }
 

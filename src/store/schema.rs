@@ -1,7 +1,8 @@
 //! What a collection is made of: chosen when it is created, and the same for ever.
 
 use crate::error::{Error, Result};
-use crate::index::{FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions};
+use crate::index::{Bits, FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions};
+use crate::storage::Container;
 use crate::vectors::{Codec, Metric};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -69,27 +70,61 @@ impl Schema {
     }
 
     /// An empty index of this kind. The one place that knows how many kinds there are.
-    pub(super) fn index(&self) -> Result<Arc<dyn Index>> {
+    pub(super) fn index(&self) -> Result<Indexed> {
+        let options = self.options()?;
+        match (self.index, self.graph) {
+            (IndexKind::Flat, None) => Ok(Indexed::Flat(Arc::new(FlatIndex::new(options)?))),
+            (IndexKind::Hnsw, Some(parameters)) if parameters.codec == GraphCodec::Lean => {
+                let message = "a collection keeps its vectors, and a graph with codec 'lean' does not";
+                Err(Error::InvalidArgument(message.to_owned()))
+            }
+            (IndexKind::Hnsw, Some(parameters)) => Ok(Indexed::graph_of(HnswIndex::new(options, parameters)?)),
+            _ => Err(Error::InvalidArgument("a graph has parameters, and nothing else has".to_owned())),
+        }
+    }
+
+    /// The index whose graph and rows these files have, both opened to be taken; only the rows in `live` are visible.
+    pub(super) fn index_over(&self, graph: &Container, rows: &Container, live: Bits) -> Result<Indexed> {
+        let Some(parameters) = self.graph else {
+            return Err(graph.corrupt("header", "it belongs to a collection that has no graph"));
+        };
+        Ok(Indexed::graph_of(HnswIndex::over(self.options()?, parameters, graph, rows, live)?))
+    }
+
+    fn options(&self) -> Result<IndexOptions> {
         // A kept row must stay what it is when it is kept again: segments are written from it.
         if self.codec == Codec::I8 {
             let message = "a collection cannot keep its vectors in codec 'i8' yet; use 'f32', 'f16', 'bf16' or 'u8'";
             return Err(Error::InvalidArgument(message.to_owned()));
         }
-        let options = IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None };
-        match (self.index, self.graph) {
-            (IndexKind::Flat, None) => Ok(Arc::new(FlatIndex::new(options)?)),
-            (IndexKind::Hnsw, Some(parameters)) if parameters.codec == GraphCodec::Lean => {
-                let message = "a collection keeps its vectors, and a graph with codec 'lean' does not";
-                Err(Error::InvalidArgument(message.to_owned()))
-            }
-            (IndexKind::Hnsw, Some(parameters)) => {
-                let index = HnswIndex::new(options, parameters)?;
-                // Rows are durable, and found, before they are linked.
-                index.link_later(true);
-                Ok(Arc::new(index))
-            }
-            _ => Err(Error::InvalidArgument("a graph has parameters, and nothing else has".to_owned())),
+        Ok(IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None })
+    }
+}
+
+/// The index of a collection.
+pub(super) enum Indexed {
+    Flat(Arc<FlatIndex>),
+    Graph(Arc<HnswIndex>),
+}
+
+impl Indexed {
+    fn graph_of(index: HnswIndex) -> Indexed {
+        // Rows are durable, and found, before they are linked.
+        index.link_later(true);
+        Indexed::Graph(Arc::new(index))
+    }
+
+    /// The index, whatever its kind.
+    pub(super) fn any(&self) -> Arc<dyn Index> {
+        match self {
+            Indexed::Flat(index) => Arc::<FlatIndex>::clone(index),
+            Indexed::Graph(index) => Arc::<HnswIndex>::clone(index),
         }
+    }
+
+    /// The index, if it has a graph.
+    pub(super) fn graph(&self) -> Option<&Arc<HnswIndex>> {
+        if let Indexed::Graph(index) = self { Some(index) } else { None }
     }
 }
 

@@ -5,12 +5,16 @@ use super::collection::Collection;
 use super::filter::Filter;
 use super::key::Key;
 use super::metadata::Document;
+use super::retrieve::{self, Grouping, Place};
 use super::rows::{Found, Rows};
 use super::world::Live;
 use crate::error::{Error, Result};
-use crate::index::Search;
+use crate::index::{Search, Trace};
 use crate::runtime::{Call, ReadGuard};
-use crate::vectors::RowSource;
+use crate::vectors::{Metric, RowSource};
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// What a search is to return.
@@ -34,12 +38,50 @@ pub struct StoreSearch<'a> {
     pub vectors: bool,
     /// Whether hits come with their stamps.
     pub stamps: bool,
+    /// Only rows that rank behind this place.
+    pub after: Option<&'a Place>,
+    /// Put rows into groups: `k` is the number of groups then, and hits are the best of each, best first.
+    pub group_by: Option<&'a Grouping>,
+    /// How much hits should differ from each other, from 0 to 1: maximal marginal relevance, lambda being 1 less this. They come in the
+    /// order in which they were chosen.
+    pub diversity: Option<f32>,
+    /// Where to write down how the search was answered.
+    pub explain: Option<&'a Explanation>,
+}
+
+/// How a search was answered: by which searches of single collections.
+#[derive(Debug, Default)]
+pub struct Explanation(Mutex<Vec<Plan>>);
+
+impl Explanation {
+    /// The searches so far, in the order in which they were made.
+    pub fn plans(&self) -> Vec<Plan> {
+        self.0.lock().clone()
+    }
+}
+
+/// One search of one collection, with all of its queries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The collection.
+    pub collection: Arc<str>,
+    /// Its rows.
+    pub rows: usize,
+    /// Rows that the filter lets through, at least and at most, by what is known without looking at any; `None` without a filter.
+    pub estimated: Option<(u64, u64)>,
+    /// Rows that the filter lets through; `None` without one.
+    pub matches: Option<usize>,
+    /// Queries that were answered by a walk through the graph.
+    pub walks: usize,
+    /// Queries for which the codes of all rows that match were looked at.
+    pub gathers: usize,
+    /// Queries for which all rows that match were looked at.
+    pub scans: usize,
 }
 
 impl StoreSearch<'_> {
     /// The `k` best rows.
     pub fn top(k: usize) -> StoreSearch<'static> {
-        let (metadata, vectors, stamps) = (false, false, false);
         StoreSearch {
             k,
             filter: None,
@@ -47,14 +89,25 @@ impl StoreSearch<'_> {
             exact: false,
             ef: None,
             recall: None,
-            metadata,
-            vectors,
-            stamps,
+            metadata: false,
+            vectors: false,
+            stamps: false,
+            after: None,
+            group_by: None,
+            diversity: None,
+            explain: None,
         }
     }
 
-    fn search(&self) -> Search<'static> {
-        Search { min_score: self.min_score, exact: self.exact, ef: self.ef, recall: self.recall, ..Search::top(self.k) }
+    fn search<'a>(&self, trace: &'a Trace) -> Search<'a> {
+        Search {
+            min_score: self.min_score,
+            exact: self.exact,
+            ef: self.ef,
+            recall: self.recall,
+            trace: self.explain.map(|_| trace),
+            ..Search::top(self.k)
+        }
     }
 }
 
@@ -75,6 +128,16 @@ pub struct Hit {
     pub vector: Option<Vec<f32>>,
     /// When it was created and when it was last changed, in milliseconds since 1970, if that was asked for.
     pub stamps: Option<(i64, i64)>,
+    /// What the rows of its group have in common, if they were put into groups.
+    pub group: Option<Value>,
+}
+
+impl Hit {
+    /// Which comes first: by score, then collection, then key.
+    pub(super) fn rank(&self, other: &Hit) -> Ordering {
+        let order = other.score.total_cmp(&self.score);
+        order.then_with(|| self.collection.cmp(&other.collection)).then_with(|| self.key.cmp(&other.key))
+    }
 }
 
 impl Collection {
@@ -82,7 +145,8 @@ impl Collection {
     pub fn search(&self, queries: &dyn RowSource, search: &StoreSearch<'_>, call: &Call<'_>) -> Result<Vec<Vec<Hit>>> {
         let live = self.live()?;
         let rows = live.rows.read();
-        self.hits(&rows, queries, search, call)
+        let find = |queries: &dyn RowSource, search: &StoreSearch<'_>| self.hits(&rows, queries, search, call);
+        retrieve::answer(&find, queries, search, self.schema().metric, call)
     }
 
     fn hits(
@@ -94,18 +158,32 @@ impl Collection {
     ) -> Result<Vec<Vec<Hit>>> {
         let name: Arc<str> = self.name().into();
         let hit = |found: Found| {
-            let row = || rows.record(found.row).map(|record| &record.row);
+            let wants_row = search.metadata || search.stamps;
+            let row = if wants_row { Some(rows.row(found.row)?) } else { None };
             Ok(Hit {
                 distance: self.schema().metric.distance(found.score),
                 score: found.score,
                 collection: Arc::clone(&name),
-                metadata: if search.metadata { row().map(|row| row.metadata.clone()) } else { None },
                 vector: if search.vectors { Some(rows.values(&[found.row])?) } else { None },
-                stamps: if search.stamps { row().map(|row| (row.created, row.updated)) } else { None },
+                stamps: row.as_ref().filter(|_| search.stamps).map(|row| (row.created, row.updated)),
+                metadata: row.filter(|_| search.metadata).map(|row| row.metadata),
                 key: found.key,
+                group: None,
             })
         };
-        let found = rows.search(queries, &search.search(), search.filter, call)?;
+        let trace = Trace::default();
+        let found = rows.search(queries, &search.search(&trace), search.filter, call)?;
+        if let Some(explanation) = search.explain {
+            explanation.0.lock().push(Plan {
+                collection: Arc::clone(&name),
+                rows: rows.len(),
+                estimated: search.filter.map(|filter| rows.estimate(filter)),
+                matches: search.filter.map(|_| trace.eligible()),
+                walks: trace.walks(),
+                gathers: trace.gathers(),
+                scans: trace.scans(),
+            });
+        }
         found.into_iter().map(|found| found.into_iter().map(hit).collect()).collect()
     }
 }
@@ -134,18 +212,21 @@ impl Store {
         }
         // All guards are taken before the first search, so all of it sees one state.
         let guards: Vec<ReadGuard<'_, Rows>> = lives.iter().map(|live| live.rows.read()).collect();
-        let mut merged: Vec<Vec<Hit>> = vec![Vec::new(); queries.rows()];
-        for (live, rows) in lives.iter().zip(&guards) {
-            let collection = Collection::new(&self.inner, live);
-            for (merged, hits) in merged.iter_mut().zip(collection.hits(rows, queries, search, call)?) {
-                merged.extend(hits);
+        let find = |queries: &dyn RowSource, search: &StoreSearch<'_>| {
+            let mut merged: Vec<Vec<Hit>> = vec![Vec::new(); queries.rows()];
+            for (live, rows) in lives.iter().zip(&guards) {
+                let collection = Collection::new(&self.inner, live);
+                for (merged, hits) in merged.iter_mut().zip(collection.hits(rows, queries, search, call)?) {
+                    merged.extend(hits);
+                }
             }
-        }
-        for hits in &mut merged {
-            // Stable, and collections came in the order of their names, each with its hits in the order of their keys.
-            hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-            hits.truncate(search.k);
-        }
-        Ok(merged)
+            for hits in &mut merged {
+                hits.sort_by(Hit::rank);
+                hits.truncate(search.k);
+            }
+            Ok(merged)
+        };
+        let metric = lives.first().map_or(Metric::Cosine, |live| live.schema.metric);
+        retrieve::answer(&find, queries, search, metric, call)
     }
 }

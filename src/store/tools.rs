@@ -3,6 +3,7 @@
 use super::checkpoint::export;
 use super::collection::Collection;
 use super::desk::Kind;
+use super::graph;
 use super::manifest::{Manifest, read_deletions, read_format};
 use super::recover::{self, examine, generations, names};
 use super::segment::Segment;
@@ -30,6 +31,10 @@ pub struct CollectionStats {
     pub segments: usize,
     /// Rows that are not linked into the graph yet, and looked at one by one.
     pub unlinked_rows: usize,
+    /// Rows under the graph that is in a file; with it they need not be linked again.
+    pub saved_rows: usize,
+    /// What was wrong with that file when the store was opened, if it had to be done without.
+    pub graph_damage: Option<String>,
     /// Bytes in memory, about.
     pub memory_bytes: u64,
 }
@@ -67,9 +72,11 @@ impl Collection {
             name: self.name().to_owned(),
             rows: rows.len(),
             dead_rows: rows.segments.values().map(|sealed| sealed.gone_count as usize).sum(),
-            logged_rows: rows.fresh().count(),
+            logged_rows: rows.fresh_count(),
             segments: rows.segments.len(),
             unlinked_rows: rows.index().stats().pending,
+            saved_rows: graph::covered(&rows),
+            graph_damage: rows.graph_damage.clone(),
             memory_bytes: rows.bytes(),
         })
     }
@@ -77,8 +84,15 @@ impl Collection {
     /// Gives the memory of deleted rows back and brings the index into order.
     pub fn optimize(&self, call: &Call<'_>) -> Result<()> {
         // The guard must be gone: a writer that waits for it would wait as long as this takes.
-        let index = Arc::clone(self.live()?.rows.read().index());
+        let index = self.live()?.rows.read().index();
         index.optimize(call)
+    }
+
+    /// The same where anything is deleted; elsewhere what is not linked is linked.
+    fn tidy(&self, call: &Call<'_>) -> Result<()> {
+        let live = self.live()?;
+        let dead = live.rows.read().index().stats().dead;
+        if dead > 0 { self.optimize(call) } else { live.link_now(call) }
     }
 }
 
@@ -114,8 +128,8 @@ impl Store {
 
     /// Writes all rows to as few files as possible, gives the room of deleted rows back, on the disk and in memory.
     pub fn compact(&self, call: &Call<'_>) -> Result<()> {
-        self.inner.change(call, |desk, world| desk.checkpoint(world, true))?;
-        self.collections()?.iter().try_for_each(|name| self.collection(name)?.optimize(call))
+        self.collections()?.iter().try_for_each(|name| self.collection(name)?.tidy(call))?;
+        self.inner.change(call, |desk, world| desk.compact(world))
     }
 
     /// Turns the log into segments.
@@ -185,10 +199,14 @@ impl Verified {
             for segment in &collection.segments {
                 call.check()?;
                 let opened = Segment::open(vfs, &segment.name(), collection.id, collection.schema.dim);
-                self.note(opened.map(drop))?;
+                self.note(opened.and_then(|opened| opened.digest()).map(drop))?;
                 if let Some(deletions) = &segment.deletions {
                     self.note(read_deletions(vfs, deletions, segment.rows).map(drop))?;
                 }
+            }
+            if let Some(record) = &collection.graph {
+                call.check()?;
+                self.note(graph::verify(vfs, record))?;
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! All collections as of one batch, and how a batch changes them.
 
-use super::batch::{Operation, Row, SegmentName};
+use super::batch::{Operation, Row};
+use super::graph;
 use super::key::Key;
-use super::manifest::{CollectionRecord, FileRecord, Manifest, read_deletions};
-use super::rows::{Place, Rows, Sealed};
+use super::manifest::{CollectionRecord, GraphRecord, Manifest, SegmentRecord, read_deletions};
+use super::rows::{Rows, Sealed};
 use super::schema::Schema;
-use super::segment::{Segment, SegmentRows};
+use super::segment::Segment;
 use crate::error::{Error, Result};
 use crate::index::Bits;
 use crate::runtime::{Call, Shared};
@@ -78,6 +79,11 @@ impl World {
         Ok(world)
     }
 
+    /// Whether there are graphs that have grown so much that they should be written when there is time.
+    pub(super) fn has_grown_graph(&self) -> bool {
+        self.collections.values().any(|live| graph::is_due(&live.rows.read(), graph::GROWN))
+    }
+
     /// Does a batch from the log again.
     pub(super) fn replay(&mut self, vfs: &dyn Vfs, seq: u64, payload: &[u8]) -> Result<()> {
         let corrupt = |what: &str| corrupt(vfs, &format!("batch {seq} of the log"), what.to_owned());
@@ -125,7 +131,7 @@ impl World {
                 self.attached.insert(segment.file);
                 let live = self.known(collection)?;
                 let file = Segment::open(vfs, &segment, collection, live.schema.dim)?;
-                live.change(|rows| attach(rows, &file, &Sealed::new(segment, Bits::default(), None, false)))??;
+                live.change(|rows| rows.attach(Sealed::new(segment, file), false))??;
             }
         }
         Ok(())
@@ -192,7 +198,7 @@ impl Run {
         if values.rows() != self.rows.len() || !distinct(&self.rows) {
             return Err(Unfit::Batch("its keys and vectors do not fit each other"));
         }
-        Ok(live.change(|rows| rows.put(self.rows, &values, |_| Place::Log))??)
+        Ok(live.change(|rows| rows.put(self.rows, &values))??)
     }
 }
 
@@ -201,39 +207,48 @@ fn distinct(rows: &[Row]) -> bool {
     keys.len() == rows.len()
 }
 
-impl Sealed {
-    pub(super) fn new(name: SegmentName, gone: Bits, deletions: Option<FileRecord>, listed: bool) -> Sealed {
-        Sealed { name, gone_count: gone.count() as u64, gone, deletions, listed }
-    }
-}
-
+/// The rows of a collection, as the manifest lists them: those under the graph are taken over with it, the others are added.
 fn open_collection(vfs: &dyn Vfs, record: &CollectionRecord) -> Result<Arc<Live>> {
-    let mut rows = Rows::new(record.schema)?;
-    rows.meta.clone_from(&record.meta);
-    for segment in &record.segments {
+    let open = |segment: &SegmentRecord| {
         let file = Segment::open(vfs, &segment.name(), record.id, record.schema.dim)?;
         let gone = match &segment.deletions {
             Some(deletions) => read_deletions(vfs, deletions, segment.rows)?,
             None => Bits::default(),
         };
-        let before = rows.len();
-        let sealed = Sealed::new(segment.name(), gone, segment.deletions, true);
-        attach(&mut rows, &file, &sealed)?;
-        if rows.len() as u64 != before as u64 + segment.rows - sealed.gone_count {
-            return Err(file.corrupt("a key is there twice"));
-        }
-    }
+        Ok(Sealed::new(segment.name(), file).listed(gone, segment.deletions))
+    };
+    let mut segments: Vec<Sealed> = record.segments.iter().map(open).collect::<Result<_>>()?;
+    let base = record.graph.and_then(|graph| {
+        let at = segments.iter().position(|sealed| sealed.name.file == graph.segment)?;
+        Some((graph, segments.remove(at)))
+    });
+    let mut rows = match base {
+        Some((graph, base)) => open_with_graph(vfs, record, graph, base)?,
+        None => Rows::new(record.schema)?,
+    };
+    rows.meta.clone_from(&record.meta);
+    segments.into_iter().try_for_each(|sealed| rows.attach(sealed, true))?;
     Ok(Live::new(record.id, record.name.clone(), rows))
 }
 
-/// Puts the rows of a segment that are not gone.
-fn attach(rows: &mut Rows, file: &Segment, sealed: &Sealed) -> Result<()> {
-    let slots: Vec<u32> = (0..file.len()).filter(|&slot| !sealed.gone.get(slot)).map(|slot| slot as u32).collect();
-    let there: Vec<Row> = slots.iter().map(|&slot| file.row(slot as usize)).collect::<Result<_>>()?;
-    if !distinct(&there) {
-        return Err(file.corrupt("a key is there twice"));
+/// The rows of a segment under the graph that goes with it. If that is damaged it is made again, in time.
+fn open_with_graph(vfs: &dyn Vfs, record: &CollectionRecord, graph: GraphRecord, base: Sealed) -> Result<Rows> {
+    let live = base.gone.complement(base.file.len());
+    match graph::open(vfs, &record.schema, &graph, &base.name, live) {
+        Ok(index) => {
+            let mut rows = Rows::over(record.schema, index);
+            rows.graph = Some(graph);
+            rows.adopt(base);
+            Ok(rows)
+        }
+        Err(damage @ (Error::Corruption { .. } | Error::FormatVersion { .. })) => {
+            let mut rows = Rows::new(record.schema)?;
+            rows.graph_damage = Some(damage.to_string());
+            rows.attach(base, true)?;
+            Ok(rows)
+        }
+        Err(error) => Err(error),
     }
-    rows.attach(sealed, there, &SegmentRows { segment: file, slots: &slots }, &slots)
 }
 
 /// The error for a store that contradicts itself.

@@ -1,6 +1,6 @@
 //! Who has the right to write: the lock, the log, and what the newest manifest says.
 
-use super::checkpoint::{Merge, is_mostly_deleted};
+use super::checkpoint::{Effort, is_mostly_deleted};
 use super::manifest::{LOCK_FILE, Manifest, file_number, write_format};
 use super::recover::{Directory, Loaded, examine, generations, largest_number, load, names};
 use super::segment::segment_name;
@@ -50,7 +50,7 @@ impl Writer {
         let threshold = options.auto_compact;
         if is_whole && world.collections.values().any(|live| is_mostly_deleted(&live.rows.read(), threshold)) {
             // As with every checkpoint that nobody asked for: if it fails nothing is lost, and it is tried again later.
-            let _ = writer.checkpoint(&world, Merge::Some(threshold));
+            let _ = writer.checkpoint(&world, Effort::usual(threshold));
         }
         Ok((writer, world))
     }
@@ -137,7 +137,7 @@ impl Writer {
         if self.log.end() < self.checkpoint_at {
             return;
         }
-        let checkpoint = self.checkpoint(world, Merge::Some(threshold));
+        let checkpoint = self.checkpoint(world, Effort::usual(threshold));
         let usual = self.limits.checkpoint_bytes;
         self.checkpoint_at = if checkpoint.is_ok() { usual } else { self.log.end() + usual / 4 };
     }

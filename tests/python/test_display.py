@@ -107,3 +107,17 @@ def test_a_real_index_is_shown_in_a_notebook(make):
     assert shown[0] == make.__name__
     assert "1,234" in shown
     assert "l2" in shown
+
+
+def test_metadata_have_columns_in_a_notebook():
+    with nf.open(":memory:") as store:
+        docs = store.create_collection("docs", 2)
+        docs.upsert(["x", "y"], np.eye(2), [{"year": 2001, "<b>": "z" * 99}, {"other": [1]}])
+        shown = cells(docs.search(np.eye(2), 2, include=["metadata"])._repr_html_())
+        assert shown[1:10] == [
+            "query", "rank", "key", "score", "distance", "collection", "<b>", "year", "other"
+        ]  # fmt: skip
+        assert shown[10:19] == ["0", "1", "'x'", "1", "0", "docs", "z" * 57 + "...", "2001", "-"]
+        assert shown.count("[1]") == 2
+        nothing = docs.search([1.0, 0.0], 2, min_score=2, include=["metadata"])._repr_html_()
+        assert cells(nothing)[1:] == ["rank", "key", "score", "distance", "collection", "metadata"]

@@ -248,6 +248,8 @@ def test_a_report_becomes_a_data_frame(report):
     assert frame.columns.tolist() == ["ef", "recall", "qps", "qps_single", "p50", "p99", "bytes_per_vector"]
     assert frame["ef"].tolist() == [16, 64]
     assert frame["p99"].tolist() == [80.1, 310.5]
+    assert report.to_polars().columns == report.to_arrow().column_names == frame.columns.tolist()
+    assert report.to_polars()["p99"].to_list() == [80.1, 310.5]
 
 
 def test_plots_are_written(report, tmp_path):
@@ -276,3 +278,15 @@ def test_plots_need_reports_with_one_k(report):
 def test_the_name_of_the_module_is_that_of_the_function():
     assert inspect.isfunction(nf.evaluate)
     assert MODULE.evaluate is nf.evaluate
+
+
+def test_the_exact_search_tells_how_far_it_is(rows):
+    told: list[tuple[int, int]] = []
+    queries = rows[:130]
+    slow = nf.exact_neighbors(rows, queries, 5, progress=lambda *report: told.append(report))
+    quick = nf.exact_neighbors(rows, queries, 5)
+    assert np.array_equal(slow.ids, quick.ids) and np.array_equal(slow.scores, quick.scores)
+    assert told[0] == (0, 130) and told[-1] == (130, 130) and len(told) > 20
+    assert told == sorted(told)
+    assert nf.exact_neighbors(rows, rows[0], 5, progress=print).ids.shape == (5,)
+    assert nf.exact_neighbors(rows, rows[:0], 5, progress=lambda *_: None).ids.shape == (0, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from random import Random
 
 import numpy as np
 import pytest
@@ -72,6 +73,135 @@ def test_an_expression_says_what_its_dictionary_says(docs, expression, dictionar
         assert docs.search([1, 1], where=where).keys == expected
     again = eval(repr(expression), {"field": field})
     assert again.to_dict() == dictionary
+
+
+# ---- random filters, in every form
+
+
+def _same(a, b):
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a == b and isinstance(a, str) == isinstance(b, str)
+
+
+def _kind(value):
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+
+
+_ORDERS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+_VALUES = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    1.0,
+    2.5,
+    -3,
+    2**63,
+    2**53 + 1,
+    float(2**53),
+    "",
+    "a",
+    "ab",
+    "b",
+    "x" * 200,
+    [],
+    ["a", 1],
+    [None, "b"],
+]
+_PATHS = ["a", "b", "c.d", "c.e", "missing", "c"]
+
+
+def _random_row(random):
+    row = {name: random.choice(_VALUES) for name in "ab" if random.random() < 0.8}
+    if random.random() < 0.7:
+        row["c"] = {name: random.choice(_VALUES) for name in "de" if random.random() < 0.7}
+    return row
+
+
+def _found(row, path):
+    for name in path.split("."):
+        if not isinstance(row, dict) or name not in row:
+            return None, False
+        row = row[name]
+    return row, True
+
+
+def _condition(random):
+    """An expression, and whether it holds for a row, said in Python."""
+    path, value = random.choice(_PATHS), random.choice(_VALUES)
+    name = random.choice(["$eq", "$ne", *_ORDERS, "in", "exists", "contains", "glob"])
+    if name in _ORDERS:
+        value = random.choice([value for value in _VALUES if _kind(value) in ("number", str)])
+        expression = _ORDERS[name](field(path), value)
+
+        def holds(found):
+            return _kind(found) == _kind(value) and _ORDERS[name](found, value)
+
+    elif name == "$eq":
+        expression, holds = field(path) == value, lambda found: _same(found, value)
+    elif name == "$ne":
+        expression = field(path) != value
+
+        def holds(found):
+            return _kind(found) == _kind(value) and not _same(found, value)
+
+    elif name == "in":
+        several = random.sample(_VALUES, random.randrange(4))
+        expression, holds = field(path).isin(several), lambda found: any(_same(found, one) for one in several)
+    elif name == "exists":
+        expression, holds = field(path).exists(), lambda found: True
+    elif name == "contains":
+        expression = field(path).contains(value)
+
+        def holds(found):
+            if isinstance(found, list):
+                return any(_same(item, value) for item in found)
+            return isinstance(found, str) and isinstance(value, str) and value in found
+
+    else:
+        start = random.choice(["", "a", "x"])
+        expression = field(path).glob(f"{start}*")
+
+        def holds(found):
+            return isinstance(found, str) and found.startswith(start)
+
+    def of_row(row):
+        found, is_there = _found(row, path)
+        return is_there and holds(found)
+
+    return expression, of_row
+
+
+def _random_filter(random, depth):
+    choice = random.random() if depth else 0
+    if choice < 0.5:
+        return _condition(random)
+    expression, holds = _random_filter(random, depth - 1)
+    if choice < 0.65:
+        return ~expression, lambda row: not holds(row)
+    other, other_holds = _random_filter(random, depth - 1)
+    if choice < 0.85:
+        return expression & other, lambda row: holds(row) and other_holds(row)
+    return expression | other, lambda row: holds(row) or other_holds(row)
+
+
+def test_10_000_random_filters_mean_the_same_in_every_form(tmp_path):
+    random = Random(0)
+    rows = [_random_row(random) for _ in range(30)]
+    with nf.open(tmp_path / "library.nfdb") as store:
+        docs = store.create_collection("docs", dim=2, index="flat")
+        docs.upsert(range(20), np.ones((20, 2)), rows[:20])
+        store.compact()  # into a file; the others stay in the log
+        docs.upsert(range(20, 30), np.ones((10, 2)), rows[20:])
+        for _ in range(10_000):
+            expression, holds = _random_filter(random, 3)
+            expected = sum(map(holds, rows))
+            assert docs.count(expression) == expected, expression
+            assert docs.count(expression.to_dict()) == expected, expression
 
 
 def test_values_of_numpy_are_values(docs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -152,3 +153,33 @@ def test_a_range_result_is_a_named_tuple():
     assert ids.tolist() == [10, 20, 20, 10]
     assert scores.tolist() == [0.0, -5.0, 0.0, -5.0]
     assert distances.tolist() == [0.0, 5.0, 0.0, 5.0]
+
+
+def test_what_lies_within_a_radius_becomes_a_table():
+    index = nf.FlatIndex(2, "l2")
+    index.add([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    result = index.range_search([[0.0, 0.0], [9.0, 9.0], [3.0, 4.0]], 2.0)
+    expected = {
+        "query": [0, 0, 2],
+        "rank": [1, 2, 1],
+        "id": [0, 2, 1],
+        "score": [0.0, -1.0, 0.0],
+        "distance": [0.0, 1.0, 0.0],
+    }
+    assert result.to_pandas().to_dict("list") == expected
+    assert result.to_polars().to_dict(as_series=False) == expected
+    assert result.to_arrow().to_pydict() == expected
+    lims, ids, _, _ = result
+    assert ids[lims[2] : lims[3]].tolist() == [1]
+    assert repr(pickle.loads(pickle.dumps(result))) == repr(result)
+    assert "3 hits for 3 queries" in result._repr_html_()
+    assert "... and 2 more" in index.range_search(np.zeros((4, 2)), 9.0)._repr_html_()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_missing_library_is_named_with_its_extra(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    result = many()
+    make = {"pandas": result.to_pandas, "polars": result.to_polars, "pyarrow": result.to_arrow}[library]
+    with pytest.raises(ImportError, match=rf"{library}.*pip install 'nearfield\[frames\]'"):
+        make()

@@ -73,6 +73,46 @@ def test_the_same_rows_give_the_same_answers_whatever_the_batches_and_after_reop
     assert answers.count(answers[0]) == 4
 
 
+def test_a_graph_is_taken_over_at_opening_and_goes_on_from_there(tmp_path: Path):
+    vectors, queries = rows_of(ROWS + 500, 20), rows_of(100, 21)
+    with nf.open(tmp_path / "store") as store:
+        docs = store.create_collection("docs", D)
+        fill(docs, vectors[:ROWS], 1_000)
+        docs.delete(list(range(100)))
+        store.flush(wait=True)
+        answers = docs.search(queries, ef=20).keys
+    with nf.open(tmp_path / "store", mode="r") as reader:
+        stats = reader["docs"].stats()
+        assert (stats["saved_rows"], stats["unlinked_rows"], stats["graph_damage"]) == (ROWS, 0, None)
+        assert reader["docs"].search(queries, ef=20).keys == answers
+        assert reader.verify()["ok"]
+    with nf.open(tmp_path / "store") as store:
+        docs = store["docs"]
+        fill(docs, vectors[:50], 50)
+        docs.upsert(list(range(ROWS, ROWS + 500)), vectors[ROWS:])
+        store.flush(wait=True)
+        assert docs.search(vectors[ROWS:], 1, ef=100).keys == [[key] for key in range(ROWS, ROWS + 500)]
+        assert recall(docs, queries, ef=100) > 0.95
+        store.compact()
+        assert docs.stats()["saved_rows"] == len(docs) == ROWS + 450
+        assert recall(docs, queries, ef=100) > 0.95
+
+
+def test_a_store_without_the_file_of_its_graph_has_all_of_its_rows(tmp_path: Path):
+    vectors = rows_of(ROWS, 22)
+    with nf.open(tmp_path / "store") as store:
+        fill(store.create_collection("docs", D), vectors, 1_000)
+        store.flush(wait=True)
+    for graph in (tmp_path / "store").glob("graph-*.nf"):
+        graph.unlink()
+    with nf.open(tmp_path / "store") as store:
+        docs = store["docs"]
+        assert "graph-" in docs.stats()["graph_damage"]
+        assert [hits[0] for hits in docs.search(vectors, 1, exact=True).keys] == list(range(ROWS))
+        store.flush(wait=True)
+        assert docs.stats()["graph_damage"] is None and docs.stats()["saved_rows"] == ROWS
+
+
 def test_rows_too_few_for_a_graph_are_found_without(store):
     docs, vectors = store.create_collection("docs", D, "l2"), rows_of(1_100, 12)
     for start in range(0, 1_000, 100):

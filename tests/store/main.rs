@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod processes;
+mod retrieval;
 mod systems;
 
 use nearfield::{

@@ -100,6 +100,7 @@ impl Index {
             exact: request.exact,
             ef: request.ef,
             recall: request.recall,
+            trace: None,
         };
         let filter = request.filter.as_deref();
         let hits = call::run(py, request.threads, None, |call| match filter {

@@ -6,8 +6,8 @@ use super::incoming::Incoming;
 use super::keys::{self, Keys, key_at};
 use super::meta::{_change_meta, object};
 use super::results::row;
-use super::scan::Scan;
-use super::search::{Request, SearchArguments};
+use super::scan::{Scan, Start};
+use super::search::{RankingArguments, Request, SearchArguments};
 use crate::arguments::{Integer, count, parse_name};
 use crate::call;
 use crate::error::raise;
@@ -274,6 +274,18 @@ impl Collection {
     ///     Look at every row, whatever the index could do instead.
     /// include : iterable of {"metadata", "vectors", "stamps"}, default ()
     ///     What hits come with, beside key, score and distance.
+    /// group_by : str, optional
+    ///     Put rows into groups by what stands at this path (`"a.b"`): `k` is then the number of groups, and hits are the best
+    ///     `group_size` rows of each, best first. Rows in which the path leads nowhere are left out. `result.groups` says which group
+    ///     each hit is of.
+    /// group_size : int, default 1
+    /// diversity : float, optional
+    ///     From 0 to 1: how much hits should differ from each other. Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) with a
+    ///     lambda of 1 - diversity, among the best 5 k rows, or 50; hits come in the order in which they were chosen.
+    /// after : Hit or CollectionResult, optional
+    ///     Only rows that rank behind this hit, or behind the last one of this result: the next page.
+    /// explain : bool, default False
+    ///     Write down how the search was answered: `result.plan`.
     /// threads : int, optional
     ///     None: all cores.
     ///
@@ -285,8 +297,8 @@ impl Collection {
     /// Raises
     /// ------
     /// DimensionError, NonFiniteError, DTypeError, FilterError, ValueError
-    #[pyo3(signature = (query, k=Integer(10), *, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, threads=None),
-           text_signature = "($self, query, k=10, *, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), threads=None)")]
+    #[pyo3(signature = (query, k=Integer(10), *, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, group_by=None, group_size=Integer(1), diversity=None, after=None, explain=false, threads=None),
+           text_signature = "($self, query, k=10, *, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), group_by=None, group_size=1, diversity=None, after=None, explain=False, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         &self,
@@ -299,34 +311,46 @@ impl Collection {
         recall: Option<f32>,
         exact: bool,
         include: Option<&Bound<'py, PyAny>>,
+        group_by: Option<String>,
+        group_size: Integer,
+        diversity: Option<f32>,
+        after: Option<&Bound<'py, PyAny>>,
+        explain: bool,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let beam = (ef, recall);
-        let given = SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, threads };
+        let ranking = RankingArguments { group_by, group_size, diversity, after };
+        let given =
+            SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, ranking, explain, threads };
         let request = Request::new(given, &self.filters)?;
         let inner = &self.inner;
         request.run(py, inner.schema(), Some(inner.name()), |source, search, call| inner.search(source, search, call))
     }
 
-    /// All rows, one after another, in the order of their keys.
+    /// All rows, one after another, in the order of their keys or of what they say.
     ///
     /// Parameters
     /// ----------
     /// where : dict, Expr or Filter, optional
     ///     Only the rows that it lets through.
-    /// after : str, bytes or int, optional
-    ///     Begin behind this key, which need not be there.
+    /// order_by : str, optional
+    ///     A path (`"a.b"`): rows come in the order of what stands there, `"-a.b"` the largest first. First null, False and True, then
+    ///     numbers, then text; rows in which the path leads nowhere come last. Among equals the order is that of keys. None: keys alone.
+    /// after : str, bytes, int or Row, optional
+    ///     Begin behind this key, or row. Without `order_by` it need not be there; with it, a key must be, and a row need not.
     /// batch_size : int, default 1000
-    ///     Rows that are read at a time. Each batch is of one state; what is written between two of them may be seen or not.
+    ///     Rows that are read at a time. Each batch is of one state; what is written between two of them may be seen or not. With
+    ///     `order_by` the order is that of the moment when the first row is asked for, and each row comes once at most.
     ///
     /// Returns
     /// -------
     /// iterator of Row
-    #[pyo3(signature = (r#where=None, *, after=None, batch_size=Integer(1000)),
-           text_signature = "($self, where=None, *, after=None, batch_size=1000)")]
+    #[pyo3(signature = (r#where=None, *, order_by=None, after=None, batch_size=Integer(1000)),
+           text_signature = "($self, where=None, *, order_by=None, after=None, batch_size=1000)")]
     fn scan(
         &self,
         r#where: Option<&Bound<'_, PyAny>>,
+        order_by: Option<&str>,
         after: Option<&Bound<'_, PyAny>>,
         batch_size: Integer,
     ) -> PyResult<Scan> {
@@ -334,8 +358,9 @@ impl Collection {
         if batch_size == 0 {
             return Err(PyValueError::new_err("batch_size must be at least 1, got 0"));
         }
-        let after = after.map(|key| key_at(key, 0)).transpose()?;
-        Ok(Scan::new(&self.inner, r#where.map(|filter| self.filters.get(filter)).transpose()?, after, batch_size))
+        let after = after.map(Start::extract).transpose()?;
+        let filter = r#where.map(|filter| self.filters.get(filter)).transpose()?;
+        Ok(Scan::new(&self.inner, filter, order_by, after, batch_size))
     }
 
     /// How many rows there are.
@@ -396,7 +421,9 @@ impl Collection {
     ///     name, dim, metric, codec, index.
     ///     rows: those that can be found. dead_rows: deleted or replaced, and still taking room on the disk.
     ///     logged_rows: in a log only. segments: files of rows. unlinked_rows: not in the graph
-    ///     yet, and looked at one by one. memory_bytes: of all of it, about.
+    ///     yet, and looked at one by one. saved_rows: under the graph that is in a file, and need not be
+    ///     linked again at opening. graph_damage: what was wrong with that file when the store was opened,
+    ///     if it had to be done without; None otherwise. memory_bytes: of all of it, about.
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.inner.stats()).map_err(|error| raise(py, error))?;
         let dict = PyDict::new(py);
@@ -410,6 +437,8 @@ impl Collection {
         dict.set_item("logged_rows", stats.logged_rows)?;
         dict.set_item("segments", stats.segments)?;
         dict.set_item("unlinked_rows", stats.unlinked_rows)?;
+        dict.set_item("saved_rows", stats.saved_rows)?;
+        dict.set_item("graph_damage", stats.graph_damage)?;
         dict.set_item("memory_bytes", stats.memory_bytes)?;
         Ok(dict)
     }

@@ -24,7 +24,7 @@ use nearfield::{Codec, GraphCodec, HnswParameters, IndexKind, Metric, Mode, Sche
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use search::{Request, SearchArguments};
+use search::{RankingArguments, Request, SearchArguments};
 use std::path::PathBuf;
 
 /// Open a store: named collections of vectors with keys and metadata, in one directory.
@@ -259,7 +259,7 @@ impl Store {
     /// k : int, default 10
     /// collections : sequence of str, optional
     ///     Those to search; names that are unknown are passed over. None: all.
-    /// where, min_score, ef, recall, exact, include, threads
+    /// where, min_score, ef, recall, exact, include, group_by, group_size, diversity, after, explain, threads
     ///     As in `Collection.search`.
     ///
     /// Returns
@@ -271,8 +271,8 @@ impl Store {
     /// ------
     /// DimensionError, ValueError
     ///     If the collections have other dimensions than the query, or different metrics.
-    #[pyo3(signature = (query, k=Integer(10), *, collections=None, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, threads=None),
-           text_signature = "($self, query, k=10, *, collections=None, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), threads=None)")]
+    #[pyo3(signature = (query, k=Integer(10), *, collections=None, r#where=None, min_score=None, ef=None, recall=None, exact=false, include=None, group_by=None, group_size=Integer(1), diversity=None, after=None, explain=false, threads=None),
+           text_signature = "($self, query, k=10, *, collections=None, where=None, min_score=None, ef=None, recall=None, exact=False, include=(), group_by=None, group_size=1, diversity=None, after=None, explain=False, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn search<'py>(
         &self,
@@ -286,10 +286,17 @@ impl Store {
         recall: Option<f32>,
         exact: bool,
         include: Option<&Bound<'py, PyAny>>,
+        group_by: Option<String>,
+        group_size: Integer,
+        diversity: Option<f32>,
+        after: Option<&Bound<'py, PyAny>>,
+        explain: bool,
         threads: Option<Integer>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let beam = (ef, recall);
-        let given = SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, threads };
+        let ranking = RankingArguments { group_by, group_size, diversity, after };
+        let given =
+            SearchArguments { query, k, filter: r#where, min_score, exact, beam, include, ranking, explain, threads };
         let request = Request::new(given, &self.filters)?;
         let known = self.names(py)?;
         let mut wanted = known.iter().filter(|name| collections.as_ref().is_none_or(|names| names.contains(name)));

@@ -2,11 +2,11 @@
 
 use super::{keys, values};
 use crate::error::raise;
-use nearfield::{Error, Hit, Schema, StoredRow};
+use nearfield::{Error, Hit, Plan, Schema, StoredRow};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 /// What hits come with, beside key and score.
 #[derive(Clone, Copy, Default)]
@@ -28,15 +28,20 @@ pub(super) fn row<'py>(py: Python<'py>, row: StoredRow) -> PyResult<Bound<'py, P
 pub(super) fn collection_result<'py>(
     py: Python<'py>,
     found: Vec<Vec<Hit>>,
-    k: usize,
-    single: bool,
+    shape: Shape,
     schema: Schema,
     name: Option<&str>,
     parts: Parts,
+    plans: Option<Vec<Plan>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let shape = Shape { single, width: if single { found.first().map_or(0, Vec::len) } else { k } };
+    let width = if shape.single { found.first().map_or(0, Vec::len) } else { shape.width };
+    let shape = Shape { width, ..shape };
     let key = |hit: &Hit| Ok(keys::to_python(py, &hit.key));
     let text = |hit: &Hit| Ok(PyBytes::new(py, hit.metadata.as_ref().map_or(b"{}", |text| text.bytes())).into_any());
+    let group = |hit: &Hit| match &hit.group {
+        Some(value) => values::value_to_python(py, value),
+        None => Ok(py.None().into_bound(py)),
+    };
     let home = |hit: &Hit| Ok(PyString::new(py, &hit.collection).into_any());
     let counts: Vec<i64> = found.iter().map(|hits| hits.len() as i64).collect();
     let all = Collected {
@@ -62,7 +67,29 @@ pub(super) fn collection_result<'py>(
     };
     let class = py.import(intern!(py, "nearfield.hits"))?.getattr(intern!(py, "CollectionResult"))?;
     let Collected { keys, scores, counts, collections, metadata, vectors, created, updated } = all;
-    class.call1((keys, scores, counts, schema.metric.name(), collections, metadata, vectors, created, updated))
+    let groups = if shape.grouped { Some(shape.lists(py, &found, group)?) } else { None };
+    let plan = plans.map(|plans| plan_list(py, &plans)).transpose()?;
+    let metric = schema.metric.name();
+    class.call1((keys, scores, counts, metric, collections, metadata, vectors, created, updated, groups, plan))
+}
+
+/// How a search was answered: a dict for each search of a collection.
+fn plan_list<'py>(py: Python<'py>, plans: &[Plan]) -> PyResult<Bound<'py, PyList>> {
+    let one = |plan: &Plan| {
+        let ways = [("walk", plan.walks), ("gather", plan.gathers), ("scan", plan.scans)];
+        let taken: Vec<&str> = ways.iter().filter(|(_, queries)| *queries > 0).map(|(way, _)| *way).collect();
+        let dict = PyDict::new(py);
+        dict.set_item("collection", &*plan.collection)?;
+        dict.set_item("plan", taken.join("+"))?;
+        dict.set_item("rows", plan.rows)?;
+        dict.set_item("matches", plan.matches)?;
+        dict.set_item("estimated_matches", plan.estimated)?;
+        for (way, queries) in ways {
+            dict.set_item(format!("{way}_queries"), queries)?;
+        }
+        Ok(dict)
+    };
+    PyList::new(py, plans.iter().map(one).collect::<PyResult<Vec<_>>>()?)
 }
 
 /// The arguments of a `CollectionResult`.
@@ -78,10 +105,13 @@ struct Collected<'py> {
 }
 
 /// One query's hits, or a row of them for each of several.
-struct Shape {
-    single: bool,
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) single: bool,
     /// Places a query has in an array.
-    width: usize,
+    pub(super) width: usize,
+    /// Whether hits have groups.
+    pub(super) grouped: bool,
 }
 
 impl Shape {

@@ -1,12 +1,14 @@
 //! A search of one collection or of several: its arguments, checked, and the way to its result.
 
 use super::filters::Filters;
-use super::results::{Parts, collection_result};
+use super::keys::key_at;
+use super::results::{Parts, Shape, collection_result};
 use crate::arguments::{Integer, count, threads_of};
 use crate::array::Vectors;
 use crate::call;
-use nearfield::{Call, Error, Hit, RowSource, Schema, StoreSearch};
+use nearfield::{Call, Error, Explanation, Grouping, Hit, Place, RowSource, Schema, StoreSearch};
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::num::NonZeroUsize;
@@ -21,7 +23,17 @@ pub(super) struct SearchArguments<'a, 'py> {
     pub(super) exact: bool,
     pub(super) beam: (Option<Integer>, Option<f32>),
     pub(super) include: Option<&'a Bound<'py, PyAny>>,
+    pub(super) ranking: RankingArguments<'a, 'py>,
+    pub(super) explain: bool,
     pub(super) threads: Option<Integer>,
+}
+
+/// Of these: what goes beyond the best rows.
+pub(super) struct RankingArguments<'a, 'py> {
+    pub(super) group_by: Option<String>,
+    pub(super) group_size: Integer,
+    pub(super) diversity: Option<f32>,
+    pub(super) after: Option<&'a Bound<'py, PyAny>>,
 }
 
 /// The same, checked.
@@ -34,6 +46,10 @@ pub(super) struct Request<'py> {
     /// Its width, or the recall that it is to have.
     beam: (Option<usize>, Option<f32>),
     parts: Parts,
+    group_by: Option<Grouping>,
+    diversity: Option<f32>,
+    after: Option<Place>,
+    explain: bool,
     threads: Option<NonZeroUsize>,
 }
 
@@ -47,6 +63,10 @@ impl<'py> Request<'py> {
             exact: given.exact,
             beam: (given.beam.0.map(|ef| count("ef", ef)).transpose()?, given.beam.1),
             parts: parts(given.include)?,
+            group_by: grouping(given.ranking.group_by, given.ranking.group_size)?,
+            diversity: given.ranking.diversity,
+            after: given.ranking.after.map(place).transpose()?,
+            explain: given.explain,
             threads: threads_of(given.threads)?,
         })
     }
@@ -60,6 +80,7 @@ impl<'py> Request<'py> {
         search: impl FnOnce(&dyn RowSource, &StoreSearch<'_>, &Call<'_>) -> Result<Vec<Vec<Hit>>, Error> + Send,
     ) -> PyResult<Bound<'py, PyAny>> {
         let source = self.query.source_under(py, schema.metric, schema.dim)?;
+        let explanation = Explanation::default();
         let wanted = StoreSearch {
             filter: self.filter.as_deref(),
             min_score: self.min_score,
@@ -69,18 +90,41 @@ impl<'py> Request<'py> {
             metadata: self.parts.metadata,
             vectors: self.parts.vectors,
             stamps: self.parts.stamps,
+            after: self.after.as_ref(),
+            group_by: self.group_by.as_ref(),
+            diversity: self.diversity,
+            explain: self.explain.then_some(&explanation),
             ..StoreSearch::top(self.k)
         };
         let found = call::run(py, self.threads, None, |call| search(&*source, &wanted, call))?;
-        collection_result(py, found, self.k, self.query.single, schema, name, self.parts)
+        collection_result(py, found, self.shape(), schema, name, self.parts, self.explain.then(|| explanation.plans()))
+    }
+
+    fn shape(&self) -> Shape {
+        let size = self.group_by.as_ref().map_or(1, |grouping| grouping.size);
+        Shape { single: self.query.single, width: self.k.saturating_mul(size), grouped: self.group_by.is_some() }
     }
 
     /// The result of a search where there is nothing.
     pub(super) fn nothing(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let schema = Schema::new(1, nearfield::Metric::Cosine);
         let found = vec![Vec::new(); self.query.rows()];
-        collection_result(py, found, self.k, self.query.single, schema, None, self.parts)
+        collection_result(py, found, self.shape(), schema, None, self.parts, self.explain.then(Vec::new))
     }
+}
+
+/// `group_by=` and `group_size=`.
+fn grouping(path: Option<String>, size: Integer) -> PyResult<Option<Grouping>> {
+    let size = count("group_size", size)?;
+    Ok(path.map(|path| Grouping { path, size }))
+}
+
+/// `after=`: the place of a hit, or of the last one of a page.
+fn place(after: &Bound<'_, PyAny>) -> PyResult<Place> {
+    let py = after.py();
+    let place = py.import(intern!(py, "nearfield.hits"))?.call_method1(intern!(py, "place_of"), (after,))?;
+    let (score, collection, key): (f32, String, Bound<'_, PyAny>) = place.extract()?;
+    Ok(Place { score, collection, key: key_at(&key, 0)? })
 }
 
 /// `include=`: what hits come with.

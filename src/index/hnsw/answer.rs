@@ -26,9 +26,11 @@ const SECOND_WALK: usize = 4;
 const GATHER_LINES: usize = 3;
 const STEP_LINES: usize = 40;
 
-/// Rows that a walk without cells looks at for each place of its beam. Among cells too, all rows are looked at where there are no more: a walk would be
-/// shorter, but may miss what lies far from the first rows.
+/// Rows that a walk without cells looks at for each place of its beam.
 const ROWS_PER_PLACE: usize = 40;
+
+/// Rows of which a gather looks at the cells while a walk comes to one place of its beam: where there are no more, all are looked at.
+const CELLS_PER_PLACE: usize = 12;
 
 /// The ways of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,10 @@ impl Answer<'_> {
         }
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
+        if let Some(trace) = self.search.trace {
+            trace.walked(queries.len() - left.len());
+            if gathers { trace.gathered(left.len()) } else { trace.scanned(left.len()) }
+        }
         if !left.is_empty() {
             let asked: Vec<_> = left.iter().map(|&i| queries[i]).collect();
             let tops = if gathers { self.gather(&asked, call)? } else { self.scan(0, &asked, call)? };
@@ -98,14 +104,14 @@ impl Answer<'_> {
         if self.search.exact || self.state.graph.linked() == 0 || is_coming {
             return Way::Scan;
         }
-        let few = self.eligible() <= self.beam().saturating_mul(ROWS_PER_PLACE);
+        let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
         if cells.is_some() {
-            if few && self.search.selection.is_none() {
+            if self.search.selection.is_none() && is_few(CELLS_PER_PLACE) {
                 return Way::Gather;
             }
             return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
         }
-        if few || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
+        if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
     /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.

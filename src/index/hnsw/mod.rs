@@ -13,12 +13,14 @@ mod calibrate;
 mod graph;
 mod ground;
 mod parameters;
+mod part;
 mod search;
 mod settle;
 mod state;
 mod walk;
 
 pub use parameters::{GraphCodec, HnswParameters};
+pub(crate) use part::LinkedPart;
 
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
@@ -102,6 +104,11 @@ impl HnswIndex {
         }
     }
 
+    /// The same index with other rows and another graph.
+    fn with_state(self, state: State) -> HnswIndex {
+        HnswIndex { body: Body::new(state, None), ..self }
+    }
+
     /// How the graph is built.
     pub fn parameters(&self) -> HnswParameters {
         self.parameters
@@ -150,6 +157,8 @@ impl HnswIndex {
 
 impl Tabular for HnswIndex {
     const KIND: &'static str = "hnsw";
+
+    const SCANS: bool = false;
 
     type State = State;
 

@@ -3,6 +3,7 @@
 use super::ids::Slots;
 use super::{MAX_ROWS, Table, Version};
 use crate::error::Result;
+use crate::index::IndexOptions;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Codec, KeptRows, Matrix, Metric, aligned_width, coded_width};
@@ -72,7 +73,7 @@ impl Table {
         schema.metric.check_codec(schema.codec).map_err(|error| container.corrupt("schema", error.to_string()))?;
         let mut table = Table {
             metric: schema.metric,
-            rows: load_rows(container, schema)?,
+            rows: load_rows(container, (schema.dim, schema.codec, schema.rows_kept()))?,
             terms: load_matrix(container, "terms", 1, schema.rows_kept())?,
             ids: load_matrix(container, "ids", 1, if schema.sequential { 0 } else { schema.rows })?,
             len: schema.rows,
@@ -111,6 +112,40 @@ impl Table {
         Ok(table)
     }
 
+    /// Writes what of the first rows is in no file of rows: the rows themselves, unless they are kept as f32.
+    pub(crate) fn save_part(&self, rows: usize, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+        if self.codec() != Codec::F32 {
+            writer.section("rows", |out| self.rows.write_first(rows, out))?;
+        }
+        writer.section("terms", |out| self.terms.write_first(rows, out))
+    }
+
+    /// A table over the section `rows` of one file and what [`save_part`](Table::save_part) wrote to another. Ids are slots.
+    pub(crate) fn over(
+        options: &IndexOptions,
+        rows: &Container,
+        part: &Container,
+        len: usize,
+        live: Bits,
+    ) -> Result<Table> {
+        if len > MAX_ROWS {
+            return Err(part.corrupt("schema", "its numbers are out of range"));
+        }
+        if live.ones().last().is_some_and(|last| last >= len) {
+            return Err(part.corrupt("schema", "it has fewer rows than there are"));
+        }
+        Ok(Table {
+            rows: load_rows(rows, (options.dim, options.codec, len))?,
+            terms: load_matrix(part, "terms", 1, len)?,
+            len,
+            live_count: live.count(),
+            live,
+            published: len as u32,
+            next_id: len as i64,
+            ..Table::new(options.dim, options.metric, options.codec)
+        })
+    }
+
     /// Ids are in range and as ordered as the schema says.
     fn validate_ids(&self, container: &Container, schema: &TableSchema) -> Result<()> {
         let mut previous = -1;
@@ -127,16 +162,15 @@ impl Table {
     }
 }
 
-/// The rows, mapped if the container is.
-fn load_rows(container: &Container, schema: &TableSchema) -> Result<KeptRows> {
-    let (dim, codec, rows) = (schema.dim, schema.codec, schema.rows_kept());
+/// The section `rows`, mapped or taken if the container is.
+fn load_rows(container: &Container, (dim, codec, rows): (usize, Codec, usize)) -> Result<KeptRows> {
     Ok(match codec {
         Codec::F32 => KeptRows::from_plain(dim, load_matrix(container, "rows", aligned_width(dim), rows)?),
         _ => KeptRows::from_coded(dim, codec, load_matrix(container, "rows", coded_width(codec, dim), rows)?),
     })
 }
 
-/// A section as `len` rows of `width` values, mapped if the container is.
+/// A section as `len` rows of `width` values, mapped or taken if the container is.
 pub(crate) fn load_matrix<T: bytemuck::Pod>(
     container: &Container,
     name: &str,
@@ -149,6 +183,9 @@ pub(crate) fn load_matrix<T: bytemuck::Pod>(
     }
     if let Some(section) = container.mapped(name)? {
         return Ok(Matrix::borrowed(width, Arc::new(section)));
+    }
+    if let Some(pages) = container.pages(name)? {
+        return Ok(Matrix::adopted(width, pages));
     }
     let mut matrix = Matrix::zeros(width, len)?;
     container.read_with(name, |reader| matrix.fill_from(reader))?;

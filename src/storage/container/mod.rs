@@ -9,17 +9,25 @@
 //! truncated, extended or foreign file is recognised before anything in it is believed. FORMAT.md has every byte.
 //!
 //! A container is *read* (each section is copied out and its checksum verified on the way) or *mapped* (nothing is read but
-//! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds).
+//! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds). Or it is
+//! *taken*: each of its sections can be had once, as memory to go on from.
 
-use super::vfs::file::{self as vfs, Output};
-use super::vfs::{Bytes, PAGE, Sequential, VfsFile};
+mod write;
+
+pub(crate) use write::ContainerWriter;
+
+use super::vfs::file as vfs;
+use super::vfs::{Bytes, PAGE, Vfs, VfsFile, read_exact_at};
 use crate::error::{Error, Result};
+use crate::runtime::Pages;
 use bytemuck::{Pod, Zeroable};
+use memmap2::MmapMut;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, SeekFrom, Write};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 /// The version of every file kind. 0: may still change from one release to the next.
@@ -91,114 +99,20 @@ fn shown_name(name: &[u8; 16]) -> String {
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
-/// Writes a container, section by section.
-pub(crate) struct ContainerWriter<'a> {
-    output: &'a mut dyn Output,
-    header: Box<HeaderRecord>,
-    position: u64,
-}
-
-/// Writes to the file and into the checksum.
-struct Hashed<'a> {
-    output: &'a mut dyn Output,
-    hash: Xxh3Default,
-    length: u64,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.output.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.length += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
-}
-
-impl<'a> ContainerWriter<'a> {
-    /// Writes the container that `body` fills to `path`: whole or not at all, and durable when this returns.
-    pub(crate) fn save(
-        path: &Path,
-        kind: &str,
-        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
-    ) -> Result<()> {
-        vfs::replace(path, |output| ContainerWriter::write(output, kind, body).map(drop))
-    }
-
-    /// The bytes of the file that [`save`](Self::save) would write.
-    pub(crate) fn to_bytes(
-        kind: &str,
-        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
-    ) -> io::Result<Vec<u8>> {
-        let mut output = io::Cursor::new(Vec::new());
-        ContainerWriter::write(&mut output, kind, body)?;
-        Ok(output.into_inner())
-    }
-
-    /// Writes the container that `body` fills to a new file.
-    pub(crate) fn write_file(
-        file: &dyn VfsFile,
-        kind: &str,
-        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
-    ) -> io::Result<Seal> {
-        let mut output = BufWriter::with_capacity(1 << 20, Sequential::new(file));
-        let seal = ContainerWriter::write(&mut output, kind, body)?;
-        output.flush()?;
-        Ok(seal)
-    }
-
-    /// Writes the container that `body` fills.
-    fn write(
-        output: &'a mut dyn Output,
-        kind: &str,
-        body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
-    ) -> io::Result<Seal> {
-        let mut header = Box::new(HeaderRecord::zeroed());
-        header.magic = MAGIC;
-        header.format = FORMAT;
-        header.kind = fixed_name(kind);
-        output.write_all(&[0; PAGE])?;
-        let mut writer = ContainerWriter { output, header, position: PAGE as u64 };
-        body(&mut writer)?;
-        writer.finish()
-    }
-
-    /// Writes one section: what `body` writes, then zeros up to the next page. At most 84, with names of at most 16 bytes.
-    pub(crate) fn section(
-        &mut self,
-        name: &str,
-        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut hashed = Hashed { output: self.output, hash: Xxh3Default::new(), length: 0 };
-        body(&mut hashed)?;
-        let length = hashed.length;
-        let padding = length.next_multiple_of(PAGE as u64) - length;
-        hashed.write_all(&[0; PAGE][..padding as usize])?;
-        let checksum = hashed.hash.digest128().to_le_bytes();
-        let record = SectionRecord { name: fixed_name(name), offset: self.position, length, checksum };
-        self.header.table[self.header.sections as usize] = record;
-        self.header.sections += 1;
-        self.position += length + padding;
-        Ok(())
-    }
-
-    fn finish(mut self) -> io::Result<Seal> {
-        self.header.length = self.position;
-        self.header.checksum = self.header.digest();
-        self.output.seek(SeekFrom::Start(0))?;
-        self.output.write_all(bytemuck::bytes_of(&*self.header))?;
-        Ok(self.header.seal())
-    }
-}
-
 /// Where the bytes of a container are.
 enum Source {
     File(File),
     Map(Bytes),
     Copy(Bytes),
+    Taken(Taken),
+}
+
+/// A private mapping whose sections are handed out, and the file to read from without looking at what others may be changing.
+struct Taken {
+    file: Box<dyn VfsFile>,
+    pages: Pages,
+    /// Whether a section was handed out, by its place in the table.
+    given: [AtomicBool; MAX_SECTIONS],
 }
 
 /// A container, opened for reading.
@@ -237,10 +151,26 @@ impl Container {
         Container::with_source(PathBuf::from("<bytes>"), Source::Copy(Arc::new(bytes)), length)
     }
 
-    /// The container in `bytes`, mapped from `path`.
-    pub(crate) fn from_map(path: PathBuf, bytes: Bytes) -> Result<Container> {
+    /// The container in a file of `vfs`, mapped.
+    pub(crate) fn map(vfs: &dyn Vfs, name: &str) -> Result<Container> {
+        let path = vfs.path(name);
+        let bytes = vfs.map(name).map_err(|error| Error::io(&path, error))?;
         let length = (*bytes).as_ref().len() as u64;
         Container::with_source(path, Source::Map(bytes), length)
+    }
+
+    /// The container in a file of `vfs`, to be taken: its sections are given away as pages that can be written to.
+    pub(crate) fn take(vfs: &dyn Vfs, name: &str) -> Result<Container> {
+        let path = vfs.path(name);
+        let taken = || {
+            let file = vfs.open(name)?;
+            let length = file.len()?;
+            let map = if length == 0 { MmapMut::map_anon(1)? } else { vfs.map_private(name)? };
+            let pages = Pages::new(map, usize::try_from(length).unwrap_or(usize::MAX));
+            Ok((length, Taken { file, pages, given: [const { AtomicBool::new(false) }; MAX_SECTIONS] }))
+        };
+        let (length, taken) = taken().map_err(|error| Error::io(&path, error))?;
+        Container::with_source(path, Source::Taken(taken), length)
     }
 
     fn with_source(path: PathBuf, source: Source, length: u64) -> Result<Container> {
@@ -354,17 +284,39 @@ impl Container {
         Ok(Some(Section { map: Arc::clone(map), range: start..start + record.length as usize }))
     }
 
+    /// A section as pages of our own, unread and unverified; `None` if the container was not opened to be taken.
+    ///
+    /// # Panics
+    /// If it was given away before.
+    pub(crate) fn pages(&self, name: &str) -> Result<Option<Pages>> {
+        let place = self.place(name)?;
+        let Source::Taken(taken) = &self.source else { return Ok(None) };
+        assert!(!taken.given[place].swap(true, Ordering::Relaxed), "section {name} is somebody's already");
+        let record = &self.header.table[place];
+        let start = record.offset as usize;
+        Ok(Some(taken.pages.part(start..start + record.length as usize)))
+    }
+
     /// The error for damage in `block`: the header or a section.
     pub(crate) fn corrupt(&self, block: &str, what: impl Into<String>) -> Error {
         Error::Corruption { path: self.path.clone(), block: block.to_owned(), what: what.into() }
     }
 
+    /// The names of all sections, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.header.table[..self.header.sections as usize].iter().map(|record| shown_name(&record.name))
+    }
+
     fn record(&self, name: &str) -> Result<&SectionRecord> {
+        Ok(&self.header.table[self.place(name)?])
+    }
+
+    /// Which row of the table it is.
+    fn place(&self, name: &str) -> Result<usize> {
         let wanted = fixed_name(name);
         let mut table = self.header.table[..self.header.sections as usize].iter();
-        table
-            .find(|record| record.name == wanted)
-            .ok_or_else(|| self.corrupt("header", format!("section {name:?} is missing")))
+        let place = table.position(|record| record.name == wanted);
+        place.ok_or_else(|| self.corrupt("header", format!("section {name:?} is missing")))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
@@ -374,6 +326,7 @@ impl Container {
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let bytes = match &self.source {
             Source::File(file) => return vfs::read_exact_at(file, buffer, offset),
+            Source::Taken(taken) => return read_exact_at(&*taken.file, buffer, offset),
             Source::Map(bytes) | Source::Copy(bytes) => (**bytes).as_ref(),
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);

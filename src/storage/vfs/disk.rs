@@ -5,6 +5,7 @@
 
 use super::{Bytes, Lock, Vfs, VfsFile, file, lock};
 use crate::error::{Error, Result};
+use memmap2::MmapMut;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -98,6 +99,10 @@ impl Vfs for Disk {
             return Ok(Arc::new(Vec::new()));
         }
         Ok(Arc::new(file::map_file(&file)?))
+    }
+
+    fn map_private(&self, name: &str) -> io::Result<MmapMut> {
+        file::map_file_private(&self.open_file(name, &self.options())?)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the module that touches files")]

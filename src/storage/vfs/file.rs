@@ -4,7 +4,7 @@
 //! becomes durable with the directory. So a reader finds the old file or the new one, whole, whenever the power went.
 
 use crate::error::{Error, Result};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,12 @@ pub(super) fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only. Our own writers never change a file in place, they rename a new one over it; a
     // foreign process that truncates a mapped file raises SIGBUS, as it does for every program that maps files.
     unsafe { Mmap::map(file) }
+}
+
+/// Maps a whole file, copying each page that is written to.
+pub(super) fn map_file_private(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: as above, and what is written to the mapping is seen by nobody else.
+    unsafe { MmapOptions::new().map_copy(file) }
 }
 
 /// Fills `buffer` from `offset`, whatever the file's position.

@@ -19,6 +19,7 @@ pub(crate) mod sim;
 pub(crate) use disk::Disk;
 
 use crate::error::{Error, Result};
+use memmap2::MmapMut;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(crate) trait Vfs: Send + Sync {
     fn create(&self, name: &str) -> io::Result<Box<dyn VfsFile>>;
     /// All bytes of a file that nobody changes any more.
     fn map(&self, name: &str) -> io::Result<Bytes>;
+    /// The same in pages that are ours: what is written to them never comes to the file.
+    fn map_private(&self, name: &str) -> io::Result<MmapMut>;
     /// Gives a file another name, replacing what had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Takes a name away; who has the file open or mapped keeps it.

@@ -11,6 +11,7 @@ pub(crate) use crash::crash;
 
 use super::{Bytes, Lock, Vfs, VfsFile};
 use crate::error::{Error, Result};
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -312,6 +313,14 @@ impl Vfs for SimDisk {
         let inode = inner.find(name)?;
         let bytes: Arc<Vec<u8>> = Arc::clone(&inner.inode(inode).current);
         Ok(bytes)
+    }
+
+    fn map_private(&self, name: &str) -> io::Result<MmapMut> {
+        let bytes = self.map(name)?;
+        let bytes = (*bytes).as_ref();
+        let mut map = MmapMut::map_anon(bytes.len().max(1))?;
+        map[..bytes.len()].copy_from_slice(bytes);
+        Ok(map)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

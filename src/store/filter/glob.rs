@@ -4,7 +4,7 @@
 
 /// A pattern.
 #[derive(Clone, Debug)]
-pub(super) struct Glob {
+pub(in super::super) struct Glob {
     steps: Vec<Step>,
 }
 
@@ -34,8 +34,14 @@ impl Glob {
         Ok(Glob { steps })
     }
 
+    /// What every text that fits begins with.
+    pub(in super::super) fn prefix(&self) -> String {
+        let literal = |step: &Step| if let Step::One(c) = step { Some(*c) } else { None };
+        self.steps.iter().map_while(literal).collect()
+    }
+
     /// Whether all of `text` fits.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(in super::super) fn matches(&self, text: &str) -> bool {
         let (mut step, mut rest) = (0, text);
         // Behind the last star: which step, and what text it has not swallowed yet.
         let mut star: Option<(usize, &str)> = None;

@@ -13,13 +13,13 @@
 mod excerpt;
 mod glob;
 mod parse;
-mod value;
+pub(super) mod value;
 
 use super::metadata::{Document, Metadata};
 use crate::error::Result;
 use crate::index::Selection;
 use crate::runtime::{Call, Shared};
-use glob::Glob;
+pub(super) use glob::Glob;
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -35,8 +35,9 @@ pub struct Filter {
     selected: Shared<Option<Arc<Selection>>>,
 }
 
+/// What holds of a row, or does not.
 #[derive(Clone, Debug)]
-enum Node {
+pub(super) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
@@ -44,8 +45,9 @@ enum Node {
     Field(Vec<String>, Test),
 }
 
+/// A condition on a value.
 #[derive(Clone, Debug)]
-enum Test {
+pub(super) enum Test {
     Equal(Value),
     Other(Value),
     /// One of these orders, compared with the value.
@@ -66,6 +68,25 @@ impl Filter {
         Ok(Filter { root, names, selected: Shared::new(None) })
     }
 
+    /// Rows that a filter lets through, if there is one, and for which a condition holds.
+    pub(super) fn both(filter: Option<&Filter>, node: Node) -> Filter {
+        let root = Node::All(filter.map(|filter| filter.root.clone()).into_iter().chain([node]).collect());
+        let mut names = BTreeSet::new();
+        root.names(&mut names);
+        Filter { root, names, selected: Shared::new(None) }
+    }
+
+    /// The parts of a path, `a.b`.
+    pub(super) fn path(text: &str) -> Result<Vec<String>> {
+        parse::path(text)
+    }
+
+    /// What a path leads to in a row.
+    pub(super) fn value_at(document: &Document, path: &[String]) -> Option<Value> {
+        let names = path.first().cloned().into_iter().collect();
+        follow(path, &excerpt::excerpt(document.bytes(), &names)?).cloned()
+    }
+
     /// The rows that it let through when it was last asked, of whatever collection and state that was.
     pub(super) fn selected(&self) -> Option<Arc<Selection>> {
         self.selected.read().clone()
@@ -82,7 +103,17 @@ impl Filter {
 
     /// Whether it lets a row with these metadata through.
     pub fn matches(&self, document: &Document) -> bool {
-        excerpt::excerpt(document.bytes(), &self.names).is_some_and(|metadata| self.root.matches(&metadata))
+        self.matches_text(document.bytes())
+    }
+
+    /// The same for the text of the metadata.
+    pub(super) fn matches_text(&self, text: &[u8]) -> bool {
+        excerpt::excerpt(text, &self.names).is_some_and(|metadata| self.root.matches(&metadata))
+    }
+
+    /// The conditions.
+    pub(super) fn root(&self) -> &Node {
+        &self.root
     }
 }
 

@@ -21,6 +21,11 @@ pub(super) fn parse(json: &Value) -> Result<Node> {
     Parser { path: Vec::new(), conditions: 0 }.filter(json)
 }
 
+/// The parts of a path that stands by itself.
+pub(super) fn path(text: &str) -> Result<Vec<String>> {
+    Parser { path: vec![text.chars().take(100).collect()], conditions: 0 }.field(text)
+}
+
 struct Parser {
     /// Where we are, for messages.
     path: Vec<String>,

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 use std::cmp::Ordering;
 
 /// Whether they are the same value.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+pub(in super::super) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => compare(a, b).is_eq(),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
@@ -19,7 +19,7 @@ pub(super) fn equal(a: &Value, b: &Value) -> bool {
 }
 
 /// Which comes first, of two numbers or two texts (by code points).
-pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
+pub(in super::super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => Some(compare(a, b)),
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
@@ -28,30 +28,39 @@ pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 /// Whether both are numbers, both texts, and so on.
-pub(super) fn same_type(a: &Value, b: &Value) -> bool {
+pub(in super::super) fn same_type(a: &Value, b: &Value) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 
 /// A number without rounding.
-enum Exact {
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Exact {
+    /// Of at most 65 bits.
     Whole(i128),
+    /// Finite.
     Float(f64),
 }
 
-fn exact(number: &Number) -> Exact {
-    let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
-    // JSON knows no other numbers, and none that is not finite.
-    whole.map_or_else(|| Exact::Float(number.as_f64().unwrap_or(0.0)), Exact::Whole)
+impl Exact {
+    pub(in super::super) fn of(number: &Number) -> Exact {
+        let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+        // JSON knows no other numbers, and none that is not finite.
+        whole.map_or_else(|| Exact::Float(number.as_f64().unwrap_or(0.0)), Exact::Whole)
+    }
+
+    pub(in super::super) fn compare(self, other: Exact) -> Ordering {
+        match (self, other) {
+            (Exact::Whole(a), Exact::Whole(b)) => a.cmp(&b),
+            // 0.0 and -0.0 are the same number.
+            (Exact::Float(a), Exact::Float(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            (Exact::Whole(a), Exact::Float(b)) => compare_mixed(a, b),
+            (Exact::Float(a), Exact::Whole(b)) => compare_mixed(b, a).reverse(),
+        }
+    }
 }
 
 fn compare(a: &Number, b: &Number) -> Ordering {
-    match (exact(a), exact(b)) {
-        (Exact::Whole(a), Exact::Whole(b)) => a.cmp(&b),
-        // 0.0 and -0.0 are the same number.
-        (Exact::Float(a), Exact::Float(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-        (Exact::Whole(a), Exact::Float(b)) => compare_mixed(a, b),
-        (Exact::Float(a), Exact::Whole(b)) => compare_mixed(b, a).reverse(),
-    }
+    Exact::of(a).compare(Exact::of(b))
 }
 
 /// A whole number of at most 65 bits beside a float.

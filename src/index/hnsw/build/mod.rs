@@ -61,7 +61,9 @@ pub(crate) fn link(
     call: &Call<'_>,
 ) -> Result<()> {
     let Linking { reused, most, batch } = linking;
-    if !settle_ground(writer, parameters)? {
+    // What the graph stands on costs a while to decide, and nothing depends on it yet.
+    let has_work = most > 0 || !reused.is_empty();
+    if !has_work || !settle_ground(writer, parameters)? {
         return Ok(());
     }
     let slots: Vec<u32> = {

@@ -115,10 +115,13 @@ impl Ground for Linked<'_> {
         // Where not all are admitted, the walk ends when what it is after is nearer than all that it could come to.
         scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
         scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
-        let (width, ended) = (reach.width, self.walk(simd, starts, reach, scratch));
+        let (width, widened, kept) = (reach.width, reach.beam.max(1), reach.kept);
+        let steps = self.walk(simd, starts, reach, scratch)?;
         let Scratch { beam, accepted, .. } = scratch;
-        let enough = !A::ASKS || accepted.candidates().len() * 2 >= width || !beam.is_full();
-        (ended && enough).then_some(accepted)
+        // If what is admitted lay anywhere, so much of it would have been on the way. If far less was, it lies elsewhere.
+        let (found, expected) = (accepted.candidates().len(), width.min(steps * width / widened));
+        let enough = !A::ASKS || found >= kept && found * 2 >= expected || !beam.is_full();
+        enough.then_some(accepted)
     }
 
     #[inline(always)]
@@ -176,9 +179,15 @@ impl<'a> Linked<'a> {
     /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
     /// estimates; it is visited once. Where not all are admitted, it ends when `accepted` is full of what is nearer than all that it could come to
-    /// next. Whether it ended before it took as many steps as it may; where all are admitted, they are not counted.
+    /// next. How many steps that took, unless they are more than it may take; where all are admitted, it may take any.
     #[inline(always)]
-    fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], reach: Reach<'_, A>, scratch: &mut Scratch) -> bool {
+    fn walk<S: Simd, A: Admission>(
+        self,
+        simd: S,
+        starts: &[u32],
+        reach: Reach<'_, A>,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
         self.start(simd, starts, reach.hidden, scratch);
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let Linked { cells, nodes } = self;
@@ -197,11 +206,11 @@ impl<'a> Linked<'a> {
                 }
             }
             if waiting == 0 {
-                return true;
+                return Some(steps);
             }
             steps += 1;
             if A::ASKS && steps > reach.budget {
-                return false;
+                return None;
             }
             let (node, newest) = (queue[0], queue[waiting - 1] as usize);
             queue.copy_within(1.., 0);

@@ -3,9 +3,11 @@
 //! Everything an index keeps per row lies in one of these: vectors, links, ids. Rows are appended to blocks of up to 64 MiB, so
 //! growth copies nothing and allocates under no lock for longer than a mapping takes; the pages of a block become real
 //! when they are written, as huge pages where the system has them. A small matrix starts in a small block. A matrix may
-//! also *borrow* its rows from a mapped file; then it is read-only.
+//! also *borrow* its rows from a mapped file; then it is read-only. Or it *adopts* them from a private mapping of a file, and goes on from
+//! there: the first rows are pages of the file until they are written to, later ones are blocks of its own.
 
 use crate::error::{Error, Result};
+use crate::runtime::Pages;
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::io::{self, Read, Write};
@@ -33,6 +35,8 @@ enum Memory {
     Small(Vec<Line>),
     /// Anonymous mappings, each of `block_rows` rows.
     Blocks(Vec<MmapMut>),
+    /// Pages that are ours alone, and blocks for the rows behind them.
+    Adopted(#[expect(dead_code, reason = "keeps the mapping alive")] Pages, Vec<MmapMut>),
     /// Somebody else's bytes. Kept for its lifetime only.
     Borrowed(#[expect(dead_code, reason = "keeps the mapping alive")] Lender),
 }
@@ -81,6 +85,21 @@ impl<T: Pod> Matrix<T> {
         matrix.mask = usize::MAX >> 1;
         matrix.bases = vec![bytes.as_ptr().cast::<T>().cast_mut()];
         matrix.memory = Memory::Borrowed(lender);
+        matrix
+    }
+
+    /// The rows in `pages`, which are read when they are first looked at. What is written stays here and never comes to the file.
+    pub(crate) fn adopted(width: usize, pages: Pages) -> Matrix<T> {
+        let mut matrix = Matrix::new(width);
+        let (start, block_bytes) = (pages.as_mut_ptr(), matrix.row_bytes() << matrix.shift);
+        assert!(start.cast::<T>().is_aligned());
+        matrix.len = pages.len() / matrix.row_bytes();
+        matrix.capacity = matrix.len;
+        matrix.bases = (0..matrix.len.div_ceil(matrix.mask + 1))
+            // Within the pages: each block but the last is whole.
+            .map(|block| start.wrapping_add(block * block_bytes).cast::<T>())
+            .collect();
+        matrix.memory = Memory::Adopted(pages, Vec::new());
         matrix
     }
 
@@ -164,6 +183,7 @@ impl<T: Pod> Matrix<T> {
             return self.grow_small(wanted).ok_or_else(failed);
         }
         self.leave_small().ok_or_else(failed)?;
+        self.leave_last_page().ok_or_else(failed)?;
         while self.capacity < wanted {
             self.add_block().ok_or_else(failed)?;
         }
@@ -199,9 +219,28 @@ impl<T: Pod> Matrix<T> {
         Some(())
     }
 
+    /// Moves the last rows of adopted pages, if they end within a block, to a block of their own, so that others can follow them.
+    fn leave_last_page(&mut self) -> Option<()> {
+        let rest = self.capacity & self.mask;
+        if rest == 0 || !matches!(self.memory, Memory::Adopted(..)) {
+            return Some(());
+        }
+        let mut block = new_block(self.block_bytes()?)?;
+        let first = self.capacity - rest;
+        if self.len > first {
+            let rows: &[u8] = bytemuck::cast_slice(self.run(first, self.len - first));
+            block[..rows.len()].copy_from_slice(rows);
+        }
+        *self.bases.last_mut()? = block.as_mut_ptr().cast();
+        let Memory::Adopted(_, blocks) = &mut self.memory else { return None };
+        blocks.push(block);
+        self.capacity = first + self.mask + 1;
+        Some(())
+    }
+
     fn add_block(&mut self) -> Option<()> {
         let mut block = new_block(self.block_bytes()?)?;
-        let Memory::Blocks(blocks) = &mut self.memory else { return None };
+        let (Memory::Blocks(blocks) | Memory::Adopted(_, blocks)) = &mut self.memory else { return None };
         self.bases.push(block.as_mut_ptr().cast());
         blocks.push(block);
         self.capacity += self.mask + 1;
@@ -304,64 +343,4 @@ fn new_block(bytes: usize) -> Option<MmapMut> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_come_back_as_they_were_pushed_across_blocks() {
-        for width in [1usize, 3, 16, 1000] {
-            let rows = (9usize << 20) >> width.ilog2();
-            let mut matrix = Matrix::<u32>::new(width);
-            for i in 0..rows {
-                matrix.try_reserve(1).expect("memory");
-                matrix.push(&[i as u32]);
-            }
-            assert_eq!(matrix.len(), rows);
-            for i in (0..rows).step_by(97).chain([rows - 1]) {
-                assert_eq!(matrix.row(i)[0], i as u32);
-                assert!(matrix.row(i)[1..].iter().all(|&rest| rest == 0));
-            }
-        }
-    }
-
-    #[test]
-    fn written_and_read_again_owned_or_borrowed() {
-        let mut matrix = Matrix::<i64>::new(3);
-        matrix.try_reserve(200_000).expect("memory");
-        for i in 0..200_000 {
-            matrix.push(&[i, -i, 7]);
-        }
-        let mut bytes = Vec::new();
-        matrix.write_to(&mut bytes).expect("writing to memory");
-        let mut read = Matrix::<i64>::zeros(3, 200_000).expect("memory");
-        read.fill_from(&mut bytes.as_slice()).expect("enough bytes");
-        let mut aligned = vec![Line([0; 64]); bytes.len() / 64];
-        bytemuck::cast_slice_mut::<Line, u8>(&mut aligned).copy_from_slice(&bytes);
-        struct Lines(Vec<Line>);
-        impl AsRef<[u8]> for Lines {
-            fn as_ref(&self) -> &[u8] {
-                bytemuck::cast_slice(&self.0)
-            }
-        }
-        let borrowed = Matrix::<i64>::borrowed(3, Arc::new(Lines(aligned)));
-        let copied = borrowed.try_clone().expect("memory");
-        assert!(borrowed.is_borrowed() && !copied.is_borrowed());
-        for other in [&read, &borrowed, &copied] {
-            assert_eq!(other.len(), matrix.len());
-            assert!((0..matrix.len()).all(|i| other.row(i) == matrix.row(i)));
-        }
-        let mut longer = Matrix::<i64>::zeros(3, 200_001).expect("memory");
-        assert!(longer.fill_from(&mut bytes.as_slice()).is_err());
-    }
-
-    #[test]
-    fn truncated_rows_are_overwritten_by_the_next() {
-        let mut matrix = Matrix::<u32>::new(2);
-        matrix.try_reserve(3).expect("memory");
-        matrix.push(&[1, 1]);
-        matrix.push(&[2, 2]);
-        matrix.truncate(1);
-        matrix.push(&[3]);
-        assert_eq!(matrix.row(1), [3, 0]);
-    }
-}
+mod suite;

@@ -1,18 +1,16 @@
-"""Pictures of what was measured.
-
-The idea: one line of code from a report to a curve that can be put beside somebody else's. matplotlib is
-imported when a picture is drawn, not before.
-"""
+"""Speed over recall."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nearfield.evaluate import Report
+from nearfield.plot.canvas import finished, named_reports, new_axes
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from nearfield.evaluate import Report
 
 __all__ = ["recall_qps"]
 
@@ -42,32 +40,19 @@ def recall_qps(reports: Report | Mapping[str, Report], path: str | PathLike[str]
     ValueError
         If there is no report to draw, or the reports have different k.
     """
-    named = {"": reports} if isinstance(reports, Report) else dict(reports)
-    depths = sorted({report.k for report in named.values()})
-    if len(depths) != 1:
-        raise ValueError(
-            f"expected reports with one k, not {depths}" if depths else "expected at least one report to draw"
-        )
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'nearfield[plot]'") from error
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    named, k = named_reports(reports)
+    axes = new_axes()
     for number, (name, report) in enumerate(named.items()):
         _curves(axes, report, name, color=f"C{number}")
     axes.set_yscale("log")
-    axes.set_xlabel(f"recall@{depths[0]}")
+    axes.set_xlabel(f"recall@{k}")
     axes.set_ylabel("queries per second")
     axes.grid(True, which="both", alpha=0.25)
     axes.legend()
     if len(named) == 1:
         report = next(iter(named.values()))
         axes.set_title(f"{report.name}, {report.size:,} rows", fontsize=10)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-        pyplot.close(figure)
-    return axes
+    return finished(axes, path)
 
 
 def _curves(axes: Any, report: Report, name: str, color: str) -> None:

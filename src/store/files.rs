@@ -1,0 +1,38 @@
+//! Files that are written once and known by their seal: segments, deletions, graphs.
+
+use crate::error::{Error, Result};
+use crate::storage::vfs::Vfs;
+use crate::storage::{Container, ContainerWriter, Seal};
+use std::io;
+
+/// Writes a new file and syncs it; its name is not durable yet.
+pub(super) fn write_sealed(
+    vfs: &dyn Vfs,
+    name: &str,
+    kind: &str,
+    body: impl FnOnce(&mut ContainerWriter<'_>) -> io::Result<()>,
+) -> Result<Seal> {
+    let written = vfs.create(name).and_then(|out| {
+        let seal = ContainerWriter::write_file(&*out, kind, body)?;
+        out.sync()?;
+        Ok(seal)
+    });
+    written.map_err(|error| Error::io(&vfs.path(name), error))
+}
+
+/// A way to open a container: [`Container::map`] or [`Container::take`].
+pub(super) type Opener = fn(&dyn Vfs, &str) -> Result<Container>;
+
+/// Opens a file and makes sure that it is the one that was meant.
+pub(super) fn open_sealed(vfs: &dyn Vfs, name: &str, kind: &str, seal: Seal, opener: Opener) -> Result<Container> {
+    let container = opener(vfs, name).map_err(|error| match error {
+        Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+            Error::Corruption { path, block: "file".into(), what: "it is missing".into() }
+        }
+        other => other,
+    })?;
+    if container.seal() != seal || container.kind() != kind {
+        return Err(container.corrupt("header", "it is not the file that belongs here"));
+    }
+    Ok(container)
+}

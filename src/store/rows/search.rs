@@ -1,0 +1,117 @@
+//! The nearest rows: what the index finds, under the keys that the rows have.
+
+use super::{Place, Rows};
+use crate::error::{Error, Result};
+use crate::index::{Search, Selection};
+use crate::runtime::Call;
+use crate::store::filter::Filter;
+use crate::store::key::Key;
+use crate::vectors::RowSource;
+
+/// A row that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::store) struct Found {
+    pub(in crate::store) score: f32,
+    pub(in crate::store) key: Key,
+    pub(in crate::store) row: i64,
+}
+
+/// Places behind the last one that are looked at.
+const MORE: usize = 4;
+
+impl Rows {
+    /// The best `k` rows for each query: by score, and among equal scores by key.
+    pub(in crate::store) fn search(
+        &self,
+        queries: &dyn RowSource,
+        search: &Search<'_>,
+        filter: Option<&Filter>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let Some(filter) = filter else { return self.search_selected(queries, search, call) };
+        let mut selected = filter.selected();
+        loop {
+            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter, call)?), Ok)?;
+            match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
+                // It is of another collection or another state, or the index was put in order meanwhile.
+                Err(Error::StaleSelection) => call.check()?,
+                found => return found,
+            }
+        }
+    }
+
+    fn select(&self, filter: &Filter, call: &Call<'_>) -> Result<Selection> {
+        Ok(self.index().select_ids(&self.passing(filter, call)?))
+    }
+
+    fn search_selected(
+        &self,
+        queries: &dyn RowSource,
+        search: &Search<'_>,
+        call: &Call<'_>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let k = search.k.min(self.len());
+        let mut found = vec![Vec::new(); queries.rows()];
+        // More than are wanted show whether equal scores go on behind the last place. If they have no end the query is asked again.
+        let mut wanted = if k == 0 { 0 } else { k.saturating_add(MORE).min(self.len()) };
+        let mut left: Vec<usize> = (0..queries.rows()).collect();
+        loop {
+            let asked = Picked { source: queries, rows: &left };
+            let hits = self.index().search(&asked, &Search { k: wanted, ..*search }, call)?;
+            let mut again = Vec::new();
+            let places = wanted.max(1);
+            for (i, (ids, scores)) in hits.ids.chunks(places).zip(hits.scores.chunks(places)).enumerate() {
+                if wanted < self.len() && goes_on(scores, k) {
+                    again.push(left[i]);
+                } else {
+                    found[left[i]] = self.found(ids, scores, k)?;
+                }
+            }
+            if again.is_empty() {
+                return Ok(found);
+            }
+            (wanted, left) = (wanted.saturating_mul(2).min(self.len()), again);
+        }
+    }
+
+    /// The first `k` of the answers to a query, in the order that counts.
+    fn found(&self, ids: &[i64], scores: &[f32], k: usize) -> Result<Vec<Found>> {
+        let last = scores.get(k.wrapping_sub(1)).copied().unwrap_or(f32::NEG_INFINITY);
+        let pairs = ids.iter().zip(scores).take_while(|(row, score)| **row >= 0 && **score >= last);
+        // Keys lie anywhere: they are all on their way before the first is waited for.
+        let places: Vec<(Place<'_>, i64, f32)> =
+            pairs.map(|(&row, &score)| Ok((self.place_of(row)?, row, score))).collect::<Result<_>>()?;
+        places.iter().for_each(|(place, ..)| place.prefetch());
+        let found = places.into_iter().map(|(place, row, score)| Ok(Found { score, key: place.key()?, row }));
+        let mut found: Vec<Found> = found.collect::<Result<_>>()?;
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));
+        found.truncate(k);
+        Ok(found)
+    }
+}
+
+/// Whether scores that are equal to the `k`-th go on to the end.
+fn goes_on(scores: &[f32], k: usize) -> bool {
+    let (last, end) = (scores.get(k.wrapping_sub(1)), scores.last());
+    matches!((last, end), (Some(last), Some(end)) if *last != f32::NEG_INFINITY && last.total_cmp(end).is_eq())
+}
+
+/// Some rows of a source.
+struct Picked<'a> {
+    source: &'a dyn RowSource,
+    rows: &'a [usize],
+}
+
+impl RowSource for Picked<'_> {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.source.dim()
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        self.source.read(self.rows[row], out);
+    }
+}
