@@ -60,6 +60,7 @@ SAME_FOR_ALL = ("ef_construction",)
 #: wanted.
 REGISTRY = {
     "nearfield-hnsw": "engines.ours:NearfieldHnsw",
+    "nearfield-lean": "engines.ours:NearfieldLean",
     "nearfield-flat": "engines.ours:NearfieldFlat",
     "nearfield-codes": "engines.ours:NearfieldCodes",
     "nearfield-rerank": "engines.ours:NearfieldRerank",

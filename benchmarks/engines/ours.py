@@ -63,6 +63,26 @@ class NearfieldHnsw(Nearfield):
         return ids
 
 
+class NearfieldLean(NearfieldHnsw):
+    """The graph without rows: codes of eight bits a value, and links."""
+
+    def build(self, base: Vectors, metric: Metric, threads: int) -> None:
+        # By name, because a version that always keeps rows should be skipped here, and type-checked as well.
+        nf: Any = importlib.import_module("nearfield")
+        self.index = nf.HnswIndex(
+            base.shape[1],
+            metric,
+            keep=None,
+            m=self.params["m"],
+            ef_construction=self.params["ef_construction"],
+            threads=threads,
+        )
+        # What the call that brings the codes holds as rows is little then.
+        self.index.add(base[:2048])
+        self.index.add(base[2048:])
+        self.ef = 64
+
+
 class NearfieldFlat(Nearfield):
     kind = "flat"
 

@@ -1,7 +1,7 @@
 # The Rust core, as Python sees it; the docstrings stand in Rust, and stubtest holds both together.
 #
-# Not here yet, although the contract has them: `HnswIndex(keep=None)`; in a graph the metric hamming and
-# codecs beyond "auto" and "f32"; of the store `compact(progress=)`.
+# Not here yet, although the contract has them: in a graph the metric hamming, and codecs beyond "auto" and
+# "f32"; of the store `compact(progress=)`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, final, overload
@@ -138,7 +138,7 @@ class HnswIndex(Index):
         metric: Metric = "cosine",
         *,
         codec: Literal["auto", "f32"] = "auto",
-        keep: Literal["f32", "f16"] = "f32",
+        keep: Literal["f32", "f16"] | None = "f32",
         m: int | None = None,
         ef_construction: int | None = None,
         ef_search: int = 64,
@@ -148,6 +148,8 @@ class HnswIndex(Index):
         max_bytes: int | None = None,
         threads: int | None = None,
     ) -> Self: ...
+    @property
+    def keep(self) -> Literal["f32", "f16"] | None: ...
     @property
     def m(self) -> int: ...
     @property

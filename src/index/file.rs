@@ -117,7 +117,11 @@ mod tests {
     }
 
     fn graph(metric: Metric, codec: Codec) -> HnswIndex {
-        let parameters = HnswParameters { m: 16, ef_construction: 60, seed: 0, codec: GraphCodec::Auto };
+        graph_of(metric, codec, GraphCodec::Auto)
+    }
+
+    fn graph_of(metric: Metric, codec: Codec, walked: GraphCodec) -> HnswIndex {
+        let parameters = HnswParameters { m: 16, ef_construction: 60, seed: 0, codec: walked };
         HnswIndex::new(IndexOptions { codec, ..IndexOptions::new(DIM, metric) }, parameters).expect("good options")
     }
 
@@ -127,6 +131,7 @@ mod tests {
         for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
             let options = IndexOptions::new(DIM, metric);
             files.extend([Codec::F32, Codec::F16].map(|codec| filled(&graph(metric, codec))));
+            files.push(filled(&graph_of(metric, Codec::F32, GraphCodec::Lean)));
             files.push(filled(&FlatIndex::new(options).expect("good options")));
             for (bits, keep) in [(1, false), (4, true), (7, false), (8, false)] {
                 let parameters = QuantizedParameters { bits, keep, seed: 0 };
@@ -137,9 +142,9 @@ mod tests {
     }
 
     /// All sections that these files have, and some that they might.
-    const SECTIONS: [&str; 20] = [
-        "schema", "rows", "terms", "ids", "live", "order", "mean", "codes", "rests", "twins", "frame", "cells",
-        "links.0", "links.1", "places.1", "rows.1", "links.2", "places.2", "rows.2", "links.3",
+    const SECTIONS: [&str; 21] = [
+        "schema", "rows", "terms", "ids", "live", "order", "mean", "codes", "rests", "heads", "twins", "frame",
+        "cells", "links.0", "links.1", "places.1", "rows.1", "links.2", "places.2", "rows.2", "links.3",
     ];
 
     /// Those of a file.
@@ -184,7 +189,7 @@ mod tests {
             ("/table/dim", json!(DIM + 16), &["rows", "mean", "frame"]),
             ("/table/dim", json!(65_536), &["schema"]),
             // The first row of another block: codes of one bit have nothing that says how much of the last one is in use.
-            ("/table/rows", json!(ROWS.next_multiple_of(16) + 1), &["rows", "codes"]),
+            ("/table/rows", json!(ROWS.next_multiple_of(16) + 1), &["rows", "codes", "heads"]),
             ("/table/rows", json!(ROWS - 500), &["rows", "live"]),
             ("/table/rows", json!(1u64 << 62), &["schema"]),
             ("/table/metric", json!("l1"), &["schema"]),
@@ -198,8 +203,8 @@ mod tests {
             ("/parameters/codec", json!("f32"), &["schema"]),
             ("/parameters/codec", json!("cells"), &["schema"]),
             ("/parameters/m", json!(1), &["schema"]),
-            ("/parameters/m", json!(15), &["links.1"]),
-            ("/parameters/m", json!(17), &["cells"]),
+            ("/parameters/m", json!(15), &["links.1", "rests"]),
+            ("/parameters/m", json!(17), &["cells", "rests"]),
             ("/parameters/m", json!(300), &["schema"]),
             ("/graph/cells", json!(false), &["schema", "header"]),
             ("/graph/entry", json!(u32::MAX), &["schema"]),
@@ -299,8 +304,15 @@ mod tests {
         let queries = values(3);
         let queries = Rows::new(&queries, DIM).expect("whole rows");
         let units = [0.0, f64::INFINITY, f64::NAN, -1.0, 1e300, 1e-300];
-        for (metric, codec) in [(Metric::Cosine, Codec::F32), (Metric::Dot, Codec::F16), (Metric::L2, Codec::F32)] {
-            let file = filled(&graph(metric, codec));
+        let graphs = [
+            graph(Metric::Cosine, Codec::F32),
+            graph(Metric::Dot, Codec::F16),
+            graph(Metric::L2, Codec::F32),
+            graph_of(Metric::Cosine, Codec::F32, GraphCodec::Lean),
+            graph_of(Metric::L2, Codec::F32, GraphCodec::Lean),
+        ];
+        for graph in graphs {
+            let file = filled(&graph);
             for unit in units {
                 let change = |name: &str, content: &mut Vec<u8>| {
                     if name == "frame" {
@@ -309,7 +321,7 @@ mod tests {
                 };
                 use_all(&*forged(&file, &change).expect("checksums that fit").index(), &queries);
             }
-            for section in ["frame", "cells", "twins", "links.1", "rows.1", "rows"] {
+            for section in ["frame", "cells", "heads", "rests", "twins", "links.1", "rows.1", "rows"] {
                 for filler in [None, Some(0xFF), Some(0x7F)] {
                     let change = |name: &str, content: &mut Vec<u8>| {
                         // Words in which some bits are as they were: links to other nodes that exist, and some that do not.

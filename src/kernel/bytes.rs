@@ -43,7 +43,7 @@ unsafe fn products<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
     query: &[Q],
     rows: [*const R; N],
 ) -> [i64; N] {
-    let mut sums = Sums { of_rows: [[simd.no_sums(); N]; C], of_zeros: [simd.no_sums(); C] };
+    let mut sums: Sums<_, N, C> = Sums::new(simd);
     let zeros = simd.repeat(&[0; 16]);
     let (bytes, mut lines, mut i) = (query.as_ptr().cast::<u8>(), [zeros; N], 0);
     while i + LINE <= query.len() {
@@ -75,12 +75,18 @@ unsafe fn products<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
 }
 
 /// The sums of some rows, and, where rows are shifted, of a row of zeros.
-struct Sums<T, const N: usize, const C: usize> {
+pub(super) struct Sums<T, const N: usize, const C: usize> {
     of_rows: [[T; N]; C],
     of_zeros: [T; C],
 }
 
 impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
+    /// Sums of nothing.
+    #[inline(always)]
+    pub(super) fn new<S: Simd<Sums = T>>(simd: S) -> Self {
+        Sums { of_rows: [[simd.no_sums(); N]; C], of_zeros: [simd.no_sums(); C] }
+    }
+
     /// Whether rows are shifted.
     #[inline(always)]
     fn shifted<S: Simd, Q: Byte, R: Byte>() -> bool {
@@ -89,7 +95,13 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
 
     /// Adds the products of a line of the query with one of each row to chain `c`.
     #[inline(always)]
-    fn add<S: Simd<Sums = T>, Q: Byte, R: Byte>(&mut self, simd: S, c: usize, query: S::Codes, rows: [S::Codes; N]) {
+    pub(super) fn add<S: Simd<Sums = T>, Q: Byte, R: Byte>(
+        &mut self,
+        simd: S,
+        c: usize,
+        query: S::Codes,
+        rows: [S::Codes; N],
+    ) {
         for (sums, row) in self.of_rows[c].iter_mut().zip(rows) {
             *sums = simd.multiply_bytes::<Q, R>(*sums, query, row);
         }
@@ -100,7 +112,7 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
     }
 
     #[inline(always)]
-    fn totals<S: Simd<Sums = T>, Q: Byte, R: Byte>(self, simd: S) -> [i64; N] {
+    pub(super) fn totals<S: Simd<Sums = T>, Q: Byte, R: Byte>(self, simd: S) -> [i64; N] {
         let (mut totals, mut shift) = ([0i32; N], 0i32);
         for c in 0..C {
             for (sum, &sums) in totals.iter_mut().zip(&self.of_rows[c]) {
@@ -120,7 +132,7 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
 }
 
 #[inline(always)]
-fn total<S: Simd>(simd: S, sums: S::Sums) -> i32 {
+pub(super) fn total<S: Simd>(simd: S, sums: S::Sums) -> i32 {
     let mut total = 0i32;
     for sum in simd.to_rows(sums) {
         total = total.wrapping_add(sum);

@@ -4,7 +4,7 @@
 //! are worth a closer look. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that every processor,
 //! batch size and path returns the same bits; all scores that leave the crate come from them. Both are sums over pairs, told
 //! apart by a [`Pairing`]. Those on *codes* ([`nibble_products`], [`sign_products`], [`level_product`]) and on rows of
-//! bytes ([`byte_dot`]) work in integers and are exact, and so is [`hamming`] on rows of bits. [`read_halves`] only converts.
+//! bytes ([`byte_dot`], [`side_dot`]) work in integers and are exact, and so is [`hamming`] on rows of bits. [`read_halves`] only converts.
 
 mod bytes;
 mod canonical;
@@ -15,6 +15,7 @@ mod hamming;
 mod l1;
 mod l2;
 mod levels;
+mod nested;
 mod nibbles;
 mod pairing;
 mod panel;
@@ -27,6 +28,8 @@ mod suite;
 mod suite_bytes;
 #[cfg(test)]
 mod suite_codes;
+#[cfg(test)]
+mod suite_nested;
 
 #[cfg_attr(not(test), expect(unused_imports, reason = "for graphs over rows of bytes"))]
 pub(crate) use bytes::{byte_dot, byte_dots};
@@ -38,6 +41,7 @@ pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits}
 pub(crate) use l1::{AbsoluteDifference, l1};
 pub(crate) use l2::{SquaredDifference, squared_l2};
 pub(crate) use levels::{Levels, PLANE_LINE, level_product, order_query, pack_planes, pack_signs, unpack_planes};
+pub(crate) use nested::{NESTED_LINE, Nested, Whole, high_dot, pack_nested, side_dot, unpack_nested};
 pub(crate) use nibbles::{NIBBLE_LINE, nibble_products, pack_nibbles};
 pub(crate) use pairing::{Pairing, pair_sum, stream_sums};
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};

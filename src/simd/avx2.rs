@@ -283,6 +283,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply_each(self, [a, b]: [__m256i; 2], codes: [__m256i; 2], query: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            [
+                _mm256_add_epi16(a, _mm256_maddubs_epi16(codes[0], query[0])),
+                _mm256_add_epi16(b, _mm256_maddubs_epi16(codes[1], query[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn widen(self, [a, b]: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: the token proves AVX2.
         unsafe {

@@ -249,6 +249,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn multiply_each(self, pairs: __m512i, codes: __m512i, query: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 F and VNNI.
+        unsafe { _mm512_dpbusd_epi32(pairs, codes, query) }
+    }
+
+    #[inline(always)]
     fn widen(self, sums: __m512i, pairs: __m512i) -> __m512i {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_add_epi32(sums, pairs) }

@@ -129,6 +129,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `query` must be valid for reads of four values.
     unsafe fn multiply(self, pairs: Self::Pairs, codes: Self::Codes, query: *const i8) -> Self::Pairs;
+    /// Adds the products of 64 codes, none above 15, with 64 signed bytes, those of neighbours to each sum.
+    fn multiply_each(self, pairs: Self::Pairs, codes: Self::Codes, query: Self::Codes) -> Self::Pairs;
     /// Adds the products of 64 signed bytes, none below -127, with the 64 signed values at `query`, those of four neighbours to each
     /// sum.
     ///

@@ -281,6 +281,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn multiply_each(self, pairs: int32x4x4_t, codes: uint8x16x4_t, query: uint8x16x4_t) -> int32x4x4_t {
+        self.multiply_bytes::<i8, i8>(pairs, query, codes)
+    }
+
+    #[inline(always)]
     fn widen(self, sums: int32x4x4_t, pairs: int32x4x4_t) -> int32x4x4_t {
         // SAFETY: the token proves NEON.
         unsafe {

@@ -219,6 +219,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn multiply_each(self, pairs: [i32; 16], codes: [u8; 64], query: [u8; 64]) -> [i32; 16] {
+        self.multiply_bytes::<i8, i8>(pairs, query, codes)
+    }
+
+    #[inline(always)]
     fn widen(self, mut sums: [i32; 16], pairs: [i32; 16]) -> [i32; 16] {
         for row in 0..16 {
             sums[row] += pairs[row];

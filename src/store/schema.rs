@@ -1,7 +1,7 @@
 //! What a collection is made of: chosen when it is created, and the same for ever.
 
 use crate::error::{Error, Result};
-use crate::index::{Bits, FlatIndex, HnswIndex, HnswParameters, Index, IndexOptions};
+use crate::index::{Bits, FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions};
 use crate::storage::Container;
 use crate::vectors::{Codec, Metric};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,10 @@ impl Schema {
         let options = self.options()?;
         match (self.index, self.graph) {
             (IndexKind::Flat, None) => Ok(Indexed::Flat(Arc::new(FlatIndex::new(options)?))),
+            (IndexKind::Hnsw, Some(parameters)) if parameters.codec == GraphCodec::Lean => {
+                let message = "a collection keeps its vectors, and a graph with codec 'lean' does not";
+                Err(Error::InvalidArgument(message.to_owned()))
+            }
             (IndexKind::Hnsw, Some(parameters)) => Ok(Indexed::graph_of(HnswIndex::new(options, parameters)?)),
             _ => Err(Error::InvalidArgument("a graph has parameters, and nothing else has".to_owned())),
         }

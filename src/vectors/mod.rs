@@ -14,7 +14,7 @@ mod seed;
 mod source;
 mod space;
 
-pub(crate) use cell::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts};
+pub(crate) use cell::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts, LeanPoint, Shape};
 pub use codec::Codec;
 pub(crate) use codec::{Code, n8, rabitq, turbo, write_words};
 pub(crate) use kept::{Decode, KeptRows, coded_width};

@@ -7,6 +7,7 @@ mod changes;
 mod churn;
 mod exact;
 mod graph;
+mod lean;
 mod limits;
 mod sharing;
 

@@ -301,3 +301,35 @@ def check_layers(file: CellFile) -> None:
         ended = np.maximum.accumulate(links == 0xFFFFFFFF, axis=1)
         np.testing.assert_array_equal(ended, links == 0xFFFFFFFF)
         assert (links[~ended] < nodes).all()
+
+
+def test_lean_cells(rows, metric, tmp_path):
+    index = nf.HnswIndex(D, metric, keep=None, m=12, seed=77)
+    index.add(rows)
+    file = File(index, tmp_path / "index.nf")
+    assert file.schema["parameters"]["codec"] == "lean"
+    assert not file.schema["table"]["has_rows"] and file.schema["graph"]["nodes"][0] == ROWS
+    assert not {"cells", "links.0", "rows.1"} & set(file.sections)
+    width, places = 128, 2 * 12 - 2
+    heads = np.frombuffer(file.sections["heads"], np.uint8).reshape(ROWS, width // 2 + 8)
+    rests = np.frombuffer(file.sections["rests"], np.uint8).reshape(ROWS, width // 2 + 4 * places)
+    high, low = heads[:, : width // 2].astype(int), rests[:, : width // 2].astype(int)
+    whole = np.concatenate([(high & 15) << 4 | low & 15, high & 0xF0 | low >> 4], axis=1) - 128
+    assert np.abs(whole).max() <= 127
+    word = np.ascontiguousarray(heads[:, width // 2 : width // 2 + 4]).view(np.uint32).ravel()
+    scales = (word & 0xFFFF0000).view(np.float32).astype(np.float64)
+    lengths = (word << 16).view(np.float32)
+    np.testing.assert_allclose(lengths, np.linalg.norm(rows, axis=1), rtol=2**-8)
+    unit, mean = np.frombuffer(file.sections["frame"][:8], np.float64)[0], file.sections["frame"][8:]
+    mean = np.frombuffer(mean, np.float32).astype(np.float64)
+    y = rotated(coded(rows, metric) * unit - mean, 77, width)
+    cells = whole * scales[:, None]
+    np.testing.assert_array_less(np.abs(cells - y), np.broadcast_to(0.501 * scales[:, None] + 1e-5, y.shape))
+    parts = np.ascontiguousarray(heads[:, width // 2 + 4 :]).view(np.float32).ravel()
+    centre = rotated(mean[None], 77, width)[0]
+    expected = -2 * (cells @ centre) if metric == "dot" else (cells**2).sum(axis=1)
+    np.testing.assert_allclose(parts, expected, rtol=1e-5, atol=1e-5)
+    links = np.ascontiguousarray(rests[:, width // 2 :]).view(np.uint32)
+    ended = np.maximum.accumulate(links == 0xFFFFFFFF, axis=1)
+    np.testing.assert_array_equal(ended, links == 0xFFFFFFFF)
+    assert (links[~ended] < ROWS).all() and (~ended).sum() > 8 * ROWS

@@ -269,3 +269,38 @@ def test_a_filter_that_contradicts_the_query_still_finds_what_matches(rng):
     exact = index.search(rows[0], 10, filter=allowed, exact=True)
     assert result.counts.tolist() == [10]
     assert np.isin(result.ids, exact.ids).mean() >= 0.9
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_without_rows_scores_are_estimates_and_rows_about_what_was_given(metric, rng, tmp_path):
+    rows = gaussian(rng, 4100, 64)
+    queries, rows = rows[:100], rows[100:]
+    index = nf.HnswIndex(64, metric, keep=None)
+    index.add(rows[:1000])
+    np.testing.assert_array_equal(index.get(index.ids), rows[:1000])
+    index.add(rows[1000:])
+    assert (index.keep, index.codec) == (None, "n8")
+    np.testing.assert_allclose(index.get(index.ids), rows, atol=0.05)
+    truth = nf.exact_neighbors(rows, queries, k=10, metric=metric)
+    exact = index.search(queries, 10, exact=True)
+    walked = index.search(queries, 10, ef=300)
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.ids, truth.ids, strict=True)]) >= 9.4
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(walked.ids, exact.ids, strict=True)]) >= 9.4
+    np.testing.assert_allclose(exact.scores, truth.scores, rtol=0.02, atol=0.02)
+    index.save(tmp_path / "lean.nf")
+    for mmap in (False, True):
+        loaded = nf.load(tmp_path / "lean.nf", mmap=mmap)
+        assert loaded.keep is None
+        again = loaded.search(queries, 10, ef=300)
+        np.testing.assert_array_equal(again.ids, walked.ids)
+        np.testing.assert_array_equal(again.scores, walked.scores)
+
+
+def test_nothing_can_be_kept_only_where_there_are_codes():
+    with pytest.raises(ValueError, match="got None"):
+        nf.HnswIndex(8, codec="f32", keep=None)
+    with pytest.raises(ValueError, match="l1"):
+        nf.HnswIndex(8, "l1", keep=None)
+    with pytest.raises(ValueError, match="keep must be 'f32' or 'f16', or None"):
+        nf.HnswIndex(8, keep="i8")
+    assert [nf.HnswIndex(8, keep=keep).keep for keep in ("f32", "f16", None)] == ["f32", "f16", None]

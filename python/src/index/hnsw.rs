@@ -1,11 +1,12 @@
 //! The class `HnswIndex`.
 
-use super::{Index, Request};
+use super::{Index, Request, parse_keep};
 use crate::arguments::{Integer, count, options, parse_name, threads_of};
 use crate::array::Vectors;
 use crate::call;
 use crate::error::raise;
 use nearfield::{Codec, GraphCodec, HnswParameters};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use std::sync::Arc;
 ///     links to, in one piece of memory (after SymphonyQG, Gou et al., arXiv 2411.12229); under l1, or if 8 bits a value do
 ///     not tell the first rows apart, the rows. "f32": the rows.
 ///     With codes, graphs begin at 1,024 rows; searches among fewer are exact.
-/// keep : {"f32", "f16"}, default "f32"
+/// keep : {"f32", "f16", None}, default "f32"
 ///     How rows are kept, of which the best that a search has found are scored: as given, or rounded to halves (codec "auto", not
-///     l1). Scores, and what `get` returns, are those of the rows as kept.
+///     l1). Scores, and what `get` returns, are those of the rows as kept. None: from 1,024 rows on nothing is kept but a code of eight
+///     bits a value and the links, for cosine, dot and l2: about a byte a value and 133 bytes (m 16). Then scores are estimates from
+///     the codes, with `exact=True` too, and `get` returns what these say of a row.
 /// m : int, optional
 ///     Links that a new row makes on each layer; the base layer has room for twice as many. None: 16; where searches read rows, 32 if
 ///     expected_size is above 50,000.
@@ -48,10 +51,22 @@ pub(crate) struct HnswIndex {
     inner: Arc<nearfield::HnswIndex>,
 }
 
+/// What walks read, by the names that users have for it.
+fn parse_graph(codec: &str, keep: Option<&str>) -> PyResult<GraphCodec> {
+    match (codec, keep) {
+        ("f32", None) => Err(PyValueError::new_err(
+            "keep must be 'f32' with codec 'f32', whose searches read the rows, got None; codec 'auto' takes None",
+        )),
+        ("f32", _) => Ok(GraphCodec::F32),
+        (_, None) => Ok(GraphCodec::Lean),
+        _ => Ok(GraphCodec::Auto),
+    }
+}
+
 #[pymethods]
 impl HnswIndex {
     #[new]
-    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", keep="f32", m=None, ef_construction=None, ef_search=Integer(64),
+    #[pyo3(signature = (dim, metric="cosine", *, codec="auto", keep=Some("f32"), m=None, ef_construction=None, ef_search=Integer(64),
                         recall=None, expected_size=None, seed=0, max_bytes=None, threads=None),
            text_signature = "(dim, metric='cosine', *, codec='auto', keep='f32', m=None, ef_construction=None, ef_search=64, recall=None, expected_size=None, seed=0, max_bytes=None, threads=None)")]
     #[expect(clippy::too_many_arguments, reason = "the signature of the Python class")]
@@ -60,7 +75,7 @@ impl HnswIndex {
         dim: Integer,
         metric: &str,
         codec: &str,
-        keep: &str,
+        keep: Option<&str>,
         m: Option<Integer>,
         ef_construction: Option<Integer>,
         ef_search: Integer,
@@ -70,10 +85,8 @@ impl HnswIndex {
         max_bytes: Option<u64>,
         threads: Option<Integer>,
     ) -> PyResult<PyClassInitializer<HnswIndex>> {
-        let graph =
-            if parse_name("codec", codec, &["auto", "f32"])? == "f32" { GraphCodec::F32 } else { GraphCodec::Auto };
-        let kept = Codec::from_name(parse_name("keep", keep, &["f32", "f16"])?);
-        let options = options(dim, metric, kept, max_bytes)?;
+        let graph = parse_graph(parse_name("codec", codec, &["auto", "f32"])?, keep)?;
+        let options = options(dim, metric, Some(parse_keep(keep)?.unwrap_or(Codec::F32)), max_bytes)?;
         let size = count("expected_size", expected_size.unwrap_or(Integer(0)))?;
         let mut parameters = HnswParameters::for_size(size, options.metric, graph);
         parameters.seed = seed;
@@ -91,6 +104,13 @@ impl HnswIndex {
             Ok::<_, PyErr>(Arc::new(index))
         };
         Ok(HnswIndex::initializer(make()?, threads_of(threads)?))
+    }
+
+    /// How rows are kept: "f32" or "f16"; None: not at all, once there are enough of them for codes.
+    #[getter]
+    fn keep(&self) -> Option<&'static str> {
+        let codec = nearfield::Index::codec(&*self.inner);
+        (self.inner.parameters().codec != GraphCodec::Lean).then(|| codec.name())
     }
 
     /// Links that a new row makes on each layer.
@@ -207,7 +227,11 @@ impl HnswIndex {
         inner: Arc<nearfield::HnswIndex>,
         threads: Option<NonZeroUsize>,
     ) -> PyClassInitializer<HnswIndex> {
-        let base = Index::of(Arc::<nearfield::HnswIndex>::clone(&inner), threads);
+        let mut base = Index::of(Arc::<nearfield::HnswIndex>::clone(&inner), threads);
+        if inner.parameters().codec == GraphCodec::Lean {
+            // Eight bits in two halves, as those of a quantized index.
+            base.codec = "n8";
+        }
         PyClassInitializer::from(base).add_subclass(HnswIndex { inner })
     }
 }

@@ -19,7 +19,7 @@ use crate::call;
 use crate::error::raise;
 use crate::filter::{Compiled, Filter};
 use file::{load, wrap};
-use nearfield::{IndexFile, Search};
+use nearfield::{Codec, IndexFile, Search};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -39,6 +39,18 @@ pub(crate) struct Index {
     inner: Arc<dyn nearfield::Index>,
     codec: &'static str,
     threads: Option<NonZeroUsize>,
+}
+
+/// The codec of the rows beside the codes, if there are to be any.
+fn parse_keep(keep: Option<&str>) -> PyResult<Option<Codec>> {
+    match keep {
+        None => Ok(None),
+        Some("f32") => Ok(Some(Codec::F32)),
+        Some("f16") => Ok(Some(Codec::F16)),
+        Some(other) => Err(PyValueError::new_err(format!(
+            "keep must be 'f32' or 'f16', or None to keep codes alone, got {other:?}"
+        ))),
+    }
 }
 
 /// The arguments of a search, checked.
@@ -265,8 +277,7 @@ impl Index {
     /// min_score : float, optional
     ///     The smallest score that is wanted, inclusive.
     /// exact : bool, default False
-    ///     Look at every row, whatever the index could do instead. A `QuantizedIndex` that keeps no rows has only their codes
-    ///     to look at.
+    ///     Look at every row, whatever the index could do instead. An index that keeps no rows has only their codes to look at.
     /// threads : int, optional
     ///     None: those of the index.
     ///

@@ -1,10 +1,9 @@
 //! The class `QuantizedIndex`.
 
-use super::Index;
+use super::{Index, parse_keep};
 use crate::arguments::{Integer, options, threads_of};
 use crate::error::raise;
 use nearfield::{Codec, QuantizedParameters};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -46,18 +45,6 @@ use std::sync::Arc;
 #[pyclass(extends = Index, frozen, module = "nearfield._core")]
 pub(crate) struct QuantizedIndex {
     inner: Arc<nearfield::QuantizedIndex>,
-}
-
-/// The codec of the rows beside the codes, if there are to be any.
-fn parse_keep(keep: Option<&str>) -> PyResult<Option<Codec>> {
-    match keep {
-        None => Ok(None),
-        Some("f32") => Ok(Some(Codec::F32)),
-        Some("f16") => Ok(Some(Codec::F16)),
-        Some(other) => Err(PyValueError::new_err(format!(
-            "keep must be 'f32' or 'f16', or None to keep codes alone, got {other:?}"
-        ))),
-    }
 }
 
 #[pymethods]

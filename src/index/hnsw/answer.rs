@@ -98,11 +98,14 @@ impl Answer<'_> {
     }
 
     fn way(&self) -> Way {
-        if self.search.exact || self.state.graph.linked() == 0 {
+        let cells = self.state.graph.cells();
+        // Where rows are still to be given up for codes, they have not all got any.
+        let is_coming = self.state.table.has_rows() && cells.is_some_and(|cells| cells.frame().is_lean());
+        if self.search.exact || self.state.graph.linked() == 0 || is_coming {
             return Way::Scan;
         }
         let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
-        if self.state.graph.cells().is_some() {
+        if cells.is_some() {
             if self.search.selection.is_none() && is_few(CELLS_PER_PLACE) {
                 return Way::Gather;
             }
@@ -138,7 +141,16 @@ impl Answer<'_> {
     }
 
     /// Every row that may be returned, from a slot on, is looked at.
-    fn scan(&self, from: usize, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-        Scan { from, ..Scan::new(&self.state.table, self.search) }.run(queries, call)
+    pub(super) fn scan(&self, from: usize, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
+        let scan = Scan { from, ..Scan::new(&self.state.table, self.search) };
+        if self.state.codes().is_none() {
+            return scan.run(queries, call);
+        }
+        let mut slots = Vec::new();
+        scan.candidates(0..self.state.table.slots(), &mut slots);
+        map(call, queries.len(), |i| {
+            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
+            self.scratches.lend(|scratch| one.look_at_all(&slots, scratch))
+        })
     }
 }

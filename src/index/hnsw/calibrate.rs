@@ -5,12 +5,12 @@
 //! starts from, and has to do without its links. What was measured holds until a good part of the rows has changed.
 
 use super::HnswIndex;
+use super::answer::Answer;
 use super::search::GraphSearch;
 use super::state::State;
 use super::walk::Scratch;
 use crate::error::{Error, Result};
 use crate::index::Search;
-use crate::index::scan::Scan;
 use crate::runtime::{Call, map};
 use crate::vectors::{Query, QueryBatch, Rows, random_bits};
 
@@ -81,12 +81,13 @@ impl HnswIndex {
             let slots = sample(state, self.parameters.seed, part);
             let mut values = vec![0.0; slots.len() * state.table.dim()];
             for (&slot, row) in slots.iter().zip(values.chunks_exact_mut(state.table.dim())) {
-                state.table.read(slot as usize, row);
+                state.read(slot as usize, row);
             }
             let batch = QueryBatch::read(&Rows::new(&values, state.table.dim())?, state.table.metric(), call)?;
             let queries = batch.queries();
             let search = Search::top(K + 1);
-            let truth = Scan::new(&state.table, &search).run(&queries, call)?;
+            let answer = Answer { state, search: &search, ef: K, scratches: &self.scratches };
+            let truth = answer.scan(0, &queries, call)?;
             let truth = truth.into_iter().zip(&slots).map(|(top, &slot)| {
                 let own = state.table.id(slot as usize);
                 top.into_sorted().iter().map(|row| row.id).filter(|&id| id != own).take(K).collect()

@@ -7,6 +7,7 @@
 //! what the graph does not reach, a scan does.
 
 mod answer;
+mod beam;
 mod build;
 mod calibrate;
 mod graph;
@@ -38,6 +39,7 @@ use graph::{Graph, GraphSchema};
 use parameters::{check_codec, check_ef, check_metric};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use settle::encode_rest;
 use state::State;
 use std::io;
 use std::sync::Arc;
@@ -79,7 +81,7 @@ struct Schema {
 }
 
 impl HnswIndex {
-    /// An empty index. Rows are kept as f32 or f16; the latter only where walks do not read them.
+    /// An empty index. Rows are kept as f32 or f16, the latter only where walks do not read them; or, with [`GraphCodec::Lean`], not at all.
     pub fn new(options: IndexOptions, parameters: HnswParameters) -> Result<HnswIndex> {
         check_metric(options.metric)?;
         options.check()?;
@@ -189,10 +191,14 @@ impl Tabular for HnswIndex {
         let id_map = writer.read().table.prepare_map(&entries);
         let linking = Linking { reused: &free, most: if later { 0 } else { usize::MAX }, ..Linking::ALL };
         let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, linking, call).map(|()| id_map));
+        let linked = linked.and_then(|id_map| encode_rest(writer, &self.parameters, call).map(|()| id_map));
         let mut state = writer.write();
         match linked {
             Ok(id_map) => {
                 state.table.publish(&entries, id_map);
+                if !self.parameters.keeps_rows() && state.graph.cells().is_some() {
+                    state.table.drop_rows();
+                }
                 state.changes += entries.len();
                 Ok(())
             }
@@ -241,11 +247,15 @@ impl Tabular for HnswIndex {
 
     /// The visible rows in a graph of their own.
     fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
-        let (table, changes) = {
+        let (table, mut graph, changes) = {
             let state = writer.read();
-            (state.table.compacted()?, state.changes)
+            // Rows that are kept are coded anew; codes stay what they are.
+            let graph = match state.codes() {
+                Some(cells) => Graph::with_cells(&self.parameters, cells.gathered(&state.table.slots_by_id())?),
+                None => Graph::new(&self.parameters),
+            };
+            (state.table.compacted()?, graph, state.changes)
         };
-        let mut graph = Graph::new(&self.parameters);
         graph.try_reserve(table.slots())?;
         // The rows are the same, and what was calibrated before still holds.
         let fresh = Shared::new(State { changes, ..State::new(table, graph) });
@@ -265,7 +275,8 @@ impl Tabular for HnswIndex {
         };
         write_schema(writer, &schema)?;
         state.table.save(writer)?;
-        state.graph.save(writer)
+        let coded = if state.table.has_rows() { state.graph.linked() } else { state.table.slots() };
+        state.graph.save(coded, writer)
     }
 
     fn read(container: &Container) -> Result<HnswIndex> {
@@ -273,17 +284,16 @@ impl Tabular for HnswIndex {
         let invalid = |error: Error| container.corrupt("schema", error.to_string());
         schema.parameters.check().map_err(invalid)?;
         check_codec(schema.table.codec, schema.table.metric, &schema.parameters).map_err(invalid)?;
-        if !schema.table.has_rows {
+        if !schema.table.has_rows && (schema.parameters.keeps_rows() || !schema.graph.has_cells()) {
             return Err(container.corrupt("schema", "the rows are missing"));
         }
         check_ef("ef_search", schema.ef_search).map_err(invalid)?;
         schema.recall.map_or(Ok(()), check_recall).map_err(invalid)?;
         let table = Table::load(container, &schema.table)?;
-        let shape = (table.slots(), table.metric(), table.dim());
         if schema.table.codec != Codec::F32 && !schema.graph.walks_cells() {
             return Err(container.corrupt("schema", "a walk cannot read the rows"));
         }
-        let graph = Graph::load(container, &schema.graph, &schema.parameters, shape)?;
+        let graph = Graph::load(container, &schema.graph, &schema.parameters, &table)?;
         Ok(HnswIndex::around(
             Body::new(State::new(table, graph), None),
             schema.parameters,

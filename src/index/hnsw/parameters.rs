@@ -1,7 +1,7 @@
 //! How a graph is built and searched, and which choices do not go together.
 
 use crate::error::{Error, Result};
-use crate::vectors::{Codec, Frame, Metric};
+use crate::vectors::{Codec, Frame, Metric, Shape};
 use serde::{Deserialize, Serialize};
 
 /// How a graph is built and searched.
@@ -26,6 +26,9 @@ pub enum GraphCodec {
     Auto,
     /// Rows as they are kept, as f32.
     F32,
+    /// Codes of eight bits a value, in two halves. They are all that is kept of a row, once there are enough rows to centre codes on; scores are
+    /// estimates from then on.
+    Lean,
 }
 
 impl HnswParameters {
@@ -39,13 +42,27 @@ impl HnswParameters {
 
     /// Bytes that a row of `dim` values takes in the graph once it is linked, about.
     pub(crate) fn linked_bytes(&self, metric: Metric, dim: usize) -> usize {
-        let links = 2 * self.m;
-        if self.has_cells(metric) { Frame::bytes_of_cell(dim, links) } else { links * size_of::<u32>() }
+        if self.has_cells(metric) { self.shape().cell_bytes(dim) } else { self.base_links() * size_of::<u32>() }
+    }
+
+    /// The most links of a node of the base layer: twice m, and two fewer where the numbers of its row lie beside them.
+    pub(crate) fn base_links(&self) -> usize {
+        if self.keeps_rows() { 2 * self.m } else { 2 * self.m - 2 }
+    }
+
+    /// The shape of cells.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { degree: self.base_links(), lean: !self.keeps_rows() }
+    }
+
+    /// Whether rows are kept, once there are codes.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        self.codec != GraphCodec::Lean
     }
 
     /// Whether the base layer is made of cells under this metric.
     pub(crate) fn has_cells(&self, metric: Metric) -> bool {
-        self.codec == GraphCodec::Auto && Frame::serves(metric)
+        self.codec != GraphCodec::F32 && Frame::serves(metric)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -71,12 +88,28 @@ pub(super) fn check_metric(metric: Metric) -> Result<()> {
 
 /// Refuses to keep rows in a codec that a walk, or the ranking of what it found, cannot read.
 pub(super) fn check_codec(codec: Codec, metric: Metric, parameters: &HnswParameters) -> Result<()> {
+    if !parameters.keeps_rows() {
+        return check_lean(codec, metric);
+    }
     if codec == Codec::F32 || codec == Codec::F16 && parameters.has_cells(metric) {
         return Ok(());
     }
     let name = codec.name();
     let message = format!(
         "HnswIndex keeps rows as 'f32', or under cosine, dot and l2 with codec 'auto' as 'f16', got '{name}' under '{}'; FlatIndex takes any codec",
+        metric.name()
+    );
+    Err(Error::InvalidArgument(message))
+}
+
+/// Refuses to keep nothing but codes where distances do not follow from them; until there are any, rows are kept as given.
+fn check_lean(codec: Codec, metric: Metric) -> Result<()> {
+    if codec == Codec::F32 && Frame::serves(metric) {
+        return Ok(());
+    }
+    let message = format!(
+        "HnswIndex keeps no rows under cosine, dot and l2 alone, and none in another codec, got '{}' under '{}'",
+        codec.name(),
         metric.name()
     );
     Err(Error::InvalidArgument(message))

@@ -72,8 +72,7 @@ impl HnswIndex {
         }
         let rows = if schema.codec == Codec::F32 { rows } else { graph };
         let table = Table::over(&options, rows, graph, schema.rows, live)?;
-        let shape = (table.slots(), table.metric(), table.dim());
-        let linked = Graph::load(graph, &schema.graph, &parameters, shape)?;
+        let linked = Graph::load(graph, &schema.graph, &parameters, &table)?;
         Ok(index.with_state(State::new(table, linked)))
     }
 }
@@ -110,6 +109,6 @@ impl LinkedPart<'_> {
         };
         write_schema(writer, &schema)?;
         table.save_part(self.len(), writer)?;
-        graph.save(writer)
+        graph.save(self.len(), writer)
     }
 }

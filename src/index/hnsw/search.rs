@@ -12,8 +12,8 @@ use crate::index::Search;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
 use crate::index::topk::TopK;
-use crate::simd::Simd;
-use crate::vectors::{Codec, Query, Space, Task};
+use crate::simd::{self, Operation, Simd};
+use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
@@ -56,44 +56,65 @@ impl GraphSearch<'_> {
         let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
         let eligible = Eligible { state: self.state, selection: self.search.selection };
         let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
-        let nearest = if self.search.selection.is_some() || !table.all_live() {
+        let ended = if self.search.selection.is_some() || !table.all_live() {
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
             stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
             stand(table, graph, Walk { graph, query, reach, scratch })
-        }?;
-        let nearest = &nearest.candidates()[..nearest.candidates().len().min(kept)];
-        for candidate in nearest {
-            table.prefetch(candidate.node() as usize);
-            graph.prefetch_twins(candidate.node());
+        };
+        if !ended {
+            return None;
         }
-        let sharing = nearest.iter().flat_map(|candidate| graph.sharing(candidate.node()));
-        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize))))
+        let Scratch { near, query, .. } = scratch;
+        for &node in near.iter() {
+            self.prefetch(node);
+            graph.prefetch_twins(node);
+        }
+        let sharing = near.iter().flat_map(|&node| graph.sharing(node));
+        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), query))
+    }
+
+    /// Asks for what scoring a row will read.
+    fn prefetch(&self, slot: u32) {
+        match self.state.codes() {
+            Some(cells) => cells.prefetch_lean(slot as usize),
+            None => self.state.table.prefetch(slot as usize),
+        }
     }
 
     /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
     pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        let near = stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
-        for &slot in near {
-            table.prefetch(slot as usize);
+        stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
+        for &slot in &scratch.near {
+            self.prefetch(slot);
         }
-        self.rank(near.iter().copied()).0
+        self.rank(scratch.near.iter().copied(), &scratch.query).0
     }
 
-    /// Scores rows canonically; the best, and how many there were.
-    fn rank(&self, slots: impl Iterator<Item = u32>) -> (TopK, usize) {
+    /// The best of these rows, all of which are scored.
+    pub(super) fn look_at_all(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
+        let State { table, graph, .. } = self.state;
+        stand(table, graph, Prepare { query: self.query, memory: &mut scratch.query });
+        self.rank(slots.iter().copied(), &scratch.query).0
+    }
+
+    /// Scores rows, canonically or as their codes have them; the best, and how many there were. `prepared` is what the ground has made of the query.
+    fn rank(&self, slots: impl Iterator<Item = u32>, prepared: &CellQuery) -> (TopK, usize) {
         let table = &self.state.table;
         let top = TopK::new(self.search.k, self.search.floor());
-        table.metric().run(Rank { table, slots, query: self.query, top })
+        match self.state.codes() {
+            Some(cells) => simd::dispatch(RankCodes { table, cells, slots, query: prepared, top }),
+            None => table.metric().run(Rank { table, slots, query: self.query, top }),
+        }
     }
 }
 
 /// Rows of a gather that are asked for ahead.
 const GATHER_AHEAD: usize = 8;
 
-/// What the ground says of some rows; those are returned that may be among the k nearest.
+/// What the ground says of some rows; those that may be among the k nearest are left in `near`.
 struct Gather<'a, 's> {
     slots: &'a [u32],
     query: &'a Query<'a>,
@@ -101,11 +122,11 @@ struct Gather<'a, 's> {
     scratch: &'s mut Scratch,
 }
 
-impl<'s> GroundTask for Gather<'_, 's> {
-    type Output = &'s [u32];
+impl GroundTask for Gather<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> &'s [u32] {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) {
         let Gather { slots, query, k, scratch } = self;
         let Scratch { query: memory, gathered, near, .. } = scratch;
         ground.prepare(query, memory);
@@ -130,11 +151,25 @@ impl<'s> GroundTask for Gather<'_, 's> {
         near.extend(
             gathered.iter().filter(|candidate| candidate.distance() <= reach).map(|candidate| candidate.node()),
         );
-        near
     }
 }
 
-/// The walk, from the entry point down and through the base layer.
+/// What a ground makes of a query.
+struct Prepare<'a> {
+    query: &'a Query<'a>,
+    memory: &'a mut CellQuery,
+}
+
+impl GroundTask for Prepare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, _simd: S, ground: G) {
+        ground.prepare(self.query, self.memory);
+    }
+}
+
+/// The walk, from the entry point down and through the base layer; the nearest are left in `near`. Whether it ended.
 struct Walk<'a, 's, A> {
     graph: &'a Graph,
     query: &'a Query<'a>,
@@ -142,17 +177,24 @@ struct Walk<'a, 's, A> {
     scratch: &'s mut Scratch,
 }
 
-impl<'s, A: Admission> GroundTask for Walk<'_, 's, A> {
-    type Output = Option<&'s Beam>;
+impl<A: Admission> GroundTask for Walk<'_, '_, A> {
+    type Output = bool;
 
     #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<&'s Beam> {
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> bool {
         let Walk { graph, query, reach, scratch } = self;
         let mut memory = std::mem::take(&mut scratch.query);
         ground.prepare(query, &mut memory);
         let start = descend(simd, ground, graph, ground.point(query, &memory), scratch);
         scratch.query = memory;
-        ground.search(simd, query, start.as_slice(), reach, scratch)
+        let (kept, mut near) = (reach.kept, std::mem::take(&mut scratch.near));
+        near.clear();
+        let found = ground.search(simd, query, start.as_slice(), reach, scratch);
+        let nearest = found.map_or(&[][..], Beam::candidates);
+        near.extend(nearest.iter().take(kept).map(|candidate| candidate.node()));
+        let ended = found.is_some();
+        scratch.near = near;
+        ended
     }
 }
 
@@ -196,6 +238,31 @@ impl<I: Iterator<Item = u32>> Task for Rank<'_, I> {
         for slot in slots {
             let score = space.score(query, table.values(slot as usize, &mut room));
             top.push(score, table.id(slot as usize));
+            reached += 1;
+        }
+        (top, reached)
+    }
+}
+
+/// Scores rows as their codes have them.
+struct RankCodes<'a, I> {
+    table: &'a Table,
+    cells: &'a Cells,
+    slots: I,
+    query: &'a CellQuery,
+    top: TopK,
+}
+
+impl<I: Iterator<Item = u32>> Operation for RankCodes<'_, I> {
+    /// The best rows, and how many there were.
+    type Output = (TopK, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> (TopK, usize) {
+        let RankCodes { table, cells, slots, query, mut top } = self;
+        let mut reached = 0;
+        for slot in slots {
+            top.push(query.score(cells.lean_cell(slot as usize)), table.id(slot as usize));
             reached += 1;
         }
         (top, reached)

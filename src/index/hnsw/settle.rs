@@ -6,17 +6,22 @@
 use super::graph::Graph;
 use super::{HnswParameters, State};
 use crate::error::Result;
+use crate::index::intake::Staged;
 use crate::index::table::Table;
-use crate::runtime::Writer;
-use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame};
+use crate::runtime::{Call, Writer, map};
+use crate::vectors::{CENTRED_ROWS, Cells, Codec, Frame, Piece};
 use std::sync::Arc;
+
+/// Rows that a task encodes, and that are encoded before any of their codes is put in its place.
+const ROWS_PER_TASK: usize = 32;
+const ROWS_AT_ONCE: usize = 1024;
 
 /// Decides what the graph stands on, if that is to be decided now: cells, if they tell the first rows apart, or if walks cannot read rows as
 /// they are kept. Returns whether there are enough rows to link any.
 pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<bool> {
     let graph = {
         let State { table, graph, .. } = &*writer.read();
-        if graph.linked() > 0 || !parameters.has_cells(table.metric()) {
+        if graph.linked() > 0 || !table.has_rows() || !parameters.has_cells(table.metric()) {
             return Ok(true);
         }
         if table.slots() < CENTRED_ROWS {
@@ -24,7 +29,7 @@ pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParamet
         }
         let frame = frame_of(table, parameters);
         let resolves = || frame.resolves(&encoded(table, &frame, 0..CENTRED_ROWS), |a, b| same(table, a, b));
-        if table.codec() == Codec::F32 && !resolves() {
+        if parameters.keeps_rows() && table.codec() == Codec::F32 && !resolves() {
             return Ok(true);
         }
         let mut graph = Graph::with_cells(parameters, Cells::new(Arc::new(frame)));
@@ -38,14 +43,24 @@ pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParamet
 /// The frame that the first rows of a table make.
 fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
     let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
-    Frame::new(table.metric(), 2 * parameters.m, parameters.seed, parts)
+    Frame::new(table.metric(), parameters.shape(), parameters.seed, parts)
 }
 
 /// The rows in these slots, as their cells begin with them.
 pub(super) fn encoded(table: &Table, frame: &Frame, slots: impl ExactSizeIterator<Item = usize>) -> Vec<u8> {
-    let (mut rows, mut values) = (vec![0; slots.len() * frame.row_bytes()], vec![0.0; table.dim()]);
-    for (slot, row) in slots.zip(rows.chunks_exact_mut(frame.row_bytes())) {
-        let squared_norm = table.read(slot, &mut values);
+    encode_each(frame, table.dim(), slots, |slot, values| table.read(slot, values))
+}
+
+/// Rows as their cells begin with them. `read` writes the values of one and returns their squared norm.
+fn encode_each(
+    frame: &Frame,
+    dim: usize,
+    which: impl ExactSizeIterator<Item = usize>,
+    read: impl Fn(usize, &mut [f32]) -> f64,
+) -> Vec<u8> {
+    let (mut rows, mut values) = (vec![0; which.len() * frame.row_bytes()], vec![0.0; dim]);
+    for (i, row) in which.zip(rows.chunks_exact_mut(frame.row_bytes())) {
+        let squared_norm = read(i, &mut values);
         frame.encode(&values, squared_norm, row);
     }
     rows
@@ -53,4 +68,54 @@ pub(super) fn encoded(table: &Table, frame: &Frame, slots: impl ExactSizeIterato
 
 fn same(table: &Table, a: usize, b: usize) -> bool {
     table.kept().row(a) == table.kept().row(b)
+}
+
+/// Codes of the rows that have none yet, where they are all that will be kept.
+pub(super) fn encode_rest(writer: &Writer<'_, State>, parameters: &HnswParameters, call: &Call<'_>) -> Result<()> {
+    loop {
+        let (slots, bytes, codes) = {
+            let State { table, graph, .. } = &*writer.read();
+            let Some(cells) = graph.cells().filter(|_| !parameters.keeps_rows() && table.has_rows()) else {
+                return Ok(());
+            };
+            let slots = cells.len()..table.slots().min(cells.len() + ROWS_AT_ONCE);
+            if slots.is_empty() {
+                return Ok(());
+            }
+            let tasks = map(call, slots.len().div_ceil(ROWS_PER_TASK), |task| {
+                let start = slots.start + task * ROWS_PER_TASK;
+                encoded(table, cells.frame(), start..slots.end.min(start + ROWS_PER_TASK))
+            })?;
+            (slots, cells.frame().row_bytes(), tasks)
+        };
+        let mut state = writer.write();
+        let Some(cells) = state.graph.cells_mut() else { return Ok(()) };
+        cells.try_reserve(slots.len())?;
+        codes.iter().flat_map(|codes| codes.chunks_exact(bytes)).for_each(|code| cells.push(code));
+    }
+}
+
+/// Puts the codes of the rows of a piece into the cells of hidden slots, old or new.
+pub(super) fn store_codes(writer: &Writer<'_, State>, piece: &Piece, staged: &[Staged], call: &Call<'_>) -> Result<()> {
+    let (dim, frame) = {
+        let state = writer.read();
+        let Some(cells) = state.codes() else { return Ok(()) };
+        (state.table.dim(), Arc::clone(cells.frame()))
+    };
+    let codes = map(call, staged.len().div_ceil(ROWS_PER_TASK), |task| {
+        let which = task * ROWS_PER_TASK..staged.len().min((task + 1) * ROWS_PER_TASK);
+        encode_each(&frame, dim, which, |i, values| {
+            piece.values(staged[i].at, values);
+            staged[i].squared_norm
+        })
+    })?;
+    let mut state = writer.write();
+    let State { table, graph, .. } = &mut *state;
+    let Some(cells) = graph.cells_mut() else { return Ok(()) };
+    table.store(piece, staged);
+    let codes = codes.iter().flat_map(|codes| codes.chunks_exact(frame.row_bytes()));
+    for (&Staged { slot, .. }, code) in staged.iter().zip(codes) {
+        if slot < cells.len() { cells.set_row(slot, code) } else { cells.push(code) }
+    }
+    Ok(())
 }

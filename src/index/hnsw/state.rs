@@ -2,11 +2,14 @@
 
 use super::HnswParameters;
 use super::graph::Graph;
+use super::settle::store_codes;
 use crate::error::Result;
 use crate::index::Stats;
+use crate::index::intake::Staged;
 use crate::index::table::Table;
 use crate::index::tabular::Tabled;
-use crate::vectors::Cells;
+use crate::runtime::{Call, Writer};
+use crate::vectors::{Cells, Piece};
 
 /// Deleted rows are taken out of the graph when they are so many, and one in so many slots.
 const LEAST_REPAIRED: usize = 256;
@@ -35,6 +38,22 @@ impl State {
         self.table.slots() - self.free.len()
     }
 
+    /// The cells, where they are all that is kept of rows: each slot has one then, linked or not.
+    #[inline(always)]
+    pub(super) fn codes(&self) -> Option<&Cells> {
+        self.graph.cells().filter(|_| !self.table.has_rows())
+    }
+
+    /// Copies the values of the row in `slot`, as it is kept.
+    pub(super) fn read(&self, slot: usize, out: &mut [f32]) {
+        match self.codes() {
+            Some(cells) => cells.frame().decode(cells.lean_cell(slot), out),
+            None => {
+                self.table.read(slot, out);
+            }
+        }
+    }
+
     /// Whether so many rows were deleted that going round them is worth it.
     pub(super) fn needs_repair(&self) -> bool {
         let gone = (self.reachable() - self.table.live()).saturating_sub(self.kept_dead);
@@ -44,6 +63,7 @@ impl State {
     /// Forgets all slots, none of which may be visible.
     pub(super) fn clear(&mut self, parameters: &HnswParameters) {
         self.table.truncate(0);
+        self.table.keep_rows();
         self.graph = Graph::new(parameters);
         (self.free, self.kept_dead) = (Vec::new(), 0);
     }
@@ -53,7 +73,7 @@ impl State {
         if was_empty {
             self.clear(parameters);
         } else {
-            self.table.truncate(before.max(self.graph.linked()));
+            self.forget(before.max(self.graph.linked()));
         }
     }
 
@@ -72,8 +92,42 @@ impl Tabled for State {
         &mut self.table
     }
 
+    fn try_reserve(&mut self, additional: usize) -> Result<()> {
+        self.table.try_reserve(additional)?;
+        let cells = if self.table.has_rows() { None } else { self.graph.cells_mut() };
+        cells.map_or(Ok(()), |cells| cells.try_reserve(additional))
+    }
+
+    fn store(writer: &Writer<'_, State>, piece: &Piece, staged: &[Staged], call: &Call<'_>) -> Result<()> {
+        // A statement of its own: the guard must be gone before anything is written.
+        let has_rows = writer.read().table.has_rows();
+        if !has_rows {
+            return store_codes(writer, piece, staged, call);
+        }
+        writer.write().table.store(piece, staged);
+        Ok(())
+    }
+
+    fn forget(&mut self, slots: usize) {
+        self.table.truncate(slots);
+        if !self.table.has_rows()
+            && let Some(cells) = self.graph.cells_mut()
+        {
+            cells.truncate(slots);
+        }
+    }
+
     fn freed(&mut self, slots: &[u32]) {
         self.changes += slots.len();
+    }
+
+    fn read_rows(&self, slots: &[u32], out: &mut [f32]) {
+        if self.table.has_rows() {
+            return self.table.kept().read(slots, out);
+        }
+        for (&slot, row) in slots.iter().zip(out.chunks_exact_mut(self.table.dim())) {
+            self.read(slot as usize, row);
+        }
     }
 
     fn bytes(&self) -> usize {

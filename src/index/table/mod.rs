@@ -175,6 +175,12 @@ impl Table {
         self.has_rows = false;
     }
 
+    /// Keeps the rows that come from here on; there must be none.
+    pub(crate) fn keep_rows(&mut self) {
+        debug_assert_eq!(self.len, 0);
+        self.has_rows = true;
+    }
+
     /// Bytes that the rows take, with all that belongs to them.
     pub(crate) fn bytes(&self) -> usize {
         let map = match &self.slots {

@@ -25,7 +25,7 @@ impl Frame {
 
     /// Bytes of the signs of a link.
     pub(crate) fn sign_bytes(&self) -> usize {
-        self.width() / 8
+        if self.is_lean() { 0 } else { self.width() / 8 }
     }
 
     /// The row with these values as its cell begins with it: whole numbers, scale, part.
@@ -44,6 +44,19 @@ impl Frame {
         let factor = factor * self.unit;
         for ((out, &value), &mean) in out.iter_mut().zip(values).zip(&self.mean) {
             *out = (f64::from(value) * factor - f64::from(mean)) as f32;
+        }
+    }
+
+    /// What a row adds to its value for every query: a row that was y, and is the multiple `scale` of its code, whose squares add up to `squares`.
+    #[inline(always)]
+    pub(super) fn part(&self, y: &[f32], scale: f32, squares: i64, code: &[i8]) -> f32 {
+        if !y.iter().all(|value| value.is_finite()) {
+            // What is out of range is infinitely far from everything.
+            return f32::INFINITY;
+        }
+        match self.metric {
+            Metric::Dot => -2.0 * scale * along(&self.centre, code),
+            _ => scale * scale * squares as f32,
         }
     }
 
@@ -69,7 +82,12 @@ pub(super) fn in_whole_numbers(y: &[f32], code: &mut [i8]) -> (f32, i64) {
         code.fill(0);
         return (0.0, 0);
     }
-    let per_step = MOST / largest;
+    (scale, in_steps(y, MOST / largest, code))
+}
+
+/// Rounds to steps, none of which may be more than 127; the sum of their squares.
+#[inline(always)]
+pub(super) fn in_steps(y: &[f32], per_step: f32, code: &mut [i8]) -> i64 {
     let mut squares = 0;
     for (values, code) in y.as_chunks::<16>().0.iter().zip(code.as_chunks_mut::<16>().0) {
         let mut sum = 0;
@@ -80,7 +98,7 @@ pub(super) fn in_whole_numbers(y: &[f32], code: &mut [i8]) -> (f32, i64) {
         }
         squares += i64::from(sum);
     }
-    (scale, squares)
+    squares
 }
 
 /// The inner product with whole numbers, in sixteen lanes.
@@ -113,16 +131,13 @@ impl Operation for Encode<'_> {
         let frame = self.frame;
         frame.centred(self.values, frame.metric.coding_factor(self.squared_norm.sqrt()), self.room);
         frame.rotate(self.room, self.y);
+        if frame.is_lean() {
+            return frame.write_lean(self.y, self.squared_norm, self.row);
+        }
         let (code, numbers) = self.row.split_at_mut(frame.width());
         let code: &mut [i8] = bytemuck::cast_slice_mut(code);
         let (scale, squares) = in_whole_numbers(self.y, code);
-        let part = match frame.metric {
-            Metric::Dot => -2.0 * scale * along(&frame.centre, code),
-            _ => scale * scale * squares as f32,
-        };
-        // What is out of range is infinitely far from everything.
-        let in_range = self.y.iter().all(|value| value.is_finite());
-        let part = if in_range { part } else { f32::INFINITY };
+        let part = frame.part(self.y, scale, squares, code);
         numbers[..4].copy_from_slice(&scale.to_le_bytes());
         numbers[4..8].copy_from_slice(&part.to_le_bytes());
     }

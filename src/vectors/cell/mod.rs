@@ -27,19 +27,23 @@
 //! two numbers that are kept with the link; the value of u is known, since a walk computes it when it comes there. This is the idea of
 //! SymphonyQG (Gou, Gao, Xu and Long, arXiv 2411.12229); since here both ends of a link are kept rotated, a link can be coded in
 //! one pass over them, and cells can change one link at a time.
+//!
+//! [`lean`] cells do without the codes of links, and without the rows that other cells have beside them.
 
 mod encode;
+mod lean;
 mod measure;
 mod query;
 #[cfg(test)]
 mod suite;
 
 pub(crate) use encode::EdgeCode;
+pub(crate) use lean::LeanPoint;
 pub(crate) use query::{CellPoint, CellQuery};
 
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, SIGN_LINE};
+use crate::kernel::{BLOCK_ROWS, NESTED_LINE, SIGN_LINE};
 use crate::simd;
 use std::sync::Arc;
 
@@ -62,8 +66,32 @@ pub(crate) struct Frame {
     /// What rows are multiplied with, so that their common distance from the mean is 1.
     unit: f64,
     rotation: Rotation,
-    /// The most links of a cell.
-    degree: usize,
+    shape: Shape,
+}
+
+/// What a cell has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// The most links.
+    pub(crate) degree: usize,
+    /// Whether it is a [`lean`] one.
+    pub(crate) lean: bool,
+}
+
+impl Shape {
+    /// The coordinates of a rotated row of `dim` values: whole lines for every kernel.
+    fn width(self, dim: usize) -> usize {
+        dim.next_multiple_of(if self.lean { NESTED_LINE } else { WIDTH_STEP })
+    }
+
+    /// Bytes of a cell for rows of `dim` values.
+    pub(crate) fn cell_bytes(self, dim: usize) -> usize {
+        let width = self.width(dim);
+        if self.lean {
+            return self.head_bytes(dim) + self.rest_bytes(dim);
+        }
+        width + NUMBERS + self.degree.div_ceil(BLOCK_ROWS) * (width / SIGN_LINE + 2) * 64
+    }
 }
 
 /// The numbers that make a [`Frame`], as files keep them.
@@ -74,13 +102,13 @@ pub(crate) struct FrameParts {
 }
 
 impl Frame {
-    /// The frame with these numbers, for rows of as many values as the mean and cells of up to `degree` links.
-    pub(crate) fn new(metric: Metric, degree: usize, seed: u64, parts: FrameParts) -> Frame {
+    /// The frame with these numbers, for rows of as many values as the mean and cells of this shape.
+    pub(crate) fn new(metric: Metric, shape: Shape, seed: u64, parts: FrameParts) -> Frame {
         let FrameParts { mean, unit } = parts;
-        let rotation = Rotation::new(mean.len(), mean.len().next_multiple_of(WIDTH_STEP), seed);
+        let rotation = Rotation::new(mean.len(), shape.width(mean.len()), seed);
         let mut centre = vec![0.0; rotation.width()];
         rotation.rotate(&mean, &mut centre);
-        Frame { metric, mean, centre, unit, rotation, degree }
+        Frame { metric, mean, centre, unit, rotation, shape }
     }
 
     /// Whether distances under this metric can be had from inner products: those alone can be coded.
@@ -105,12 +133,6 @@ impl Frame {
         if self.metric == Metric::Dot { 1.0 } else { ALPHA * ALPHA }
     }
 
-    /// Bytes of a cell for rows of `dim` values and up to `degree` links.
-    pub(crate) fn bytes_of_cell(dim: usize, degree: usize) -> usize {
-        let width = dim.next_multiple_of(WIDTH_STEP);
-        width + NUMBERS + degree.div_ceil(BLOCK_ROWS) * (width / SIGN_LINE + 2) * 64
-    }
-
     /// Lines of 64 bytes with the signs of a fan.
     fn sign_lines(&self) -> usize {
         self.width() / SIGN_LINE
@@ -128,16 +150,25 @@ impl Frame {
         Cell { frame: self, bytes: row }
     }
 
+    /// Bytes of a cell as it lies; of a lean one of its head and of its rest.
+    pub(crate) fn widths(&self) -> [usize; 2] {
+        let dim = self.mean.len();
+        if self.is_lean() { [self.shape.head_bytes(dim), self.shape.rest_bytes(dim)] } else { [self.cell_bytes(), 1] }
+    }
+
     /// Bytes of a cell.
     pub(crate) fn cell_bytes(&self) -> usize {
-        Frame::bytes_of_cell(self.mean.len(), self.degree)
+        self.shape.cell_bytes(self.mean.len())
     }
 }
 
 /// The cells of an index, by slot.
 pub(crate) struct Cells {
     frame: Arc<Frame>,
+    /// Of lean cells the heads.
     cells: Matrix<u8>,
+    /// What lean cells have beside their heads.
+    rests: Matrix<u8>,
 }
 
 /// One cell, to be read.
@@ -180,7 +211,7 @@ impl<'a> Cell<'a> {
     /// How many links there are. A forged number cannot exceed the room for them.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
-        (self.word(2) as usize).min(self.frame.degree)
+        (self.word(2) as usize).min(self.frame.shape.degree)
     }
 
     #[inline(always)]
@@ -206,23 +237,23 @@ impl<'a> Cell<'a> {
 impl Cells {
     /// No cells yet.
     pub(crate) fn new(frame: Arc<Frame>) -> Cells {
-        let cells = Matrix::new(frame.cell_bytes());
-        Cells { frame, cells }
+        let [cells, rests] = frame.widths().map(Matrix::new);
+        Cells { frame, cells, rests }
     }
 
-    /// These cells, which are as wide as `frame` says.
-    pub(crate) fn from_parts(frame: Frame, cells: Matrix<u8>) -> Cells {
-        assert_eq!(cells.width(), frame.cell_bytes());
-        Cells { frame: Arc::new(frame), cells }
+    /// These cells, which are as wide as `frame` says; lean ones in two parts.
+    pub(crate) fn from_parts(frame: Frame, [cells, rests]: [Matrix<u8>; 2]) -> Cells {
+        assert_eq!([cells.width(), rests.width()], frame.widths());
+        Cells { frame: Arc::new(frame), cells, rests }
     }
 
     pub(crate) fn frame(&self) -> &Arc<Frame> {
         &self.frame
     }
 
-    /// The bytes of all cells.
-    pub(crate) fn matrix(&self) -> &Matrix<u8> {
-        &self.cells
+    /// The bytes of all cells, of lean ones in two parts.
+    pub(crate) fn parts(&self) -> [&Matrix<u8>; 2] {
+        [&self.cells, &self.rests]
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -231,23 +262,50 @@ impl Cells {
 
     /// Makes room for `additional` cells.
     pub(crate) fn try_reserve(&mut self, additional: usize) -> Result<()> {
-        self.cells.try_reserve(additional)
+        self.cells.try_reserve(additional)?;
+        if self.frame.is_lean() { self.rests.try_reserve(additional) } else { Ok(()) }
     }
 
     /// Appends the cell of a row without links; `row` is as [`Frame::encode`] made it. Room must have been reserved.
     pub(crate) fn push(&mut self, row: &[u8]) {
-        self.cells.push(row);
+        if !self.frame.is_lean() {
+            return self.cells.push(row);
+        }
+        let (head, low) = row.split_at(self.cells.width());
+        self.cells.push(head);
+        self.rests.push(low);
+        self.set_list(self.len() - 1, &[]);
     }
 
     /// Makes a cell that of another row, without links.
     pub(crate) fn set_row(&mut self, slot: usize, row: &[u8]) {
-        self.cells.row_mut(slot)[..row.len()].copy_from_slice(row);
-        self.set_len(slot, 0);
+        if !self.frame.is_lean() {
+            self.cells.row_mut(slot)[..row.len()].copy_from_slice(row);
+            return self.set_len(slot, 0);
+        }
+        let (head, low) = row.split_at(self.cells.width());
+        self.cells.row_mut(slot).copy_from_slice(head);
+        self.rests.row_mut(slot)[..low.len()].copy_from_slice(low);
+        self.set_list(slot, &[]);
+    }
+
+    /// Where the links of a cell lead.
+    pub(crate) fn links(&self, slot: usize) -> Vec<u32> {
+        if self.frame.is_lean() {
+            return self.lean_cell(slot).links().collect();
+        }
+        self.cell(slot).links().collect()
+    }
+
+    /// Where the first link of a cell leads.
+    pub(crate) fn first_link(&self, slot: usize) -> Option<u32> {
+        if self.frame.is_lean() { self.lean_cell(slot).links().next() } else { self.cell(slot).links().next() }
     }
 
     /// Forgets the cells from `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.cells.truncate(len);
+        self.rests.truncate(len);
     }
 
     /// The cell of a slot.
@@ -273,7 +331,7 @@ impl Cells {
 
     /// Says how many of the links of a cell count.
     pub(crate) fn set_len(&mut self, slot: usize, len: usize) {
-        debug_assert!(len <= self.frame.degree);
+        debug_assert!(len <= self.frame.shape.degree);
         let at = self.frame.width() + 8;
         self.cells.row_mut(slot)[at..at + 4].copy_from_slice(&(len as u32).to_le_bytes());
     }
@@ -297,11 +355,12 @@ impl Cells {
 
     /// Bytes that the cells take.
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.bytes()
+        self.cells.bytes() + self.rests.bytes()
     }
 
     /// Cells of their own with the same content.
     pub(crate) fn try_clone(&self) -> Result<Cells> {
-        Ok(Cells { frame: Arc::clone(&self.frame), cells: self.cells.try_clone()? })
+        let (cells, rests) = (self.cells.try_clone()?, self.rests.try_clone()?);
+        Ok(Cells { frame: Arc::clone(&self.frame), cells, rests })
     }
 }

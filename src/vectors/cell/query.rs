@@ -1,6 +1,7 @@
 //! A query among cells: what it says of the row of a cell, and of all that the cell links to.
 
 use super::encode::in_whole_numbers;
+use super::lean::{Known, LeanCell};
 use super::{Cell, Frame};
 use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, byte_dot, sign_products, sign_tables};
 use crate::simd::Simd;
@@ -50,7 +51,7 @@ impl<'a> Cell<'a> {
 impl Frame {
     /// What the values of a query are multiplied with. Under dot only its direction matters, and estimates are best if it is as long as
     /// rows commonly are.
-    fn query_factor(&self, query: &Query<'_>) -> f64 {
+    pub(super) fn query_factor(&self, query: &Query<'_>) -> f64 {
         if self.metric != Metric::Dot {
             return self.metric.coding_factor(query.norm());
         }
@@ -63,10 +64,13 @@ impl Frame {
 #[derive(Default)]
 pub(crate) struct CellQuery {
     room: Vec<f32>,
-    y: Vec<f32>,
-    code: Vec<i8>,
-    scale: f32,
-    own: f32,
+    pub(super) y: Vec<f32>,
+    pub(super) code: Vec<i8>,
+    pub(super) scale: f32,
+    pub(super) own: f32,
+    /// Among lean cells: the sum of the code, and what makes scores of sums.
+    pub(super) sum: i32,
+    pub(super) known: Known,
     /// What every choice of four signs makes of four coordinates, these being multiples of `step`.
     coarse: Vec<i8>,
     tables: Vec<u8>,
@@ -78,25 +82,52 @@ impl CellQuery {
     #[inline(always)]
     pub(crate) fn set(&mut self, frame: &Frame, query: &Query<'_>) {
         self.resize(frame);
+        self.known = if frame.is_lean() { frame.known(query) } else { Known::default() };
         let values = &query.values[..frame.mean.len()];
         frame.centred(values, frame.query_factor(query), &mut self.room);
         frame.rotate(&self.room, &mut self.y);
         (self.scale, _) = in_whole_numbers(&self.y, &mut self.code);
         self.own = if frame.metric == Metric::Dot { 0.0 } else { square(&self.y) };
-        self.make_tables();
+        self.show(frame);
     }
 
     /// Takes the row of a cell.
     #[inline(always)]
     pub(crate) fn set_row(&mut self, frame: &Frame, row: Cell<'_>) {
         self.resize(frame);
-        let scale = row.scale();
-        for (y, &whole) in self.y.iter_mut().zip(row.code()) {
+        self.code.copy_from_slice(row.code());
+        self.set_code(frame, row.scale(), row.part());
+    }
+
+    /// Takes the row of a lean cell.
+    #[inline(always)]
+    pub(crate) fn set_lean_row(&mut self, frame: &Frame, row: LeanCell<'_>) {
+        self.resize(frame);
+        row.unpack(&mut self.code);
+        self.set_code(frame, row.scale(), row.part());
+    }
+
+    /// Takes the row that is this multiple of its code, which has been set, and has this part.
+    #[inline(always)]
+    fn set_code(&mut self, frame: &Frame, scale: f32, part: f32) {
+        for (y, &whole) in self.y.iter_mut().zip(&self.code) {
             *y = f32::from(whole) * scale;
         }
-        self.code.copy_from_slice(row.code());
-        (self.scale, self.own) = (scale, row.part());
-        self.make_tables();
+        (self.scale, self.own) = (scale, part);
+        self.show(frame);
+    }
+
+    /// Makes of the whole numbers what links are estimated with, or what the high halves of rows are.
+    #[inline(always)]
+    fn show(&mut self, frame: &Frame) {
+        if !frame.is_lean() {
+            return self.make_tables();
+        }
+        let mut sum = 0;
+        for &whole in &self.code {
+            sum += i32::from(whole);
+        }
+        self.sum = sum;
     }
 
     fn resize(&mut self, frame: &Frame) {

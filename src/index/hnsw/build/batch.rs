@@ -1,5 +1,6 @@
 //! The rows that are linked together.
 
+use super::kept_row;
 use crate::index::hnsw::graph::Graph;
 use crate::index::table::Table;
 use hashbrown::HashMap;
@@ -22,7 +23,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(table: &Table, graph: &Graph, slots: Vec<u32>) -> Batch {
-        let copies = find_copies(table, &slots);
+        let copies = find_copies(table, graph, &slots);
         // A slot that is used again has its nodes already.
         let old: Vec<Vec<u32>> = slots
             .iter()
@@ -79,9 +80,9 @@ impl Batch {
 }
 
 /// For each of these slots the first one among them with the same values, if that is another.
-fn find_copies(table: &Table, slots: &[u32]) -> Vec<Option<usize>> {
-    let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(slots.len());
-    let rows = slots.iter().map(|&slot| table.kept().row(slot as usize));
+fn find_copies(table: &Table, graph: &Graph, slots: &[u32]) -> Vec<Option<usize>> {
+    let mut seen: HashMap<[&[u8]; 2], usize> = HashMap::with_capacity(slots.len());
+    let rows = slots.iter().map(|&slot| kept_row(table, graph, slot as usize));
     rows.enumerate()
         .map(|(i, row)| {
             let first = *seen.entry(row).or_insert(i);

@@ -91,11 +91,20 @@ pub(crate) fn link(
     Ok(())
 }
 
+/// What is kept of the row in a slot, in bytes: its values, or both parts of its code.
+fn kept_row<'a>(table: &'a Table, graph: &'a Graph, slot: usize) -> [&'a [u8]; 2] {
+    match graph.cells() {
+        Some(cells) if !table.has_rows() => cells.lean_cell(slot).row(),
+        _ => [table.kept().row(slot), &[]],
+    }
+}
+
 /// Makes the cells of some rows, without links, where there are cells: nobody leads there yet.
 fn add_cells(writer: &Writer<'_, State>, slots: &[u32], call: &Call<'_>) -> Result<()> {
     let (codes, bytes) = {
         let State { table, graph, .. } = &*writer.read();
-        let Some(cells) = graph.cells() else { return Ok(()) };
+        // Where there are no rows, each slot has its cell already.
+        let Some(cells) = graph.cells().filter(|_| table.has_rows()) else { return Ok(()) };
         let codes = map(call, slots.len().div_ceil(ROWS_PER_TASK), |task| {
             let slots = &slots[task * ROWS_PER_TASK..slots.len().min((task + 1) * ROWS_PER_TASK)];
             encoded(table, cells.frame(), slots.iter().map(|&slot| slot as usize))
@@ -157,13 +166,18 @@ impl Linker<'_> {
         !self.table.is_live(slot as usize) && !is_new
     }
 
-    /// The cells, if the nodes of a layer have any.
+    /// The cells, if the nodes of a layer have codes beside their links.
     fn cells(&self, level: usize) -> Option<&Cells> {
-        self.graph.cells().filter(|_| level == 0)
+        self.graph.cells().filter(|cells| level == 0 && !cells.frame().is_lean())
+    }
+
+    /// What is kept of the row in a slot, in bytes.
+    fn row(&self, slot: usize) -> [&[u8]; 2] {
+        kept_row(self.table, self.graph, slot)
     }
 
     fn degree(&self, level: usize) -> usize {
-        if level == 0 { 2 * self.parameters.m } else { self.parameters.m }
+        if level == 0 { self.parameters.base_links() } else { self.parameters.m }
     }
 
     /// Where the list of a base node begins: see [`lists`].
@@ -245,7 +259,7 @@ fn write_lists(writer: &Writer<'_, State>, lists: &[List]) {
         for List { level, node, links, change } in lists {
             match change {
                 Some(change) => state.graph.change_cell(*node, change),
-                None => state.graph.layer_mut(*level).set_links(*node, links),
+                None => state.graph.set_links(*level, *node, links),
             }
         }
     }

@@ -142,7 +142,7 @@ impl Linker<'_> {
             // Equal values have the very same distance; comparing that first spares reading the rows.
             if candidate.distance().to_bits() == itself.to_bits()
                 && self.batch.member(0, candidate.node()).is_none()
-                && self.table.kept().row(node) == self.table.kept().row(slot)
+                && self.row(node) == self.row(slot)
                 && self.graph.sharing(candidate.node()).any(|slot| !self.is_deleted(slot))
             {
                 return Some(candidate.node());

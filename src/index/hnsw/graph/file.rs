@@ -1,9 +1,9 @@
 //! A graph in a file: its sections, and what is checked of them.
 
-use super::{Graph, Layer, MAX_LEVEL, NONE};
+use super::{Graph, Layer, MAX_LEVEL, NONE, copied};
 use crate::error::Result;
 use crate::index::hnsw::HnswParameters;
-use crate::index::table::load_matrix;
+use crate::index::table::{Table, load_matrix};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Cells, Frame, FrameParts, Matrix, Metric};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,11 @@ pub(crate) struct GraphSchema {
 }
 
 impl GraphSchema {
+    /// Whether the base layer lies in cells.
+    pub(crate) fn has_cells(&self) -> bool {
+        self.cells
+    }
+
     /// Whether no walk ever reads a row: there are cells, or no nodes yet.
     pub(crate) fn walks_cells(&self) -> bool {
         self.cells || self.nodes == [0]
@@ -32,8 +37,9 @@ impl Graph {
         GraphSchema { entry: self.entry, nodes, cells: self.cells.is_some() }
     }
 
-    /// Writes the sections of the graph.
-    pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
+    /// Writes the sections of the graph, and the first `coded` cells: a write that was interrupted may have left those of rows that were never
+    /// linked.
+    pub(crate) fn save(&self, coded: usize, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
         writer.section("twins", |out| self.twins.write_to(out))?;
         if let Some(cells) = &self.cells {
             let FrameParts { mean, unit } = cells.frame().parts();
@@ -41,15 +47,16 @@ impl Graph {
                 out.write_all(&unit.to_le_bytes())?;
                 out.write_all(bytemuck::cast_slice(&mean))
             })?;
-            // A write that was interrupted may have left cells of rows that were never linked.
-            writer.section("cells", |out| cells.matrix().write_first(self.linked(), out))?;
+            for (name, part) in parts_of_cells(cells.frame()).iter().zip(cells.parts()) {
+                writer.section(name, |out| part.write_first(coded, out))?;
+            }
         } else {
             writer.section("links.0", |out| self.layers[0].links.write_to(out))?;
         }
         for (level, layer) in self.layers.iter().enumerate().skip(1) {
             writer.section(&format!("links.{level}"), |out| layer.links.write_to(out))?;
             writer.section(&format!("places.{level}"), |out| layer.places.write_to(out))?;
-            if self.cells.is_some() {
+            if copied(&self.cells).is_some() {
                 writer.section(&format!("rows.{level}"), |out| layer.rows.write_to(out))?;
             }
         }
@@ -62,8 +69,9 @@ impl Graph {
         container: &Container,
         schema: &GraphSchema,
         parameters: &HnswParameters,
-        (slots, metric, dim): (usize, Metric, usize),
+        table: &Table,
     ) -> Result<Graph> {
+        let (slots, metric, dim) = (table.slots(), table.metric(), table.dim());
         let corrupt = |what: &str| Err(container.corrupt("schema", what));
         let mut graph = Graph::new(parameters);
         // Rows may wait for links: all of them before there are cells, those of a write that was under way when the file was written.
@@ -81,16 +89,21 @@ impl Graph {
         }
         graph.twins = load_matrix(container, "twins", 1, linked)?;
         if schema.cells {
+            // Where they are all that is kept, rows that wait for links have cells too.
+            let coded = if table.has_rows() { linked } else { slots };
             let frame = load_frame(container, parameters, metric, dim)?;
-            let cells = load_matrix(container, "cells", frame.cell_bytes(), linked)?;
+            let mut parts = frame.widths().map(Matrix::new);
+            for ((part, name), width) in parts.iter_mut().zip(parts_of_cells(&frame)).zip(frame.widths()) {
+                *part = load_matrix(container, name, width, coded)?;
+            }
             let twins = std::mem::replace(&mut graph.twins, Matrix::new(1));
-            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, cells)) };
+            graph = Graph { twins, ..Graph::with_cells(parameters, Cells::from_parts(frame, parts)) };
         } else {
-            graph.layers[0].links = load_matrix(container, "links.0", 2 * parameters.m, linked)?;
+            graph.layers[0].links = load_matrix(container, "links.0", parameters.base_links(), linked)?;
         }
         for level in 1..schema.nodes.len() {
             let mut layer = load_layer(container, level, parameters.m, &schema.nodes)?;
-            if let Some(cells) = &graph.cells {
+            if let Some(cells) = copied(&graph.cells) {
                 let bytes = cells.frame().row_bytes();
                 layer.rows = load_matrix(container, &format!("rows.{level}"), bytes, schema.nodes[level])?;
             }
@@ -99,6 +112,11 @@ impl Graph {
         graph.entry = schema.entry;
         Ok(graph)
     }
+}
+
+/// The sections of cells, one for each part of them.
+fn parts_of_cells(frame: &Frame) -> &'static [&'static str] {
+    if frame.is_lean() { &["heads", "rests"] } else { &["cells"] }
 }
 
 /// The frame of the cells.
@@ -111,7 +129,7 @@ fn load_frame(container: &Container, parameters: &HnswParameters, metric: Metric
     };
     let mean = mean.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
     let parts = FrameParts { mean, unit: f64::from_le_bytes(*unit) };
-    Ok(Frame::new(metric, 2 * parameters.m, parameters.seed, parts))
+    Ok(Frame::new(metric, parameters.shape(), parameters.seed, parts))
 }
 
 /// A layer above the base.

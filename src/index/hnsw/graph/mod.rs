@@ -115,6 +115,11 @@ impl Layer {
     }
 }
 
+/// The cells, if nodes of the layers above have copies of their beginnings: lean ones are read where they lie.
+fn copied(cells: &Option<Cells>) -> Option<&Cells> {
+    cells.as_ref().filter(|cells| !cells.frame().is_lean())
+}
+
 /// All layers.
 pub(crate) struct Graph {
     /// Base first. Where there are cells, the base has no lists.
@@ -146,7 +151,7 @@ impl Graph {
     pub(crate) fn new(parameters: &HnswParameters) -> Graph {
         let m = parameters.m;
         Graph {
-            layers: vec![Layer::new(2 * m)],
+            layers: vec![Layer::new(parameters.base_links())],
             cells: None,
             twins: Matrix::new(1),
             entry: NONE,
@@ -186,7 +191,7 @@ impl Graph {
         let nodes = self.nodes(level);
         let exists = |link: &u32| (*link as usize) < nodes;
         match &self.cells {
-            Some(cells) if level == 0 => cells.cell(node as usize).links().filter(exists).collect(),
+            Some(cells) if level == 0 => cells.links(node as usize).into_iter().filter(exists).collect(),
             _ => self.layers[level].neighbours(node).filter(exists).collect(),
         }
     }
@@ -194,7 +199,7 @@ impl Graph {
     /// The first of the links of a base node.
     pub(crate) fn first_link(&self, node: u32) -> Option<u32> {
         match &self.cells {
-            Some(cells) => cells.cell(node as usize).links().next(),
+            Some(cells) => cells.first_link(node as usize),
             None => self.layers[0].neighbours(node).next(),
         }
     }
@@ -213,8 +218,12 @@ impl Graph {
         &self.layers
     }
 
-    pub(crate) fn layer_mut(&mut self, level: usize) -> &mut Layer {
-        &mut self.layers[level]
+    /// Replaces the links of a node that has them in a list.
+    pub(crate) fn set_links(&mut self, level: usize, node: u32, links: &[u32]) {
+        match &mut self.cells {
+            Some(cells) if level == 0 => cells.set_list(node as usize, links),
+            _ => self.layers[level].set_links(node, links),
+        }
     }
 
     /// The entry point, if there are nodes.
@@ -259,7 +268,7 @@ impl Graph {
     /// If it is a twin of `twin`, it hangs there, and its nodes above lead down to that one. Where there are cells, it has one already.
     pub(crate) fn push_node(&mut self, slot: u32, level: usize, twin: Option<u32>) -> Result<Vec<u32>> {
         while self.layers.len() <= level {
-            self.layers.push(Layer::above(self.m, self.cells.as_ref()));
+            self.layers.push(Layer::above(self.m, copied(&self.cells)));
         }
         // Reserved first, all of them, so that a failure leaves every layer as it was.
         let lists = usize::from(self.cells.is_some());
@@ -277,7 +286,7 @@ impl Graph {
         let mut below = self.hang(slot, twin);
         for layer in &mut self.layers[1..=level] {
             below = layer.push(&[slot, below]);
-            if let Some(cells) = &self.cells {
+            if let Some(cells) = copied(&self.cells) {
                 layer.rows.push(cells.cell(slot as usize).row());
             }
             nodes.push(below);
@@ -294,7 +303,7 @@ impl Graph {
         }
         for (layer, &node) in self.layers.iter_mut().zip(&nodes).skip(1) {
             layer.set_links(node, &[]);
-            if let Some(cells) = &self.cells {
+            if let Some(cells) = copied(&self.cells) {
                 layer.rows.row_mut(node as usize).copy_from_slice(cells.cell(slot as usize).row());
             }
         }
@@ -367,7 +376,7 @@ impl Graph {
     pub(crate) fn growth(&self, rows: usize) -> usize {
         let links = self.base().degree() * size_of::<u32>();
         let base = self.cells.as_ref().map_or(links, |cells| cells.frame().cell_bytes());
-        let row = self.cells.as_ref().map_or(0, |cells| cells.frame().row_bytes());
+        let row = copied(&self.cells).map_or(0, |cells| cells.frame().row_bytes());
         // A node of an upper layer has m links and two numbers for its place.
         let upper: usize = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot)).sum();
         rows * (base + size_of::<u32>()) + upper * ((self.m + 2) * size_of::<u32>() + row)

@@ -56,6 +56,18 @@ impl Ground for Linked<'_> {
         self.cells.prefetch(slot, 0..self.cells.frame().width() / 64 + 1);
     }
 
+    fn nodes(self) -> usize {
+        self.nodes
+    }
+
+    /// Links are looked at where they lie, all at once.
+    fn list<'g>(self, _node: u32) -> &'g [u32]
+    where
+        Self: 'g,
+    {
+        &[]
+    }
+
     #[inline(always)]
     fn distance_above<S: Simd>(self, simd: S, from: CellPoint<'_>, layer: &Layer, node: u32) -> f32 {
         from.value(simd, self.cells.frame().lone(layer.row(node)))

@@ -1,12 +1,15 @@
 //! What a graph stands on: how far it is from here to there, and what a walk through the base layer reads.
 //!
-//! There are two grounds. [`Rows`] measures between rows as they are kept, under any metric. [`Linked`] has a [`Cell`](crate::vectors::Cells)
+//! There are three grounds. [`Rows`] measures between rows as they are kept, under any metric. [`Linked`] has a [`Cell`](crate::vectors::Cells)
 //! for every node, which says of all that the node links to how far it about is: far fewer reads, for metrics
-//! that follow from inner products. Everything else (layers, batches, pruning, search) is written over either.
+//! that follow from inner products. [`Lean`] has cells that say only what they are themselves: far less memory. Everything else (layers, batches,
+//! pruning, search) is written over all of them.
 
+mod lean;
 mod linked;
 mod rows;
 
+use lean::Lean;
 use linked::Linked;
 use rows::Rows;
 
@@ -32,11 +35,31 @@ pub(crate) trait Ground: Copy {
     /// The distance from a point to the row in a slot, which must exist.
     fn distance<S: Simd>(self, simd: S, from: Self::Point<'_>, slot: usize) -> f32;
 
+    /// About that distance, as a walk measures it on its way.
+    #[inline(always)]
+    fn glance<S: Simd>(self, simd: S, from: Self::Point<'_>, slot: usize) -> f32 {
+        self.distance(simd, from, slot)
+    }
+
     /// By how much such a distance may be off: hardly ever more.
     fn blur(self, from: Self::Point<'_>, slot: usize) -> f32;
 
     /// Asks the memory system for what [`distance`](Ground::distance) will read.
     fn prefetch(self, slot: usize);
+
+    /// Asks for what [`glance`](Ground::glance) will read.
+    #[inline(always)]
+    fn prefetch_glance(self, slot: usize) {
+        self.prefetch(slot);
+    }
+
+    /// How many nodes the base layer has.
+    fn nodes(self) -> usize;
+
+    /// The places for links of a base node, where a walk follows these one by one.
+    fn list<'g>(self, node: u32) -> &'g [u32]
+    where
+        Self: 'g;
 
     /// The distance from a point to a node of an upper layer.
     #[inline(always)]
@@ -52,6 +75,11 @@ pub(crate) trait Ground: Copy {
 
     /// How many prefetches may be under way.
     fn ahead(self) -> usize;
+
+    /// Whether a walk through the base layer begins a step before it has measured what the last one led to.
+    fn overlaps(self) -> bool {
+        false
+    }
 
     /// Whether a link of length `distance` is spared by another whose end is `between` away from its own.
     fn spares(self, between: f32, distance: f32) -> bool;
@@ -122,17 +150,20 @@ pub(crate) trait GroundTask {
 /// Compiles `task` for what the graph stands on, and for this processor, and runs it.
 pub(crate) fn stand<T: GroundTask>(table: &Table, graph: &Graph, task: T) -> T::Output {
     match graph.cells() {
+        Some(cells) if cells.frame().is_lean() => {
+            simd::dispatch(OnCells { task, ground: Lean { cells, base: graph.base(), nodes: graph.linked() } })
+        }
         Some(cells) => simd::dispatch(OnCells { task, ground: Linked::new(cells, graph.linked()) }),
         None => table.metric().run(OnRows { task, table, base: graph.base() }),
     }
 }
 
-struct OnCells<'a, T> {
+struct OnCells<T, G> {
     task: T,
-    ground: Linked<'a>,
+    ground: G,
 }
 
-impl<T: GroundTask> Operation for OnCells<'_, T> {
+impl<T: GroundTask, G: Ground> Operation for OnCells<T, G> {
     type Output = T::Output;
 
     #[inline(always)]

@@ -70,6 +70,19 @@ impl<M: Space> Ground for Rows<'_, M> {
     }
 
     #[inline(always)]
+    fn nodes(self) -> usize {
+        self.base.len()
+    }
+
+    #[inline(always)]
+    fn list<'g>(self, node: u32) -> &'g [u32]
+    where
+        Self: 'g,
+    {
+        self.base.links.row(node as usize)
+    }
+
+    #[inline(always)]
     fn ahead(self) -> usize {
         (PREFETCH_BYTES / (self.table.width() * size_of::<f32>())).clamp(1, 8)
     }

@@ -82,7 +82,7 @@ fn a_frame_that_says_nothing_makes_rows_that_are_infinitely_far() {
         for metric in METRICS {
             let parts = FrameParts { mean: vec![mean; 30], unit };
             let rows = normal_rows(30, 33, 2);
-            let mut cells = cells_of(Frame::new(metric, 32, 0, parts), &rows);
+            let mut cells = cells_of(Frame::new(metric, Shape { degree: 32, lean: false }, 0, parts), &rows);
             link_all(&mut cells);
             for asked in &rows {
                 let query = Asked::new(metric, asked).ready(cells.frame(), Level::detect());
@@ -105,7 +105,7 @@ fn cells_of_any_bytes_make_wrong_numbers_and_no_panic() {
                 let byte = |i| filler.unwrap_or(random_bits(seed, (slot * frame.cell_bytes() + i) as u64) as u8);
                 forged.push(&(0..frame.cell_bytes()).map(byte).collect::<Vec<_>>());
             }
-            let cells = Cells::from_parts(frame, forged);
+            let cells = Cells::from_parts(frame, [forged, Matrix::new(1)]);
             for level in Level::available() {
                 for (u, row) in good.iter().enumerate().take(8) {
                     let cell = cells.cell(u);

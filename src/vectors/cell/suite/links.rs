@@ -225,7 +225,7 @@ fn links_come_back_as_they_were_set_and_lie_where_they_should() {
         let (width, bytes) = (cells.frame().width(), cells.frame().sign_bytes());
         assert_eq!(cells.frame().cell_bytes(), width + 64 + degree.div_ceil(16) * (2 * width + 128));
         let signs = |at: usize| (0..bytes).map(|i| random_bits(at as u64, i as u64) as u8).collect::<Vec<_>>();
-        let others = [0, 2].map(|slot| cells.matrix().row(slot).to_vec());
+        let others = [0, 2].map(|slot| cells.parts()[0].row(slot).to_vec());
         let row = cells.cell(1).row().to_vec();
         for at in (0..degree).rev() {
             let factors = random_bits(1, at as u64) as u32;
@@ -237,7 +237,7 @@ fn links_come_back_as_they_were_set_and_lie_where_they_should() {
         assert_eq!(cell.links().collect::<Vec<_>>(), (1000..1000 + degree as u32).collect::<Vec<_>>());
         for at in 0..degree {
             assert_eq!(cell.link(at), 1000 + at as u32);
-            let fan = &cells.matrix().row(1)[width + 64 + at / 16 * (2 * width + 128)..];
+            let fan = &cells.parts()[0].row(1)[width + 64 + at / 16 * (2 * width + 128)..];
             let found: Vec<u8> = (0..bytes).map(|byte| fan[byte / 4 * 64 + byte % 4 * 16 + at % 16]).collect();
             assert_eq!(found, signs(at), "signs of link {at}");
             assert_eq!(fan[2 * width + at % 16 * 4..][..4], (random_bits(1, at as u64) as u32).to_le_bytes());
@@ -245,6 +245,6 @@ fn links_come_back_as_they_were_set_and_lie_where_they_should() {
         assert_eq!(cell.row(), row, "links leave the row alone");
         cells.set_len(1, degree - 1);
         assert_eq!(cells.cell(1).links().last(), Some(1000 + degree as u32 - 2));
-        assert_eq!([0, 2].map(|slot| cells.matrix().row(slot).to_vec()), others, "and the other cells");
+        assert_eq!([0, 2].map(|slot| cells.parts()[0].row(slot).to_vec()), others, "and the other cells");
     }
 }

@@ -1,10 +1,12 @@
 //! Cells against their definitions: what a cell says of a row, in f64; that links say what the module's documentation has them say; and that
-//! it is the same at every level. [`links`] has what is coded of links, [`edges`] the rows that hurt and what a forged file can bring.
+//! it is the same at every level. [`links`] has what is coded of links, [`edges`] the rows that hurt and what a forged file can bring,
+//! [`lean`] the cells that are all that is kept.
 
 mod edges;
+mod lean;
 mod links;
 
-use super::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts};
+use super::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts, Shape};
 use crate::kernel::{BLOCK_ROWS, canonical_dot};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::asked::Asked;
@@ -45,12 +47,16 @@ fn norm(a: &[f64]) -> f64 {
 
 /// A frame that was measured on these rows.
 fn frame_of(metric: Metric, rows: &[Vec<f32>], degree: usize) -> Frame {
+    frame_in(metric, rows, Shape { degree, lean: false })
+}
+
+fn frame_in(metric: Metric, rows: &[Vec<f32>], shape: Shape) -> Frame {
     let dim = rows[0].len();
     let parts = Frame::measure(metric, dim, rows.len(), |row, values| {
         values.copy_from_slice(&rows[row]);
         squared(values)
     });
-    Frame::new(metric, degree, 9, parts)
+    Frame::new(metric, shape, 9, parts)
 }
 
 /// The cells of these rows, without links.

@@ -1,0 +1,173 @@
+//! The beam of a walk: one sorted list of the `ef` nearest nodes seen so far, each with a mark whether its links have been followed.
+
+/// A distance and a node in one integer that sorts by distance, then node; the lowest bit marks a node whose links have been followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(transparent)]
+pub(crate) struct Candidate(u64);
+
+impl Candidate {
+    #[inline(always)]
+    pub(crate) fn new(distance: f32, node: u32) -> Candidate {
+        // IEEE floats sort like integers once the negative ones are turned round.
+        let bits = distance.to_bits();
+        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+        Candidate(u64::from(ordered) << 32 | u64::from(node) << 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn node(self) -> u32 {
+        (self.0 as u32) >> 1
+    }
+
+    pub(crate) fn distance(self) -> f32 {
+        let ordered = (self.0 >> 32) as u32;
+        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+    }
+}
+
+/// The nearest nodes seen so far.
+///
+/// What is not there yet counts as infinitely far, so that the list is always full, and taking one in is the same few operations on
+/// each of its lines, without a branch: `new[i] = max(old[i - 1], min(old[i], candidate))`.
+#[derive(Default)]
+pub(crate) struct Beam {
+    /// A line of zeros (of its last the first candidate is compared with), then the candidates in whole lines.
+    lines: Vec<[u64; LINE]>,
+    width: usize,
+    len: usize,
+    /// Everything in the lines before this one has been followed.
+    next: usize,
+}
+
+/// Candidates that are compared at a time.
+const LINE: usize = 8;
+
+impl Beam {
+    /// Empties the beam and sets its width.
+    pub(crate) fn start(&mut self, width: usize) {
+        (self.width, self.len, self.next) = (width, 0, 0);
+        self.lines.clear();
+        self.lines.resize(1 + width.div_ceil(LINE), [u64::MAX; LINE]);
+        self.lines[0] = [0; LINE];
+    }
+
+    /// Whether it has passed over nodes, or may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.width
+    }
+
+    /// What a candidate must be below to be taken in.
+    #[inline(always)]
+    pub(crate) fn limit(&self) -> Candidate {
+        match self.candidates().last() {
+            Some(&worst) if self.len == self.width => worst,
+            _ => Candidate(u64::MAX),
+        }
+    }
+
+    /// The distance below which a candidate may be taken in.
+    #[inline(always)]
+    pub(crate) fn reach(&self) -> f32 {
+        if self.len == self.width { self.limit().distance() } else { f32::INFINITY }
+    }
+
+    /// Takes a candidate in if it is among the nearest so far.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, candidate: Candidate) {
+        if candidate >= self.limit() {
+            return;
+        }
+        self.len = self.width.min(self.len + 1);
+        let mut at = self.len.div_ceil(LINE);
+        loop {
+            let before = self.lines[at - 1][LINE - 1];
+            self.lines[at] = shifted(self.lines[at], before, candidate.0);
+            if before < candidate.0 {
+                break;
+            }
+            at -= 1;
+        }
+        self.next = self.next.min(at - 1);
+    }
+
+    /// The nearest node whose links have not been followed; it is marked.
+    #[inline(always)]
+    pub(crate) fn follow(&mut self) -> Option<u32> {
+        self.follow_before(Candidate(u64::MAX), usize::MAX)
+    }
+
+    /// The nearest node whose links have not been followed, if it is one of the first `sure` or nearer than `limit`; it is marked.
+    #[inline(always)]
+    pub(crate) fn follow_before(&mut self, limit: Candidate, sure: usize) -> Option<u32> {
+        let lines = self.len.div_ceil(LINE);
+        while self.next < lines {
+            let places = (self.len - self.next * LINE).min(LINE);
+            for (at, candidate) in self.lines[1 + self.next][..places].iter_mut().enumerate() {
+                if *candidate & 1 == 0 {
+                    if *candidate >= limit.0 && self.next * LINE + at >= sure {
+                        return None;
+                    }
+                    *candidate |= 1;
+                    return Some((*candidate as u32) >> 1);
+                }
+            }
+            self.next += 1;
+        }
+        None
+    }
+
+    /// The node that will be followed next, as things stand.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<u32> {
+        let line = self.lines.get(1 + self.next)?;
+        line.iter().find(|&&candidate| candidate & 1 == 0).map(|&candidate| (candidate as u32) >> 1)
+    }
+
+    /// The nearest, sorted.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        if self.lines.is_empty() {
+            return &[];
+        }
+        bytemuck::cast_slice(&self.lines.as_flattened()[LINE..LINE + self.len])
+    }
+}
+
+/// A line that `candidate` has been put into, if it is less than the last; the candidate before the line is `before`.
+#[inline(always)]
+fn shifted(line: [u64; LINE], before: u64, candidate: u64) -> [u64; LINE] {
+    let mut new = [0; LINE];
+    let previous = [before, line[0], line[1], line[2], line[3], line[4], line[5], line[6]];
+    for i in 0..LINE {
+        new[i] = previous[i].max(line[i].min(candidate));
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_sort_by_distance_then_node() {
+        let distances = [f32::NEG_INFINITY, -3.0, -1e-40, 0.0, 1e-40, 0.5, 2.0, f32::INFINITY];
+        let candidates: Vec<_> = distances.iter().map(|&distance| Candidate::new(distance, 7)).collect();
+        assert!(candidates.is_sorted());
+        assert!(Candidate::new(1.0, 3) < Candidate::new(1.0, 4));
+        assert!(Candidate::new(f32::INFINITY, 3) < Candidate::new(f32::NAN, 0), "a NaN is farther than all");
+        for (&distance, candidate) in distances.iter().zip(&candidates) {
+            assert_eq!((candidate.distance(), candidate.node()), (distance, 7));
+        }
+    }
+
+    #[test]
+    fn a_beam_keeps_the_nearest_and_follows_them_in_order() {
+        let mut beam = Beam::default();
+        beam.start(3);
+        for (distance, node) in [(5.0, 1), (2.0, 2), (9.0, 3), (3.0, 4)] {
+            beam.push(Candidate::new(distance, node));
+        }
+        assert_eq!(beam.follow(), Some(2));
+        beam.push(Candidate::new(1.0, 5));
+        assert_eq!((beam.follow(), beam.follow(), beam.follow()), (Some(5), Some(4), None));
+    }
+}
