@@ -234,6 +234,21 @@ def test_groups_diversity_and_pages_span_collections():
 # ---- explanations
 
 
+def test_matches_are_estimated_from_postings_where_rows_are_in_a_file(tmp_path):
+    with nf.open(tmp_path / "library.nfdb") as store:
+        docs = store.create_collection("docs", dim=8)
+        docs.upsert(range(100), gaussian(100, 8), [{"n": i} for i in range(100)])
+        store.compact()
+        docs.upsert(range(100, 110), gaussian(10, 8), [{"n": i} for i in range(100, 110)])
+        (plan,) = docs.search(gaussian(1, 8)[0], where={"n": {"$gte": 90}}, explain=True).plan
+        # Ten rows of the file match for certain, and each of the ten in the log may.
+        assert (plan["estimated_matches"], plan["matches"]) == ((10, 20), 20)
+        docs.delete([95, 96])
+        (plan,) = docs.search(gaussian(1, 8)[0], where={"n": {"$gte": 90}}, explain=True).plan
+        assert (plan["estimated_matches"], plan["matches"]) == ((8, 20), 18)
+        assert docs.count({"n": {"$gte": 90}}) == 18
+
+
 def test_a_search_explains_itself():
     with nf.open(":memory:") as store:
         docs = store.create_collection("docs", dim=32)

@@ -31,6 +31,8 @@ const ROWS_PER_PLACE: usize = 40;
 
 /// Rows of which a gather looks at the cells while a walk comes to one place of its beam: where there are no more, all are looked at.
 const CELLS_PER_PLACE: usize = 12;
+/// So few rows are always looked at: a walk would be shorter, but may miss what lies far from the first rows.
+const FEW_CELLS: usize = 2560;
 
 /// The ways of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl Answer<'_> {
         }
         let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
         if cells.is_some() {
-            if self.search.selection.is_none() && is_few(CELLS_PER_PLACE) {
+            if self.search.selection.is_none() && (self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE)) {
                 return Way::Gather;
             }
             return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
