@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ def page(shown, tmp_path_factory) -> Path:
         outputs = [{"data": {"text/html": thing._repr_html_(), "text/plain": repr(thing)}, "metadata": {}}]
         outputs[0] |= {"output_type": "execute_result", "execution_count": 1}
         cells.append(nbformat.v4.new_code_cell(name, outputs=outputs, execution_count=1))
-    html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    with warnings.catch_warnings():
+        # Without IPython code is coloured as plain Python, and nbconvert says so.
+        warnings.simplefilter("ignore", UserWarning)
+        html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(html, encoding="utf-8")
     return path
