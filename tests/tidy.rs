@@ -334,7 +334,7 @@ fn paths_are_found_wherever_they_hide() {
         mod tests { use super::super::super::kernel::dot; use super::super::other; }
         pub(crate) fn g() {}
     "##;
-    let source = Source::new("vectors/matrix/".to_owned(), text);
+    let source = Source::new("vectors/matrix.rs".to_owned(), text);
     let mut names: Vec<String> = source.root_names().into_iter().map(|(_, name)| name).collect();
     names.dedup();
     assert_eq!(names, ["error", "runtime", "index", "storage", "simd", "kernel"]);
