@@ -5,6 +5,7 @@
 
 use super::filter::{Filter, Node, Test, value};
 use super::key::Key;
+use super::rows::Picked;
 use super::search::{Hit, StoreSearch};
 use crate::error::{Error, Result};
 use crate::index::{FlatIndex, Index, IndexOptions, Search};
@@ -54,7 +55,7 @@ pub(super) fn answer(
     check(search)?;
     let plain = StoreSearch { after: None, group_by: None, diversity: None, ..*search };
     let each = |answer: &dyn Fn(&dyn RowSource) -> Result<Vec<Hit>>| -> Result<Vec<Vec<Hit>>> {
-        (0..queries.rows()).map(|row| answer(&One { queries, row })).collect()
+        (0..queries.rows()).map(|row| answer(&Picked { source: queries, rows: &[row] })).collect()
     };
     match (search.after, search.group_by, search.diversity) {
         (Some(place), ..) => each(&|query| behind(find, query, &plain, place)),
@@ -77,26 +78,6 @@ fn check(search: &StoreSearch<'_>) -> Result<()> {
         return refuse("group_size must be at least 1");
     }
     Ok(())
-}
-
-/// One of several queries.
-struct One<'a> {
-    queries: &'a dyn RowSource,
-    row: usize,
-}
-
-impl RowSource for One<'_> {
-    fn rows(&self) -> usize {
-        1
-    }
-
-    fn dim(&self) -> usize {
-        self.queries.dim()
-    }
-
-    fn read(&self, _: usize, out: &mut [f32]) {
-        self.queries.read(self.row, out);
-    }
 }
 
 /// The answer to one query.

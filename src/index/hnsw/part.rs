@@ -29,7 +29,7 @@ pub(crate) struct LinkedPart<'a> {
     parameters: HnswParameters,
 }
 
-/// The `graph` section of the file.
+/// The `schema` section of the file.
 #[derive(Serialize, Deserialize)]
 struct PartSchema {
     dim: usize,

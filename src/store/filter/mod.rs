@@ -62,18 +62,19 @@ pub(super) enum Test {
 impl Filter {
     /// The filter that `json` says.
     pub fn parse(json: &Value) -> Result<Filter> {
-        let root = parse::parse(json)?;
+        parse::parse(json).map(Filter::of)
+    }
+
+    /// The filter with these conditions.
+    fn of(root: Node) -> Filter {
         let mut names = BTreeSet::new();
         root.names(&mut names);
-        Ok(Filter { root, names, selected: Shared::new(None) })
+        Filter { root, names, selected: Shared::new(None) }
     }
 
     /// Rows that a filter lets through, if there is one, and for which a condition holds.
     pub(super) fn both(filter: Option<&Filter>, node: Node) -> Filter {
-        let root = Node::All(filter.map(|filter| filter.root.clone()).into_iter().chain([node]).collect());
-        let mut names = BTreeSet::new();
-        root.names(&mut names);
-        Filter { root, names, selected: Shared::new(None) }
+        Filter::of(Node::All(filter.map(|filter| filter.root.clone()).into_iter().chain([node]).collect()))
     }
 
     /// The parts of a path, `a.b`.

@@ -12,7 +12,7 @@ mod search;
 
 pub(super) use order::InOrder;
 pub(super) use sealed::{Numbers, Sealed};
-pub(super) use search::Found;
+pub(super) use search::{Found, Picked};
 
 use super::batch::Row;
 use super::key::{Key, KeyRef};

@@ -97,9 +97,9 @@ fn goes_on(scores: &[f32], k: usize) -> bool {
 }
 
 /// Some rows of a source.
-struct Picked<'a> {
-    source: &'a dyn RowSource,
-    rows: &'a [usize],
+pub(in crate::store) struct Picked<'a> {
+    pub(in crate::store) source: &'a dyn RowSource,
+    pub(in crate::store) rows: &'a [usize],
 }
 
 impl RowSource for Picked<'_> {
