@@ -3,13 +3,14 @@
 use super::Inner;
 use super::batch::{Row, encode_attach, encode_delete, encode_meta, encode_put};
 use super::desk::{Desk, Kind};
+use super::files::segment_name;
 use super::filter::Filter;
 use super::intake::{Intake, OnConflict};
 use super::key::Key;
 use super::metadata::{Document, Metadata};
 use super::rows::{Rows, Sealed};
 use super::schema::Schema;
-use super::segment::{self, Input, Segment, segment_name};
+use super::segment::{self, Input, Segment};
 use super::world::{Live, World};
 use crate::error::{Error, Result};
 use crate::runtime::Call;

@@ -1,9 +1,27 @@
-//! Files that are written once and known by their seal: segments, deletions, graphs.
+//! The files of a store that are written once: what they are called, and how each is known by its seal.
 
 use crate::error::{Error, Result};
+use crate::storage::log::number;
 use crate::storage::vfs::Vfs;
 use crate::storage::{Container, ContainerWriter, Seal};
 use std::io;
+
+pub(super) fn segment_name(file: u64) -> String {
+    format!("seg-{file:016x}.nf")
+}
+
+pub(super) fn deletions_name(file: u64) -> String {
+    format!("del-{file:016x}.nf")
+}
+
+pub(super) fn graph_name(file: u64) -> String {
+    format!("graph-{file:016x}.nf")
+}
+
+/// The number of a segment, of deletions or of a graph.
+pub(super) fn file_number(name: &str) -> Option<u64> {
+    ["seg-", "del-", "graph-"].iter().find_map(|kind| number(name, kind, ".nf"))
+}
 
 /// Writes a new file and syncs it; its name is not durable yet.
 pub(super) fn write_sealed(

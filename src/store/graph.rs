@@ -5,11 +5,11 @@
 //! as slots without a row; both are taken over where they lie, and nothing is read but what searches come to.
 
 use super::batch::SegmentName;
-use super::files::{open_sealed, write_sealed};
-use super::manifest::{FileRecord, GraphRecord, graph_name};
+use super::files::{graph_name, open_sealed, segment_name, write_sealed};
+use super::manifest::{FileRecord, GraphRecord};
 use super::rows::Rows;
 use super::schema::{Indexed, Schema};
-use super::segment::{KIND as SEGMENT, segment_name};
+use super::segment::KIND as SEGMENT;
 use crate::error::Result;
 use crate::index::{Bits, LinkedPart};
 use crate::storage::Container;

@@ -6,10 +6,9 @@
 //! reorganised has no manifest; all of it is in the logs.
 
 use super::batch::SegmentName;
-use super::files::{open_sealed, write_sealed};
+use super::files::{deletions_name, graph_name, open_sealed, segment_name, write_sealed};
 use super::metadata::Metadata;
 use super::schema::Schema;
-use super::segment::segment_name;
 use crate::error::{Error, Result};
 use crate::index::Bits;
 use crate::storage::log::number;
@@ -32,19 +31,6 @@ pub(super) fn manifest_name(generation: u64) -> String {
 
 pub(super) fn manifest_generation(name: &str) -> Option<u64> {
     number(name, "MANIFEST-", "")
-}
-
-pub(super) fn deletions_name(file: u64) -> String {
-    format!("del-{file:016x}.nf")
-}
-
-pub(super) fn graph_name(file: u64) -> String {
-    format!("graph-{file:016x}.nf")
-}
-
-/// The number of a segment, of deletions or of a graph.
-pub(super) fn file_number(name: &str) -> Option<u64> {
-    ["seg-", "del-", "graph-"].iter().find_map(|kind| number(name, kind, ".nf"))
 }
 
 /// A file, with what tells it from every other.

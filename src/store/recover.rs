@@ -4,7 +4,8 @@
 //! before it and the longer tail of the logs lead to the same rows. Nothing that was found is changed: a writer begins a log of its
 //! own, a reader writes nothing at all.
 
-use super::manifest::{FORMAT_FILE, LOCK_FILE, Manifest, file_number, manifest_generation, manifest_name, read_format};
+use super::files::file_number;
+use super::manifest::{FORMAT_FILE, LOCK_FILE, Manifest, manifest_generation, manifest_name, read_format};
 use super::world::{World, corrupt};
 use crate::error::{Error, Result};
 use crate::storage::log::{Chain, chain, log_id};

@@ -1,9 +1,9 @@
 //! Who has the right to write: the lock, the log, and what the newest manifest says.
 
 use super::checkpoint::{Effort, is_mostly_deleted};
-use super::manifest::{LOCK_FILE, Manifest, file_number, write_format};
+use super::files::{file_number, segment_name};
+use super::manifest::{LOCK_FILE, Manifest, write_format};
 use super::recover::{Directory, Loaded, examine, generations, largest_number, load, names};
-use super::segment::segment_name;
 use super::world::World;
 use super::{Limits, StoreOptions, SyncMode};
 use crate::error::{Error, Result};

@@ -14,7 +14,7 @@ pub(super) use write::{Input, write};
 
 use super::batch::{Row, SegmentName};
 use super::coding::Take;
-use super::files::open_sealed;
+use super::files::{open_sealed, segment_name};
 use super::key::KeyRef;
 use super::metadata::Document;
 use super::postings::{Postings, SECTION};
@@ -32,10 +32,6 @@ pub(super) const KIND: &str = "segment";
 
 /// The sections beside the vectors that there must be: small, and what answers say depends on them.
 const SMALL: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
-
-pub(super) fn segment_name(file: u64) -> String {
-    format!("seg-{file:016x}.nf")
-}
 
 /// The `schema` section.
 #[derive(Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Writing a segment.
 
-use super::{KIND, SegmentSchema, segment_name};
+use super::{KIND, SegmentSchema};
 use crate::error::Result;
 use crate::storage::ContainerWriter;
 use crate::storage::vfs::Vfs;
 use crate::store::batch::{Row, SegmentName};
-use crate::store::files::write_sealed;
+use crate::store::files::{segment_name, write_sealed};
 use crate::store::key::Key;
 use crate::store::postings::{self, Postings};
 use crate::vectors::aligned_width;
