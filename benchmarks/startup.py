@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How long `import nearfield` takes, in fresh processes, beside what importing NumPy takes.
 
-Processor time of the process alone, so that others at work count little. Bytecode is compiled before, as pip does when it
-installs a wheel, and kept aside: a source tree may forbid Python to keep it.
+Processor time of the process alone, so that others at work count little. Bytecode is compiled before, as
+pip does when it installs a wheel, and kept aside: a source tree may forbid Python to keep it.
 """
 
 from __future__ import annotations
