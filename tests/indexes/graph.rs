@@ -24,6 +24,34 @@ fn the_graph_finds_nearly_all_neighbours() -> Outcome {
 }
 
 #[test]
+fn clusters_far_apart_are_all_found_in_whatever_order_they_came() -> Outcome {
+    for metric in [Metric::L2, Metric::L1, Metric::Cosine] {
+        for sizes in [[2_000, 150, 4_000], [4_000, 2_000, 150]] {
+            let (dim, mut numbers) = (24, Numbers(23));
+            let mut cluster = |which: usize, rows: usize| {
+                let mut values = numbers.rows(rows, dim);
+                values.chunks_exact_mut(dim).for_each(|row| row[which] += 60.0);
+                values
+            };
+            let values: Vec<f32> = (0..3).flat_map(|which| cluster(which, sizes[which])).collect();
+            let queries: Vec<f32> = (0..3).flat_map(|which| cluster(which, 30)).collect();
+            let (index, _) = filled(hnsw, metric, dim, &values);
+            let truth = index.search(&rows(&queries, dim), &Search { exact: true, ..Search::top(5) }, &call())?;
+            let found = index.search(&rows(&queries, dim), &Search { ef: Some(100), ..Search::top(5) }, &call())?;
+            let hits = found.ids.iter().zip(&truth.ids).filter(|(found, truth)| found == truth).count();
+            assert!(hits * 10 >= truth.ids.len() * 8, "{metric:?}, {sizes:?}: {hits} of {}", truth.ids.len());
+            for which in 0..3 {
+                let of_cluster = which * 30 * 5..(which + 1) * 30 * 5;
+                let first = sizes[..which].iter().sum::<usize>() as i64;
+                let ids = first..first + sizes[which] as i64;
+                assert!(found.ids[of_cluster].iter().all(|id| ids.contains(id)), "{metric:?}, {sizes:?}: {which}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_walk_with_a_selection_returns_as_many_rows_as_there_are() -> Outcome {
     let (dim, mut numbers) = (8, Numbers(13));
     let (index, oracle) = filled(hnsw, Metric::L2, dim, &numbers.rows(3_000, dim));

@@ -14,6 +14,7 @@ mod graph;
 mod ground;
 mod parameters;
 mod part;
+mod pivots;
 mod search;
 mod settle;
 mod state;

@@ -21,7 +21,7 @@ pub struct HnswParameters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GraphCodec {
-    /// Cells under cosine, dot and l2, unless eight bits a value do not tell the first rows apart; else rows.
+    /// Cells under cosine, dot and l2, unless eight bits a value do not tell rows apart; else rows.
     #[default]
     Auto,
     /// Rows as they are kept, as f32.

@@ -216,7 +216,7 @@ fn descend<S: Simd, G: Ground>(
         let nearest = scratch.beam.candidates().first();
         node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
     }
-    Some(node)
+    Some(graph.pivots().nearest(simd, ground, point, node))
 }
 
 /// Scores rows canonically.

@@ -1,7 +1,8 @@
 //! What a graph will stand on, and the rows of cells.
 //!
-//! Cells are centred on the first rows, so nothing is linked until there are so many. Then it is decided, once: cells, or rows as they are
-//! kept.
+//! Cells are centred on a thousand rows, so nothing is linked until there are so many. Then it is decided, once: cells, or rows as they are
+//! kept. If there are more by then, those thousand are taken from all of them: rows that come in order of what they are about begin with
+//! what says little of the rest.
 
 use super::graph::Graph;
 use super::{HnswParameters, State};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 const ROWS_PER_TASK: usize = 32;
 const ROWS_AT_ONCE: usize = 1024;
 
-/// Decides what the graph stands on, if that is to be decided now: cells, if they tell the first rows apart, or if walks cannot read rows as
+/// Decides what the graph stands on, if that is to be decided now: cells, if they tell rows apart, or if walks cannot read rows as
 /// they are kept. Returns whether there are enough rows to link any.
 pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<bool> {
     let graph = {
@@ -27,8 +28,12 @@ pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParamet
         if table.slots() < CENTRED_ROWS {
             return Ok(false);
         }
-        let frame = frame_of(table, parameters);
-        let resolves = || frame.resolves(&encoded(table, &frame, 0..CENTRED_ROWS), |a, b| same(table, a, b));
+        let sample = sample(table);
+        let frame = frame_of(table, &sample, parameters);
+        let resolves = || {
+            let codes = encoded(table, &frame, sample.iter().copied());
+            frame.resolves(&codes, |a, b| same(table, sample[a], sample[b]))
+        };
         if parameters.keeps_rows() && table.codec() == Codec::F32 && !resolves() {
             return Ok(true);
         }
@@ -40,9 +45,15 @@ pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParamet
     Ok(true)
 }
 
-/// The frame that the first rows of a table make.
-fn frame_of(table: &Table, parameters: &HnswParameters) -> Frame {
-    let parts = Frame::measure(table.metric(), table.dim(), CENTRED_ROWS, |slot, values| table.read(slot, values));
+/// As many rows as decide, evenly from all slots.
+fn sample(table: &Table) -> Vec<usize> {
+    (0..CENTRED_ROWS).map(|i| i * table.slots() / CENTRED_ROWS).collect()
+}
+
+/// The frame that these rows of a table make.
+fn frame_of(table: &Table, sample: &[usize], parameters: &HnswParameters) -> Frame {
+    let read = |i: usize, values: &mut [f32]| table.read(sample[i], values);
+    let parts = Frame::measure(table.metric(), table.dim(), sample.len(), read);
     Frame::new(table.metric(), parameters.shape(), parameters.seed, parts)
 }
 

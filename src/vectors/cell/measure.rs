@@ -1,4 +1,4 @@
-//! What a frame takes from the first rows, and whether cells would serve them.
+//! What a frame takes from some rows, and whether cells would serve them.
 
 use super::{Cell, Frame, FrameParts};
 use crate::vectors::Metric;
@@ -6,11 +6,13 @@ use crate::vectors::Metric;
 /// Rows whose nearest neighbours are looked for.
 const SAMPLE: usize = 32;
 
-/// How many times as long as a common rounding error the distance to the nearest neighbour should be.
-const RESOLUTION: f32 = 4.0;
+/// How many times as long as a common rounding error the distance to the nearest neighbour should be: rows are an eighth as far from it then, at
+/// least, as from the mean. In an experiment with clusters of 64 dimensions a walk among cells and one among rows found as much in the same time where that
+/// was a sixth; at a tenth that among rows found more, and at a twentieth much more.
+const RESOLUTION: f32 = 12.0;
 
 impl Frame {
-    /// What [`new`](Frame::new) needs, taken from the first rows. `read` writes the values of one of them, and returns its squared norm.
+    /// What [`new`](Frame::new) needs, taken from some rows. `read` writes the values of one of them, and returns its squared norm.
     pub(crate) fn measure(
         metric: Metric,
         dim: usize,

@@ -21,6 +21,7 @@ use self::lists::List;
 use self::propose::Proposal;
 use super::graph::{Graph, NONE};
 use super::ground::Ground;
+use super::pivots::Pivots;
 use super::settle::{encoded, settle_ground};
 use super::walk::{Candidate, Scratches};
 use super::{HnswParameters, State};
@@ -81,8 +82,11 @@ pub(crate) fn link(
             let own = linker.propose(call)?;
             linker.anchors = own.iter().map(Proposal::anchor).collect();
             let lists = linker.lists(&own, call)?;
-            let twins = own.into_iter().map(|proposal| proposal.twin).collect();
-            Plan { slots: batch.slots, levels: batch.levels, twins, lists }
+            let twins: Vec<Option<u32>> = own.into_iter().map(|proposal| proposal.twin).collect();
+            let nodes = batch.slots.iter().zip(&twins).filter(|(_, twin)| twin.is_none());
+            let nodes: Vec<u32> = nodes.map(|(&slot, _)| slot).collect();
+            let pivots = graph.pivots().grown(table, graph, &nodes);
+            Plan { slots: batch.slots, levels: batch.levels, twins, lists, pivots }
         };
         plan.apply(writer)?;
         done += batch.len();
@@ -133,6 +137,7 @@ struct Plan {
     levels: Vec<usize>,
     twins: Vec<Option<u32>>,
     lists: Vec<List>,
+    pivots: Pivots,
 }
 
 /// Looks, and decides; changes nothing.
@@ -232,6 +237,8 @@ impl Plan {
     fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
         self.add_nodes(&mut writer.write().graph)?;
         write_lists(writer, &self.lists);
+        // Last: a walk that begins at a node must find its links.
+        *writer.write().graph.pivots_mut() = self.pivots;
         Ok(())
     }
 

@@ -113,6 +113,7 @@ impl Propose<'_> {
             }
         }
         let (slot, width) = (batch.slot(member), parameters.ef_construction);
+        let start = start.map(|node| graph.pivots().nearest(simd, ground, ground.at(slot), node));
         let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
         self.linker.add_batch(simd, ground, member, 0, beam);
         let nearest = beam.candidates();

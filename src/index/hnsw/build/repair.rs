@@ -41,6 +41,7 @@ pub(crate) fn repair(writer: &Writer<'_, State>, parameters: &HnswParameters, ca
         }
     }
     let mut state = writer.write();
+    state.graph.pivots_mut().forget(&gone.nodes);
     for &(node, ref stays) in &gone.thinned {
         state.graph.unhang(node, |slot| stays.contains(&slot));
     }

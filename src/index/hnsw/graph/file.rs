@@ -3,6 +3,7 @@
 use super::{Graph, Layer, MAX_LEVEL, NONE, copied};
 use crate::error::Result;
 use crate::index::hnsw::HnswParameters;
+use crate::index::hnsw::pivots::Pivots;
 use crate::index::table::{Table, load_matrix};
 use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Cells, Frame, FrameParts, Matrix, Metric};
@@ -13,6 +14,7 @@ use std::io;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct GraphSchema {
     entry: u32,
+    pivots: Pivots,
     /// Nodes of each layer, base first.
     nodes: Vec<usize>,
     /// Whether the base layer lies in cells.
@@ -34,7 +36,7 @@ impl GraphSchema {
 impl Graph {
     pub(crate) fn schema(&self) -> GraphSchema {
         let nodes = (0..self.layers.len()).map(|level| self.nodes(level)).collect();
-        GraphSchema { entry: self.entry, nodes, cells: self.cells.is_some() }
+        GraphSchema { entry: self.entry, pivots: self.pivots.clone(), nodes, cells: self.cells.is_some() }
     }
 
     /// Writes the sections of the graph, and the first `coded` cells: a write that was interrupted may have left those of rows that were never
@@ -87,6 +89,9 @@ impl Graph {
         if !entry_fits {
             return corrupt("its entry point does not exist");
         }
+        if !schema.pivots.fit(linked) {
+            return corrupt("its pivots do not exist, or are too many");
+        }
         graph.twins = load_matrix(container, "twins", 1, linked)?;
         if schema.cells {
             // Where they are all that is kept, rows that wait for links have cells too.
@@ -109,7 +114,7 @@ impl Graph {
             }
             graph.layers.push(layer);
         }
-        graph.entry = schema.entry;
+        (graph.entry, graph.pivots) = (schema.entry, schema.pivots.clone());
         Ok(graph)
     }
 }

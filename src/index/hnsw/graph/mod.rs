@@ -13,6 +13,7 @@ mod file;
 pub(crate) use file::GraphSchema;
 
 use super::HnswParameters;
+use super::pivots::Pivots;
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::simd;
@@ -129,6 +130,8 @@ pub(crate) struct Graph {
     twins: Matrix<u32>,
     /// Where every walk begins: a node of the top layer.
     entry: u32,
+    /// Where it may begin instead.
+    pivots: Pivots,
     seed: u64,
     /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells 1 / ln([`SPARSER`] m).
     level_scale: f64,
@@ -155,6 +158,7 @@ impl Graph {
             cells: None,
             twins: Matrix::new(1),
             entry: NONE,
+            pivots: Pivots::default(),
             seed: parameters.seed,
             level_scale: 1.0 / (m as f64).ln(),
             m,
@@ -366,6 +370,14 @@ impl Graph {
         self.entry = node;
     }
 
+    pub(crate) fn pivots(&self) -> &Pivots {
+        &self.pivots
+    }
+
+    pub(crate) fn pivots_mut(&mut self) -> &mut Pivots {
+        &mut self.pivots
+    }
+
     /// Bytes that the links take.
     pub(crate) fn bytes(&self) -> usize {
         let layers = self.layers.iter().map(|layer| layer.links.bytes() + layer.places.bytes() + layer.rows.bytes());
@@ -391,6 +403,7 @@ impl Graph {
         }
         let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
         let Graph { entry, seed, level_scale, m, .. } = *self;
-        Ok(Graph { layers, cells, twins: self.twins.try_clone()?, entry, seed, level_scale, m })
+        let (twins, pivots) = (self.twins.try_clone()?, self.pivots.clone());
+        Ok(Graph { layers, cells, twins, entry, pivots, seed, level_scale, m })
     }
 }
