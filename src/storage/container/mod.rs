@@ -12,8 +12,10 @@
 //! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds). Or it is
 //! *taken*: each of its sections can be had once, as memory to go on from.
 
+mod blocks;
 mod write;
 
+pub(crate) use blocks::Guarded;
 pub(crate) use write::ContainerWriter;
 
 use super::vfs::file as vfs;
