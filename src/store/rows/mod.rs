@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// All rows of a collection.
 pub(super) struct Rows {
     /// No other rows in this process have it or had it.
-    identity: u64,
+    pub(super) identity: u64,
     pub(super) schema: Schema,
     pub(super) meta: Metadata,
     index: Indexed,

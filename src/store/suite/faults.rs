@@ -31,7 +31,7 @@ fn changes() -> Vec<Change> {
         Change::Put("docs", keys(1..4), 7, OnConflict::Replace),
         Change::Put("docs", keys(2..35), 8, OnConflict::Replace),
         Change::Delete("docs", keys(0..9)),
-        Change::Together("docs", vec![put(keys(1..3)), Change::Delete("docs", keys(3..8)), put(keys(20..33))]),
+        Change::Together("docs", vec![put(keys(1..3)), Change::Delete("docs", keys(3..8)), put(keys(28..32))]),
         Change::Create("images"),
         Change::Drop("docs"),
         Change::Meta("docs", 5),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A store with an empty collection, and a model of it.
 fn empty() -> (SimDisk, Store, Model) {
     let (disk, mut model) = (SimDisk::default(), Model::new());
-    let store = writer(&disk).expect("an empty disk");
+    let store = Store::on(Arc::new(disk.clone()), StoreOptions::default(), Limits::default()).expect("an empty disk");
     model.apply(&store, &disk, &Change::Create("docs"));
     (disk, store, model)
 }
@@ -73,8 +73,8 @@ fn an_error_goes_to_whoever_made_it() {
 fn when_the_sync_fails_all_of_the_group_fail_and_nothing_is_seen() {
     for fault in [Fault::Io, Fault::Forgetful] {
         let (disk, store, model) = empty();
-        // The call after the write.
-        disk.fail(Some(Plan { call: disk.calls() + 1, fault, sticky: false }));
+        // The first call is the write.
+        disk.fail(Some(Plan { call: 1, fault, sticky: false }));
         let results = at_once(&store, &[0, 1, 2].map(|i| put([i], 1, OnConflict::Replace)));
         assert!(results.iter().all(|result| matches!(result, Err(Error::Io { .. }))), "{results:?}");
         assert_eq!(&content(&store), model.now());

@@ -57,7 +57,8 @@ fn key(dice: &mut Dice) -> Key {
 fn together(dice: &mut Dice, name: &'static str) -> Vec<Change> {
     let mut used = BTreeSet::new();
     let mut one = |dice: &mut Dice| {
-        let mut keys: Vec<Key> = (0..1 + dice.below(4)).map(|_| key(dice)).collect();
+        // Few enough for one frame.
+        let mut keys: Vec<Key> = (0..1 + dice.below(2)).map(|_| key(dice)).collect();
         keys.retain(|key| used.insert(key.clone()));
         match dice.below(4) {
             0 => Change::Delete(name, keys),
