@@ -233,7 +233,8 @@ def fill(path: Path, rows: int) -> None:
     rng = np.random.default_rng(1)
     centres = rng.standard_normal((1_000, 128), dtype=np.float32)
     with nf.open(path, sync="flush") as store:
-        docs = store.create_collection("docs", dim=128, expected_size=rows)
+        # A graph of the usual size, built with less care: it is to be opened.
+        docs = store.create_collection("docs", dim=128, expected_size=rows, ef_construction=64)
         for start in range(0, rows, 50_000):
             keys = range(start, min(start + 50_000, rows))
             base = centres[rng.integers(1_000, size=len(keys))]
