@@ -110,7 +110,11 @@ impl<'a> Call<'a> {
     }
 
     /// Does a part of the call. All of that part is `length` of `total`, from `start` on: so its progress becomes that of the whole.
-    pub(crate) fn stage<R>(&self, (start, length, total): (usize, usize, usize), work: impl FnOnce(&Call<'_>) -> R) -> R {
+    pub(crate) fn stage<R>(
+        &self,
+        (start, length, total): (usize, usize, usize),
+        work: impl FnOnce(&Call<'_>) -> R,
+    ) -> R {
         let stage = Stage { call: self, start, length, total };
         work(&Call::new(&stage, NonZeroUsize::new(self.threads)))
     }

@@ -52,7 +52,11 @@ impl<T> Shared<T> {
 
     /// The same, unless there is nothing left to do meanwhile: then `None`. What `is_settled` says may change whenever a turn ends, or
     /// when its writer [announces](Writer::announce) it.
-    pub(crate) fn writer_unless(&self, call: &Call<'_>, is_settled: impl Fn() -> bool) -> Result<Option<Writer<'_, T>>> {
+    pub(crate) fn writer_unless(
+        &self,
+        call: &Call<'_>,
+        is_settled: impl Fn() -> bool,
+    ) -> Result<Option<Writer<'_, T>>> {
         let process = std::process::id();
         loop {
             {

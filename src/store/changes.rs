@@ -16,7 +16,11 @@ pub(super) enum Wanted {
     /// Rows, and what becomes of those that are there.
     Put(Intake, OnConflict),
     /// Other metadata, one patch for all keys or one for each; with `replace`, all other names go.
-    Patch { keys: Vec<Key>, patches: Vec<Metadata>, replace: bool },
+    Patch {
+        keys: Vec<Key>,
+        patches: Vec<Metadata>,
+        replace: bool,
+    },
     Delete(Vec<Key>),
 }
 

@@ -74,7 +74,11 @@ impl Desk {
     }
 
     /// The same for a batch of several parts, each of which may fail to be shown.
-    pub(super) fn commit_all<R, A: AsRef<[Result<R>]>>(&mut self, frame: Frame, apply: impl FnOnce() -> A) -> Result<A> {
+    pub(super) fn commit_all<R, A: AsRef<[Result<R>]>>(
+        &mut self,
+        frame: Frame,
+        apply: impl FnOnce() -> A,
+    ) -> Result<A> {
         self.check()?;
         let durable =
             if let Kind::Writer(writer) = &mut self.kind { writer.commit(frame).map(|()| true)? } else { false };
@@ -108,7 +112,11 @@ impl Desk {
         self.check()?;
         let effort = if is_thorough { Effort::thorough } else { Effort::usual };
         let threshold = self.threshold;
-        if let Kind::Writer(writer) = &mut self.kind { writer.checkpoint(world, effort(threshold), call) } else { Ok(()) }
+        if let Kind::Writer(writer) = &mut self.kind {
+            writer.checkpoint(world, effort(threshold), call)
+        } else {
+            Ok(())
+        }
     }
 
     /// Leaves as few files as possible, and nothing deleted in them.

@@ -37,7 +37,8 @@ impl Live {
             return;
         }
         let weak = Arc::downgrade(self);
-        let spawned = std::thread::Builder::new().name("nearfield-link".to_owned()).spawn(move || tend(&weak, most_dead));
+        let spawned =
+            std::thread::Builder::new().name("nearfield-link".to_owned()).spawn(move || tend(&weak, most_dead));
         if spawned.is_err() {
             // The rows are found all the same, and the next batch tries again.
             self.is_linking.store(false, Ordering::Release);

@@ -1,11 +1,11 @@
 //! Looking at every byte of a store, and at what no checksum tells: whether its files contradict each other.
 
+use super::Store;
 use super::graph;
 use super::key::KeyRef;
 use super::manifest::{Manifest, read_deletions, read_format};
 use super::recover::{generations, names};
 use super::segment::Segment;
-use super::Store;
 use crate::error::{Error, Result};
 use crate::index::Bits;
 use crate::runtime::Call;

@@ -39,7 +39,13 @@ pub(super) struct World {
 
 impl Live {
     pub(super) fn new(id: u64, name: String, rows: Rows) -> Arc<Live> {
-        Arc::new(Live { id, name: name.into(), schema: rows.schema, rows: Shared::new(rows), is_linking: AtomicBool::new(false) })
+        Arc::new(Live {
+            id,
+            name: name.into(),
+            schema: rows.schema,
+            rows: Shared::new(rows),
+            is_linking: AtomicBool::new(false),
+        })
     }
 
     /// Changes the rows, with all readers out.

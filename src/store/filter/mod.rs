@@ -39,7 +39,6 @@ pub struct Filter {
 /// Collections of which a filter remembers rows.
 const REMEMBERED: usize = 16;
 
-
 /// What holds of a row, or does not.
 #[derive(Clone, Debug)]
 pub(super) enum Node {

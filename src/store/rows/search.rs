@@ -31,7 +31,8 @@ impl Rows {
         let Some(filter) = filter else { return self.search_selected(queries, search, call) };
         let mut selected = filter.selected(self.identity);
         loop {
-            let selection = selected.take().map_or_else(|| filter.remember(self.identity, self.select(filter, call)?), Ok)?;
+            let selection =
+                selected.take().map_or_else(|| filter.remember(self.identity, self.select(filter, call)?), Ok)?;
             match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
                 // It is of another collection or another state, or the index was put in order meanwhile.
                 Err(Error::StaleSelection) => call.check()?,

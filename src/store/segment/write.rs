@@ -40,7 +40,7 @@ fn write_sections(writer: &mut ContainerWriter<'_>, input: &Input<'_>) -> io::Re
     write_parts(writer, "keys", "key_ends", rows, |row, out| row.key.encode(out))?;
     write_order(writer, rows)?;
     write_parts(writer, "metadata", "metadata_ends", rows, |row, out| out.extend_from_slice(row.metadata.bytes()))?;
-        let stamps: Vec<[i64; 2]> =
+    let stamps: Vec<[i64; 2]> =
         rows.iter().map(|row| row.as_ref().map_or([0; 2], |row| [row.created, row.updated])).collect();
     writer.section_in_blocks("stamps", |out| out.write_all(bytemuck::cast_slice(&stamps)))?;
     writer.block_sums()?;

@@ -48,7 +48,9 @@ fn batches_that_share_a_key_are_written_one_after_another() {
         let next = model.announce(change, &disk);
         model.states.push(next);
     }
-    let keys = |content: &model::Content| content["docs"].1.iter().map(|(key, row)| (key.clone(), row.0.clone())).collect::<Vec<_>>();
+    let keys = |content: &model::Content| {
+        content["docs"].1.iter().map(|(key, row)| (key.clone(), row.0.clone())).collect::<Vec<_>>()
+    };
     assert_eq!(keys(&content(&store)), keys(model.now()), "the later one stays");
 }
 
