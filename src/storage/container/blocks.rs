@@ -113,7 +113,10 @@ impl Guarded {
     fn verify(&self, block: usize) -> Result<()> {
         let bytes = self.section.as_ref();
         let start = block * BLOCK;
-        if xxh3_64(&bytes[start..bytes.len().min(start + BLOCK)]) != self.sums[block] {
+        let end = bytes.len().min(start + BLOCK);
+        let Section { map, range } = &self.section;
+        map.read_soon(range.start + start..range.start + end);
+        if xxh3_64(&bytes[start..end]) != self.sums[block] {
             return Err(self.corrupt(format!("the checksum of the block at byte {start} does not match")));
         }
         self.seen[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);

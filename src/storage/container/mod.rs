@@ -260,6 +260,7 @@ impl Container {
             hash: Xxh3Default::new(),
             position: record.offset,
             end: record.offset + record.length,
+            announced: record.offset,
         };
         let io = |error| Error::io(&self.path, error);
         take(&mut reader).map_err(io)?;
@@ -299,6 +300,13 @@ impl Container {
         Ok(Some(taken.pages.part(start..start + record.length as usize)))
     }
 
+    /// Says that a container that is taken is looked at here and there.
+    pub(crate) fn expect_random(&self) {
+        if let Source::Taken(taken) = &self.source {
+            taken.pages.expect_random();
+        }
+    }
+
     /// The error for damage in `block`: the header or a section.
     pub(crate) fn corrupt(&self, block: &str, what: impl Into<String>) -> Error {
         Error::Corruption { path: self.path.clone(), block: block.to_owned(), what: what.into() }
@@ -325,6 +333,13 @@ impl Container {
         self.fill(buffer, offset).map_err(|error| Error::io(&self.path, error))
     }
 
+    /// Says that bytes are going to be read one after another.
+    fn read_soon(&self, from: u64, to: u64) {
+        if let Source::Map(bytes) = &self.source {
+            bytes.read_soon(from as usize..to as usize);
+        }
+    }
+
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let bytes = match &self.source {
             Source::File(file) => return vfs::read_exact_at(file, buffer, offset),
@@ -344,12 +359,21 @@ struct SectionReader<'a> {
     hash: Xxh3Default,
     position: u64,
     end: u64,
+    /// Up to here the system knows what is going to be read.
+    announced: u64,
 }
+
+/// Bytes of a mapped section that are asked for at once when it is read from one end to the other.
+const READ_AHEAD: u64 = 4 << 20;
 
 impl Read for SectionReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let count = buffer.len().min(left);
+        if self.position >= self.announced && count > 0 {
+            self.announced = self.end.min(self.position + READ_AHEAD);
+            self.container.read_soon(self.position, self.announced);
+        }
         self.container.fill(&mut buffer[..count], self.position)?;
         self.hash.update(&buffer[..count]);
         self.position += count as u64;
