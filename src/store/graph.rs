@@ -35,6 +35,7 @@ pub(super) fn open(
     let rows = open_sealed(vfs, &segment_name(segment.file), SEGMENT, segment.seal, Container::take)?;
     let index = schema.index_over(&links, &rows, live)?;
     links.expect_random();
+    rows.expect_random();
     Ok(index)
 }
 

@@ -148,7 +148,7 @@ fn write_together(desk: &mut Desk, parts: Vec<(Arc<Live>, Changes)>, bytes: usiz
 
 /// Writes many rows, which go straight into a segment.
 fn write_alone(desk: &mut Desk, live: &Arc<Live>, changes: Changes) -> Result<Result<()>> {
-    let (Kind::Writer(writer), Changes::Put(intake)) = (&mut desk.kind, changes) else { return Ok(Ok(())) };
+    let (Kind::Writer(writer), Changes::Put(intake)) = (&mut desk.kind, changes) else { return Err(Error::Closed) };
     let (vfs, file) = (Arc::clone(&writer.vfs), writer.new_file());
     write_directly(desk, live, &*vfs, file, intake).map(Ok)
 }

@@ -131,6 +131,13 @@ pub(crate) struct Section {
     range: Range<usize>,
 }
 
+impl Section {
+    /// Says that all of it is going to be read from one end to the other.
+    pub(crate) fn read_soon(&self) {
+        self.map.read_soon(self.range.clone());
+    }
+}
+
 impl AsRef<[u8]> for Section {
     fn as_ref(&self) -> &[u8] {
         &(*self.map).as_ref()[self.range.clone()]

@@ -41,17 +41,19 @@ impl Writer {
     /// As few files as possible, and nothing kept that is not needed. Reports rows that are written.
     pub(super) fn compact(&mut self, world: &World, call: &Call<'_>) -> Result<()> {
         self.checkpoint(world, Effort::usual(None), call)?;
-        if !has_work(world, Effort::all()) {
+        if has_work(world, Effort::all()) {
+            let total = world.collections.values().map(|live| live.rows.read().len()).sum();
+            let done = Cell::new(0);
+            self.publish(world, Effort::all(), &|rows| {
+                done.set(done.get() + rows);
+                call.progress(done.get().min(total), total);
+                call.check()
+            })?;
+        }
+        // The files of the manifest before are kept: with a second one that lists the same, the old ones go.
+        if self.previous.0.is_subset(&self.manifest.files()) {
             return Ok(());
         }
-        let total = world.collections.values().map(|live| live.rows.read().len()).sum();
-        let done = Cell::new(0);
-        self.publish(world, Effort::all(), &|rows| {
-            done.set(done.get() + rows);
-            call.progress(done.get().min(total), total);
-            call.check()
-        })?;
-        // The files of the manifest before are kept: with a second one that lists the same, the old ones go.
         self.publish(world, Effort::usual(None), &|_| call.check())
     }
 

@@ -51,6 +51,9 @@ impl Rows {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Found>>> {
+        if search.exact {
+            self.segments.values().for_each(|sealed| sealed.file.read_soon());
+        }
         let k = search.k.min(self.len());
         let mut found = vec![Vec::new(); queries.rows()];
         // More than are wanted show whether equal scores go on behind the last place. If they have no end the query is asked again.

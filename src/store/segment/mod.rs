@@ -27,6 +27,7 @@ use crate::vectors::{RowSource, aligned_width};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) const KIND: &str = "segment";
@@ -55,6 +56,8 @@ pub(super) struct Segment {
     stamps: Guarded,
     /// Looked at when somebody first asks for them.
     postings: OnceLock<Option<Postings>>,
+    /// Whether the system knows that all vectors are going to be read.
+    announced: AtomicBool,
 }
 
 /// A run of bytes and where its parts end.
@@ -90,6 +93,7 @@ impl Segment {
             metadata: Parts { bytes: metadata, ends: metadata_ends },
             stamps,
             postings: OnceLock::new(),
+            announced: AtomicBool::new(false),
             container,
         })
     }
@@ -208,6 +212,13 @@ impl Segment {
         let bytes = &self.values.as_ref()[slot * width..][..self.dim * 4];
         for (value, word) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
             *value = f32::from_le_bytes(*word);
+        }
+    }
+
+    /// Says that all vectors are going to be read; the first time, for then the system has them.
+    pub(super) fn read_soon(&self) {
+        if !self.announced.swap(true, Ordering::Relaxed) {
+            self.values.read_soon();
         }
     }
 
