@@ -24,6 +24,8 @@ pub(super) struct Writer {
     pub(super) attached: BTreeSet<String>,
     /// The files that the manifest before needs, with its logs, and its number.
     pub(super) previous: (BTreeSet<String>, Option<u64>),
+    /// Whether that one needs files, or logs with batches, that the newest does not; so far as is known.
+    pub(super) has_past: bool,
     /// The last number that a manifest has had, or may have.
     pub(super) generation: u64,
     pub(super) limits: Limits,
@@ -75,6 +77,7 @@ impl Writer {
             logs,
             attached: world.attached.iter().map(|file| segment_name(*file)).collect(),
             previous: (BTreeSet::new(), None),
+            has_past: manifest.generation > 0,
             generation,
             manifest,
             next_file: id + 1,

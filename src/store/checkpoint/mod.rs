@@ -50,15 +50,13 @@ impl Writer {
                 call.check()
             })?;
         }
-        // The files of the manifest before are kept: with a second one that lists the same, the old ones go.
-        if self.previous.0.is_subset(&self.manifest.files()) {
-            return Ok(());
-        }
-        self.publish(world, Effort::usual(None), &|_| call.check())
+        // What the manifest before needs is kept: with a second one that lists the same, that goes.
+        if self.has_past { self.publish(world, Effort::usual(None), &|_| call.check()) } else { Ok(()) }
     }
 
     /// Writes what is to be written, and a manifest that lists it. `told` hears of rows that are written, and may stop it.
     fn publish(&mut self, world: &World, effort: Effort, told: Told<'_>) -> Result<()> {
+        let had_batches = self.log.next_seq() > self.manifest.seq + 1;
         self.begin_log()?;
         let mut written = Vec::new();
         let parts = match self.write_parts(world, effort, &mut written, told) {
@@ -85,6 +83,7 @@ impl Writer {
         // The manifest before needs its logs, and what they name.
         self.previous = (old.files(), Some(old.generation));
         self.previous.0.append(&mut self.attached);
+        self.has_past = had_batches || !self.previous.0.is_subset(&self.manifest.files());
         parts.into_iter().try_for_each(Part::apply)?;
         self.collect();
         self.logs = vec![self.log.id()];
