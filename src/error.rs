@@ -248,4 +248,21 @@ impl Error {
     pub(crate) fn out_of_memory(what: &'static str, needed: usize) -> Error {
         Error::Capacity { what, needed: needed as u64, limit: "which the system did not give".to_owned() }
     }
+
+    /// What was refused to several callers at once, said to one more of them.
+    pub(crate) fn for_another(&self) -> Error {
+        match self {
+            Error::Io { path, source } => {
+                let kind = || std::io::Error::new(source.kind(), source.to_string());
+                let source = source.raw_os_error().map_or_else(kind, std::io::Error::from_raw_os_error);
+                Error::Io { path: path.clone(), source }
+            }
+            Error::NoSpace { path } => Error::NoSpace { path: path.clone() },
+            Error::Poisoned { path } => Error::Poisoned { path: path.clone() },
+            Error::Capacity { what, needed, limit } => Error::Capacity { what, needed: *needed, limit: limit.clone() },
+            Error::ReadOnlyStore(why) => Error::ReadOnlyStore(why),
+            Error::Closed => Error::Closed,
+            other => Error::InvalidArgument(other.to_string()),
+        }
+    }
 }

@@ -23,6 +23,25 @@ struct Nobody;
 
 impl Caller for Nobody {}
 
+/// A part of a call, as whoever waits for the whole sees it.
+struct Stage<'c, 'a> {
+    call: &'c Call<'a>,
+    start: usize,
+    length: usize,
+    total: usize,
+}
+
+impl Caller for Stage<'_, '_> {
+    fn interrupted(&self) -> bool {
+        self.call.check().is_err()
+    }
+
+    fn progress(&self, done: usize, total: usize) {
+        let part = (done as u128 * self.length as u128 / total.max(1) as u128) as usize;
+        self.call.progress((self.start + part).min(self.total), self.total);
+    }
+}
+
 /// The circumstances of one call.
 pub struct Call<'a> {
     caller: &'a dyn Caller,
@@ -88,6 +107,16 @@ impl<'a> Call<'a> {
     /// The flag that tasks on other threads look at.
     pub(crate) fn stop_flag(&self) -> &AtomicBool {
         &self.stopped
+    }
+
+    /// Does a part of the call. All of that part is `length` of `total`, from `start` on: so its progress becomes that of the whole.
+    pub(crate) fn stage<R>(
+        &self,
+        (start, length, total): (usize, usize, usize),
+        work: impl FnOnce(&Call<'_>) -> R,
+    ) -> R {
+        let stage = Stage { call: self, start, length, total };
+        work(&Call::new(&stage, NonZeroUsize::new(self.threads)))
     }
 
     /// Reports progress.

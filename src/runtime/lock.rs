@@ -43,17 +43,37 @@ impl<T> Shared<T> {
 
     /// Waits for the turn to write. Other writers wait until the [`Writer`] is dropped; readers do not.
     pub(crate) fn writer(&self, call: &Call<'_>) -> Result<Writer<'_, T>> {
+        loop {
+            if let Some(writer) = self.writer_unless(call, || false)? {
+                return Ok(writer);
+            }
+        }
+    }
+
+    /// The same, unless there is nothing left to do meanwhile: then `None`. What `is_settled` says may change whenever a turn ends, or
+    /// when its writer [announces](Writer::announce) it.
+    pub(crate) fn writer_unless(
+        &self,
+        call: &Call<'_>,
+        is_settled: impl Fn() -> bool,
+    ) -> Result<Option<Writer<'_, T>>> {
         let process = std::process::id();
         loop {
             {
                 let _pass = fork::pass();
                 let mut turn = self.turn.lock();
+                if is_settled() {
+                    return Ok(None);
+                }
                 if *turn == Some(process) {
                     self.turn_over.wait_for(&mut turn, WAIT);
                 }
+                if is_settled() {
+                    return Ok(None);
+                }
                 if *turn != Some(process) {
                     *turn = Some(process);
-                    return Ok(Writer { shared: self, process });
+                    return Ok(Some(Writer { shared: self, process }));
                 }
             }
             call.check()?;
@@ -73,6 +93,11 @@ impl<T> Writer<'_, T> {
         self.shared.read()
     }
 
+    /// Has those who wait for their turn look whether they still have to.
+    pub(crate) fn announce(&self) {
+        self.shared.turn_over.notify_all();
+    }
+
     /// The value, with all readers out. To be held for a millisecond or so.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         let pass = fork::pass();
@@ -86,7 +111,7 @@ impl<T> Drop for Writer<'_, T> {
         let mut turn = self.shared.turn.lock();
         if *turn == Some(self.process) {
             *turn = None;
-            self.shared.turn_over.notify_one();
+            self.shared.turn_over.notify_all();
         }
     }
 }

@@ -34,6 +34,12 @@ impl Pages {
         Pages { map: Arc::clone(&self.map), range: self.range.start + range.start..self.range.start + range.end }
     }
 
+    /// Says that the mapping is looked at here and there: then the system reads no more than that of the file.
+    pub(crate) fn expect_random(&self) {
+        #[cfg(unix)]
+        let _ = self.map.memory.advise(memmap2::Advice::Random);
+    }
+
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.range.len()

@@ -5,6 +5,7 @@ use super::recover::{Loaded, generations, load_beside_a_writer, names};
 use super::world::World;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::runtime::Call;
 use crate::storage::log::{Chain, Frame, log_id};
 use crate::storage::vfs::Vfs;
 use std::path::PathBuf;
@@ -69,14 +70,28 @@ impl Desk {
     /// Writes a batch, then lets `apply` show it. If that fails or panics after the batch was written, memory and disk are no longer the
     /// same, and nothing is written any more.
     pub(super) fn commit<R>(&mut self, frame: Frame, apply: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.commit_all(frame, || [apply()]).and_then(|[result]| result)
+    }
+
+    /// The same for a batch of several parts, each of which may fail to be shown.
+    pub(super) fn commit_all<R, A: AsRef<[Result<R>]>>(
+        &mut self,
+        frame: Frame,
+        apply: impl FnOnce() -> A,
+    ) -> Result<A> {
         self.check()?;
         let durable =
             if let Kind::Writer(writer) = &mut self.kind { writer.commit(frame).map(|()| true)? } else { false };
         self.broken = true;
-        let result = apply();
+        let results = apply();
         // What was not written is only in memory, and there a failed change has changed nothing.
-        self.broken = durable && result.is_err();
-        result
+        self.broken = durable && results.as_ref().iter().any(Result::is_err);
+        Ok(results)
+    }
+
+    /// Batches of more bytes than this go straight into a segment.
+    pub(super) fn limit(&self) -> usize {
+        if let Kind::Writer(writer) = &self.kind { writer.limits.direct_bytes } else { usize::MAX }
     }
 
     /// Turns a long log into segments.
@@ -93,24 +108,28 @@ impl Desk {
     }
 
     /// Turns the log into segments; if there is time, with graphs that have grown.
-    pub(super) fn checkpoint(&mut self, world: &World, is_thorough: bool) -> Result<()> {
+    pub(super) fn checkpoint(&mut self, world: &World, is_thorough: bool, call: &Call<'_>) -> Result<()> {
         self.check()?;
         let effort = if is_thorough { Effort::thorough } else { Effort::usual };
         let threshold = self.threshold;
-        if let Kind::Writer(writer) = &mut self.kind { writer.checkpoint(world, effort(threshold)) } else { Ok(()) }
+        if let Kind::Writer(writer) = &mut self.kind {
+            writer.checkpoint(world, effort(threshold), call)
+        } else {
+            Ok(())
+        }
     }
 
     /// Leaves as few files as possible, and nothing deleted in them.
-    pub(super) fn compact(&mut self, world: &World) -> Result<()> {
+    pub(super) fn compact(&mut self, world: &World, call: &Call<'_>) -> Result<()> {
         self.check()?;
-        if let Kind::Writer(writer) = &mut self.kind { writer.compact(world) } else { Ok(()) }
+        if let Kind::Writer(writer) = &mut self.kind { writer.compact(world, call) } else { Ok(()) }
     }
 }
 
 impl Reader {
     /// Opens the store for reading.
-    pub(super) fn open(vfs: Arc<dyn Vfs>) -> Result<(Reader, World)> {
-        let Loaded { world, manifest, chain, .. } = load_beside_a_writer(&*vfs)?;
+    pub(super) fn open(vfs: Arc<dyn Vfs>, verify: bool) -> Result<(Reader, World)> {
+        let Loaded { world, manifest, chain, .. } = load_beside_a_writer(&*vfs, verify)?;
         Ok((Reader { vfs, chain, generation: manifest.generation }, world))
     }
 
@@ -125,7 +144,7 @@ impl Reader {
                 return Ok((chain.cursor.seq > before, Some(next)));
             }
         }
-        let (reader, next) = Reader::open(vfs)?;
+        let (reader, next) = Reader::open(vfs, false)?;
         let seq = |reader: &Reader| reader.chain.as_ref().map(|chain| chain.cursor.seq);
         let is_new = seq(self) != seq(&reader);
         *self = reader;

@@ -35,7 +35,8 @@ pub(super) fn write_sealed(
         out.sync()?;
         Ok(seal)
     });
-    written.map_err(|error| Error::io(&vfs.path(name), error))
+    // What went wrong on the way to the file, and not in it, is known already.
+    written.map_err(|error| error.downcast::<Error>().unwrap_or_else(|error| Error::io(&vfs.path(name), error)))
 }
 
 /// A way to open a container: [`Container::map`] or [`Container::take`].

@@ -33,7 +33,10 @@ pub(super) fn open(
 ) -> Result<Indexed> {
     let links = open_sealed(vfs, &graph_name(graph.graph.file), KIND, graph.graph.seal(), Container::take)?;
     let rows = open_sealed(vfs, &segment_name(segment.file), SEGMENT, segment.seal, Container::take)?;
-    schema.index_over(&links, &rows, live)
+    let index = schema.index_over(&links, &rows, live)?;
+    links.expect_random();
+    rows.expect_random();
+    Ok(index)
 }
 
 /// Writes the graph over a segment, and syncs it; its name is not durable yet.

@@ -83,7 +83,7 @@ impl Intake {
     pub(super) fn meet(&mut self, there: &Rows, conflict: OnConflict, now: i64) -> Result<()> {
         let mut taken = vec![false; self.rows.len()];
         for (row, taken) in self.rows.iter_mut().zip(&mut taken) {
-            let old = there.find(&row.key);
+            let old = there.find(&row.key)?;
             if old.is_some() && conflict == OnConflict::Error {
                 return Err(Error::DuplicateKey(format!("{:?}", row.key)));
             }

@@ -10,10 +10,11 @@
 //! reorganisation of its files so. All else is written beside what is there and means nothing until one of these two names it. One
 //! process writes; any number of others read, each a state of its own, and write nothing.
 //!
-//! [`batch`] is what a batch says, [`world`] and [`rows`] are what it changes, [`writer`] and [`recover`] keep and find the files,
+//! [`batch`] is what a batch says, [`changes`] what it comes to, [`group`] writes those that come together, [`world`] and [`rows`] are what it changes, [`writer`] and [`recover`] keep and find the files,
 //! [`checkpoint`] brings them into order, [`collection`] and [`search`] are what users see.
 
 mod batch;
+mod changes;
 mod checkpoint;
 mod coding;
 mod collection;
@@ -21,6 +22,7 @@ mod desk;
 mod files;
 mod filter;
 mod graph;
+mod group;
 mod intake;
 mod key;
 mod linking;
@@ -28,6 +30,7 @@ mod manifest;
 mod metadata;
 mod ordered;
 mod postings;
+mod queue;
 mod recover;
 mod retrieve;
 mod rows;
@@ -35,6 +38,7 @@ mod schema;
 mod search;
 mod segment;
 mod tools;
+mod verify;
 mod world;
 mod writer;
 
@@ -47,13 +51,15 @@ pub use ordered::Direction;
 pub use retrieve::{Grouping, Place};
 pub use schema::{IndexKind, Schema};
 pub use search::{Explanation, Hit, Plan, StoreSearch};
-pub use tools::{CollectionStats, StoreStats, Verified};
+pub use tools::{CollectionStats, StoreStats};
+pub use verify::Verified;
 
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared};
 use crate::storage::log::Frame;
 use crate::storage::vfs::{Disk, Vfs};
 use desk::{Desk, Kind, Reader};
+use queue::Queue;
 use rows::Rows;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,16 +93,20 @@ pub struct StoreOptions {
     pub create: bool,
     /// When a batch is durable.
     pub sync: SyncMode,
-    /// Write a segment again once more than this part of it is deleted; `None`: only when asked to.
+    /// Write a segment again once more than this part of it is deleted, and make the index anew once more than this part of its slots is of
+    /// deleted rows; `None`: only when asked to.
     pub auto_compact: Option<f64>,
     /// Refuse what would make the collections take more memory than this.
     pub max_bytes: Option<u64>,
+    /// Compare every byte of the segments with its checksum before any is believed. Where the newest are damaged, and the files before them
+    /// lead to the same rows, these are used. Otherwise damage is found when somebody comes to it.
+    pub verify: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
         let (mode, sync) = (Mode::ReadWrite, SyncMode::Batch);
-        StoreOptions { mode, create: true, sync, auto_compact: Some(0.5), max_bytes: None }
+        StoreOptions { mode, create: true, sync, auto_compact: Some(0.5), max_bytes: None, verify: false }
     }
 }
 
@@ -127,7 +137,10 @@ struct Inner {
     /// `None` once the store is closed.
     world: Shared<Option<Arc<World>>>,
     desk: Shared<Desk>,
+    /// Batches that wait to be written.
+    queue: Queue,
     max_bytes: Option<u64>,
+    auto_compact: Option<f64>,
 }
 
 impl Inner {
@@ -186,7 +199,7 @@ impl Store {
                 if recover::examine(&*vfs)? == recover::Directory::Empty {
                     return Err(Error::NotAStore { path: vfs.path(""), what: "the directory is empty".to_owned() });
                 }
-                let (reader, world) = Reader::open(vfs)?;
+                let (reader, world) = Reader::open(vfs, options.verify)?;
                 (Kind::Reader(Box::new(reader)), world)
             }
         };
@@ -194,10 +207,11 @@ impl Store {
     }
 
     fn with(kind: Kind, world: World, options: StoreOptions) -> Store {
-        world.link_soon();
-        let desk = Shared::new(Desk::new(kind, options.auto_compact));
+        world.tend_soon(options.auto_compact);
+        let StoreOptions { max_bytes, auto_compact, .. } = options;
+        let desk = Shared::new(Desk::new(kind, auto_compact));
         let world = Shared::new(Some(Arc::new(world)));
-        Store { inner: Arc::new(Inner { world, desk, max_bytes: options.max_bytes }) }
+        Store { inner: Arc::new(Inner { world, desk, queue: Queue::default(), max_bytes, auto_compact }) }
     }
 
     /// Creates a collection. With `exist_ok` one that exists with the same schema is returned as it is.
@@ -253,10 +267,17 @@ impl Store {
     pub fn flush_and_link(&self, call: &Call<'_>) -> Result<()> {
         self.flush(call)?;
         let world = self.inner.world()?;
-        world.collections.values().try_for_each(|live| live.link_now(call))?;
-        if world.has_grown_graph() {
-            self.inner.change(call, |desk, world| desk.checkpoint(world, true))?;
+        let waiting = |live: &Arc<Live>| live.rows.read().index().stats().pending;
+        let (total, mut done) = (world.collections.values().map(waiting).sum(), 0);
+        for live in world.collections.values() {
+            let count = waiting(live);
+            call.stage((done, count, total), |call| live.link_now(call))?;
+            done += count;
         }
+        if world.has_grown_graph() {
+            self.inner.change(call, |desk, world| desk.checkpoint(world, true, call))?;
+        }
+        call.progress(total, total);
         Ok(())
     }
 
@@ -268,7 +289,7 @@ impl Store {
         let Kind::Reader(reader) = &mut desk.kind else { return Ok(false) };
         let (is_new, next) = reader.refresh(&world)?;
         if let Some(next) = next {
-            next.link_soon();
+            next.tend_soon(self.inner.auto_compact);
             self.inner.show(Some(next))?;
         }
         Ok(is_new)
@@ -293,13 +314,13 @@ impl Store {
         let Kind::Writer(writer) = &desk.kind else { return Ok(()) };
         let world = self.inner.world()?;
         let is_long = writer.log.end() > writer.limits.short_log;
-        if is_long || world.has_grown_graph() { desk.checkpoint(&world, true) } else { Ok(()) }
+        if is_long || world.has_grown_graph() { desk.checkpoint(&world, true, &Call::uninterrupted()) } else { Ok(()) }
     }
 }
 
 /// The collection that is there already, if it is the one that was wanted.
 fn existing(live: &Arc<Live>, schema: Schema, exist_ok: bool) -> Result<Arc<Live>> {
-    let refuse = |what: String| Err(Error::CollectionExists { name: live.name.clone(), what });
+    let refuse = |what: String| Err(Error::CollectionExists { name: live.name.to_string(), what });
     match exist_ok {
         true if live.schema == schema => Ok(Arc::clone(live)),
         true => refuse(format!(" with another schema: {:?}, not {schema:?}", live.schema)),

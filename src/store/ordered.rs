@@ -46,7 +46,7 @@ impl Collection {
         let rows: &Rows = &guard;
         let passing = match filter {
             Some(filter) => rows.passing(filter, call)?,
-            None => rows.in_order(None).collect(),
+            None => rows.in_order(None)?.collect::<Result<_>>()?,
         };
         let pieces: Vec<_> = passing.chunks(ROWS_PER_TASK).collect();
         let found = map(call, pieces.len(), |i| -> Result<Vec<Said>> {
@@ -58,7 +58,7 @@ impl Collection {
         let start = match after {
             None => 0,
             Some((key, given)) => {
-                let number = || rows.find(key).ok_or_else(|| missing(key));
+                let number = || rows.find(key)?.ok_or_else(|| missing(key));
                 let said = given.map_or_else(|| Ok(rows.row(number()?)?.metadata), |given| Ok(given.clone()))?;
                 let place = (Filter::value_at(&said, &path), key.clone());
                 found.partition_point(|row| compare(row, &place, direction).is_le())

@@ -59,13 +59,18 @@ pub(super) fn generations(names: &[String]) -> Vec<u64> {
 }
 
 /// Reads the store. Only damage to a manifest or to what it lists sends us to the one before: the logs are the same for both.
-pub(super) fn load(vfs: &dyn Vfs) -> Result<Loaded> {
+/// With `verify` every byte of the segments is compared with its checksum first.
+pub(super) fn load(vfs: &dyn Vfs, verify: bool) -> Result<Loaded> {
     let store = read_format(vfs)?;
     let (mut damage, mut least_log) = (None, 0);
     for generation in generations(&names(vfs)?) {
         let opened = Manifest::open(vfs, generation, store).and_then(|manifest| {
             least_log = least_log.max(manifest.log);
-            World::open(vfs, &manifest).map(|world| (manifest, world))
+            let world = World::open(vfs, &manifest)?;
+            if verify {
+                world.verify()?;
+            }
+            Ok((manifest, world))
         });
         match opened {
             Err(error @ Error::Corruption { .. }) => damage = damage.or(Some(error)),
@@ -105,12 +110,12 @@ fn follow_logs(
 const ATTEMPTS: u64 = 16;
 
 /// Reads the store while somebody else may be writing it: what looks damaged or is missing may just have been replaced.
-pub(super) fn load_beside_a_writer(vfs: &dyn Vfs) -> Result<Loaded> {
+pub(super) fn load_beside_a_writer(vfs: &dyn Vfs, verify: bool) -> Result<Loaded> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let before = names(vfs)?;
-        let error = match load(vfs) {
+        let error = match load(vfs, verify) {
             Ok(loaded) => return Ok(loaded),
             Err(error) => error,
         };

@@ -156,7 +156,7 @@ impl Collection {
         search: &StoreSearch<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Hit>>> {
-        let name: Arc<str> = self.name().into();
+        let name = self.shared_name();
         let hit = |found: Found| {
             let wants_row = search.metadata || search.stamps;
             let row = if wants_row { Some(rows.row(found.row)?) } else { None };
@@ -199,7 +199,7 @@ impl Store {
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Hit>>> {
         let world = self.inner.world()?;
-        let is_wanted = |live: &&Arc<Live>| names.is_none_or(|names| names.contains(&live.name.as_str()));
+        let is_wanted = |live: &&Arc<Live>| names.is_none_or(|names| names.contains(&&*live.name));
         let lives: Vec<&Arc<Live>> = world.collections.values().filter(is_wanted).collect();
         if let Some(other) = lives.iter().find(|live| live.schema.metric != lives[0].schema.metric) {
             let (a, b) = (lives[0], other);

@@ -1,16 +1,14 @@
-//! What one does with a store now and then: look at it, check it, copy it, make it small.
+//! What one does with a store now and then: look at it, copy it, make it small.
 
 use super::checkpoint::export;
 use super::collection::Collection;
 use super::desk::Kind;
 use super::graph;
-use super::manifest::{Manifest, read_deletions, read_format};
-use super::recover::{self, examine, generations, names};
-use super::segment::Segment;
+use super::recover::{self, examine, names};
+use super::world::Live;
 use super::{Inner, Store};
 use crate::error::{Error, Result};
 use crate::runtime::Call;
-use crate::storage::log::chain;
 use crate::storage::vfs::{Disk, Vfs};
 use std::path::Path;
 use std::sync::Arc;
@@ -53,16 +51,6 @@ pub struct StoreStats {
     pub disk_bytes: u64,
 }
 
-/// What a look at every byte found.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Verified {
-    /// Files that were read.
-    pub files: usize,
-    /// What is wrong with those that are damaged.
-    pub damaged: Vec<Error>,
-}
-
 impl Collection {
     /// Numbers about the collection.
     pub fn stats(&self) -> Result<CollectionStats> {
@@ -98,7 +86,7 @@ impl Collection {
 
 impl Inner {
     /// The directory, unless there is none.
-    fn vfs(&self) -> Result<Option<Arc<dyn Vfs>>> {
+    pub(super) fn vfs(&self) -> Result<Option<Arc<dyn Vfs>>> {
         match &self.desk.read().kind {
             Kind::Writer(writer) => Ok(Some(Arc::clone(&writer.vfs))),
             Kind::Reader(reader) => Ok(Some(Arc::clone(&reader.vfs))),
@@ -128,24 +116,22 @@ impl Store {
 
     /// Writes all rows to as few files as possible, gives the room of deleted rows back, on the disk and in memory.
     pub fn compact(&self, call: &Call<'_>) -> Result<()> {
-        self.collections()?.iter().try_for_each(|name| self.collection(name)?.tidy(call))?;
-        self.inner.change(call, |desk, world| desk.compact(world))
+        let lives: Vec<Arc<Live>> = self.inner.world()?.collections.values().map(Arc::clone).collect();
+        let counts: Vec<usize> = lives.iter().map(|live| live.rows.read().len()).collect();
+        // Each row is put in order in memory, and written.
+        let (rows, mut done) = (counts.iter().sum::<usize>(), 0);
+        for (live, count) in lives.iter().zip(counts) {
+            call.stage((done, count, 2 * rows), |call| Collection::new(&self.inner, live).tidy(call))?;
+            done += count;
+        }
+        call.stage((rows, rows, 2 * rows), |call| self.inner.change(call, |desk, world| desk.compact(world, call)))?;
+        call.progress(2 * rows, 2 * rows);
+        Ok(())
     }
 
     /// Turns the log into segments.
     pub fn checkpoint(&self, call: &Call<'_>) -> Result<()> {
-        self.inner.change(call, |desk, world| desk.checkpoint(world, false))
-    }
-
-    /// Reads every byte of every file that the store consists of, and compares it with its checksums.
-    pub fn verify(&self, call: &Call<'_>) -> Result<Verified> {
-        let turn = self.inner.desk.writer(call)?;
-        let mut verified = Verified { files: 0, damaged: Vec::new() };
-        if let Some(vfs) = self.inner.vfs()? {
-            verified.look_at(&*vfs, call)?;
-        }
-        drop(turn);
-        Ok(verified)
+        self.inner.change(call, |desk, world| desk.checkpoint(world, false, call))
     }
 
     /// Writes a copy of the store to a directory that is empty or does not exist.
@@ -158,57 +144,8 @@ impl Store {
             let what = "a backup needs a directory of its own, and this one is not empty".to_owned();
             return Err(Error::InvalidArgument(format!("{}: {what}", path.display())));
         }
-        let exported = export(&disk, &world);
+        let exported = export(&disk, &world, call);
         drop(turn);
         exported
-    }
-}
-
-impl Verified {
-    fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
-        self.files += 1;
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(error @ (Error::Corruption { .. } | Error::FormatVersion { .. })) => {
-                self.damaged.push(error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn look_at(&mut self, vfs: &dyn Vfs, call: &Call<'_>) -> Result<()> {
-        let Some(store) = self.note(read_format(vfs))? else { return Ok(()) };
-        let generations = generations(&names(vfs)?);
-        let newest = generations.first().copied();
-        for generation in generations {
-            let Some(manifest) = self.note(Manifest::open(vfs, generation, store))? else { continue };
-            self.look_at_files(vfs, &manifest, call)?;
-            if Some(generation) == newest {
-                self.note(chain(vfs, store, manifest.seq, &mut |_, _| call.check()).map(drop))?;
-            }
-        }
-        if newest.is_none() {
-            self.note(chain(vfs, store, 0, &mut |_, _| call.check()).map(drop))?;
-        }
-        Ok(())
-    }
-
-    fn look_at_files(&mut self, vfs: &dyn Vfs, manifest: &Manifest, call: &Call<'_>) -> Result<()> {
-        for collection in &manifest.collections {
-            for segment in &collection.segments {
-                call.check()?;
-                let opened = Segment::open(vfs, &segment.name(), collection.id, collection.schema.dim);
-                self.note(opened.and_then(|opened| opened.digest()).map(drop))?;
-                if let Some(deletions) = &segment.deletions {
-                    self.note(read_deletions(vfs, deletions, segment.rows).map(drop))?;
-                }
-            }
-            if let Some(record) = &collection.graph {
-                call.check()?;
-                self.note(graph::verify(vfs, record))?;
-            }
-        }
-        Ok(())
     }
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 /// One collection.
 pub(super) struct Live {
     pub(super) id: u64,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) schema: Schema,
     pub(super) rows: Shared<Rows>,
     /// Whether a thread links rows.
@@ -39,11 +39,20 @@ pub(super) struct World {
 
 impl Live {
     pub(super) fn new(id: u64, name: String, rows: Rows) -> Arc<Live> {
-        Arc::new(Live { id, name, schema: rows.schema, rows: Shared::new(rows), is_linking: AtomicBool::new(false) })
+        Arc::new(Live {
+            id,
+            name: name.into(),
+            schema: rows.schema,
+            rows: Shared::new(rows),
+            is_linking: AtomicBool::new(false),
+        })
     }
 
     /// Changes the rows, with all readers out.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Rows) -> R) -> Result<R> {
+        // Whoever changes the index may take long: we wait before we keep readers out, not after.
+        let index = self.rows.read().index();
+        index.catch_up(0, &Call::uninterrupted())?;
         let turn = self.rows.writer(&Call::uninterrupted())?;
         let mut rows = turn.write();
         Ok(change(&mut rows))
@@ -59,12 +68,17 @@ impl World {
     pub(super) fn insert(&mut self, live: Arc<Live>) {
         self.next_collection = self.next_collection.max(live.id.saturating_add(1));
         self.by_id.insert(live.id, Arc::clone(&live));
-        self.collections.insert(live.name.clone(), live);
+        self.collections.insert(live.name.to_string(), live);
+    }
+
+    /// The collection with this number.
+    pub(super) fn live(&self, id: u64) -> Option<&Arc<Live>> {
+        self.by_id.get(&id)
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Arc<Live>> {
         let live = self.by_id.remove(&id)?;
-        self.collections.remove(&live.name)
+        self.collections.remove(&*live.name)
     }
 
     /// What a manifest says, and what the files have that it lists.
@@ -77,6 +91,12 @@ impl World {
             world.insert(open_collection(vfs, record)?);
         }
         Ok(world)
+    }
+
+    /// Compares every byte of the segments with its checksum.
+    pub(super) fn verify(&self) -> Result<()> {
+        let verify = |live: &Arc<Live>| live.rows.read().segments.values().try_for_each(|sealed| sealed.file.verify());
+        self.collections.values().try_for_each(verify)
     }
 
     /// Whether there are graphs that have grown so much that they should be written when there is time.
@@ -138,7 +158,7 @@ impl World {
     }
 
     fn known(&self, id: u64) -> Result<&Arc<Live>, Unfit> {
-        self.by_id.get(&id).ok_or(Unfit::Batch("it changes a collection that is not there"))
+        self.live(id).ok_or(Unfit::Batch("it changes a collection that is not there"))
     }
 }
 

@@ -7,6 +7,7 @@ use super::recover::{Directory, Loaded, examine, generations, largest_number, lo
 use super::world::World;
 use super::{Limits, StoreOptions, SyncMode};
 use crate::error::{Error, Result};
+use crate::runtime::Call;
 use crate::storage::log::{Frame, Log, NewLog, log_name};
 use crate::storage::vfs::{Lock, TEMPORARY, Vfs, remove_if_there};
 use std::collections::BTreeSet;
@@ -23,6 +24,8 @@ pub(super) struct Writer {
     pub(super) attached: BTreeSet<String>,
     /// The files that the manifest before needs, with its logs, and its number.
     pub(super) previous: (BTreeSet<String>, Option<u64>),
+    /// Whether that one needs files, or logs with batches, that the newest does not; so far as is known.
+    pub(super) has_past: bool,
     /// The last number that a manifest has had, or may have.
     pub(super) generation: u64,
     pub(super) limits: Limits,
@@ -44,13 +47,13 @@ impl Writer {
         if examine(&*vfs)? == Directory::Empty {
             write_format(&*vfs, vfs.random())?;
         }
-        let loaded = load(&*vfs)?;
+        let loaded = load(&*vfs, options.verify)?;
         let is_whole = loaded.damage.is_none();
         let (mut writer, world) = Writer::recover(vfs, lock, loaded, options.sync == SyncMode::Batch, limits)?;
         let threshold = options.auto_compact;
         if is_whole && world.collections.values().any(|live| is_mostly_deleted(&live.rows.read(), threshold)) {
             // As with every checkpoint that nobody asked for: if it fails nothing is lost, and it is tried again later.
-            let _ = writer.checkpoint(&world, Effort::usual(threshold));
+            let _ = writer.checkpoint(&world, Effort::usual(threshold), &Call::uninterrupted());
         }
         Ok((writer, world))
     }
@@ -74,6 +77,7 @@ impl Writer {
             logs,
             attached: world.attached.iter().map(|file| segment_name(*file)).collect(),
             previous: (BTreeSet::new(), None),
+            has_past: manifest.generation > 0,
             generation,
             manifest,
             next_file: id + 1,
@@ -137,7 +141,7 @@ impl Writer {
         if self.log.end() < self.checkpoint_at {
             return;
         }
-        let checkpoint = self.checkpoint(world, Effort::usual(threshold));
+        let checkpoint = self.checkpoint(world, Effort::usual(threshold), &Call::uninterrupted());
         let usual = self.limits.checkpoint_bytes;
         self.checkpoint_at = if checkpoint.is_ok() { usual } else { self.log.end() + usual / 4 };
     }

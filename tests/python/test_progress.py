@@ -79,3 +79,47 @@ def test_an_exception_in_the_callers_function_arrives(monkeypatch):
     with pytest.raises(ZeroDivisionError, match="enough"):
         index.add(np.random.default_rng(0).standard_normal((2000, 4)), progress=stop)
     assert len(index.add(np.ones((1, 4)))) == 1
+
+
+def test_a_store_tells_how_far_linking_and_compaction_are(tmp_path, no_tqdm, capsys):
+    rows = np.random.default_rng(0).standard_normal((3000, 4))
+    with nf.open(tmp_path / "store") as store:
+        docs = store.create_collection("docs", 4, "l2")
+        docs.upsert(range(3000), rows)
+        seen: list[tuple[int, int]] = []
+        store.flush(wait=True, progress=lambda done, total: seen.append((done, total)))
+        assert seen == sorted(seen)
+        assert seen[-1][0] == seen[-1][1] <= 3000
+        docs.delete(range(1000))
+        seen.clear()
+        store.compact(progress=lambda done, total: seen.append((done, total)))
+        assert seen == sorted(seen)
+        assert {total for _, total in seen} == {4000}, "each row is put in order, and written"
+        assert seen[-1] == (4000, 4000)
+        assert len({done for done, _ in seen}) > 3
+        store.compact(progress=True)
+        assert "4,000 of 4,000" in capsys.readouterr().err
+        with pytest.raises(TypeError, match="progress"):
+            store.compact(progress="yes")
+
+
+@pytest.mark.parametrize("path", [":memory:", "store"])
+def test_a_compaction_that_is_stopped_has_changed_nothing(path, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Enough
+
+    rows = np.random.default_rng(0).standard_normal((2000, 4))
+    with nf.open(path if path == ":memory:" else tmp_path / path) as store:
+        docs = store.create_collection("docs", 4, "l2")
+        docs.upsert(range(2000), rows)
+        docs.delete(range(500))
+        before = docs.search(rows[600], k=20, exact=True).keys
+        with pytest.raises(Enough):
+            store.compact(progress=stop)
+        assert docs.search(rows[600], k=20, exact=True).keys == before
+        store.compact()
+        assert len(docs) == 1500
+        assert store.verify()["ok"]

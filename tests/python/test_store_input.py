@@ -279,7 +279,7 @@ def test_damage_and_other_formats_are_told_apart_and_change_nothing(tmp_path):
         before = file_bytes(path)
         for mode in ("r", "rw"):
             with pytest.raises(error, match=pattern.rstrip("*")) as caught:
-                nf.open(path, mode)
+                nf.open(path, mode, verify=True)
             assert isinstance(caught.value, OSError)
             again = pickle.loads(pickle.dumps(caught.value))
             assert (type(again), str(again), vars(again)) == (error, str(caught.value), vars(caught.value))
@@ -288,6 +288,34 @@ def test_damage_and_other_formats_are_told_apart_and_change_nothing(tmp_path):
             file.write_bytes(whole[file.name])
     with nf.open(path) as store:
         assert len(store["docs"]) == 300
+
+
+def test_damage_is_found_where_somebody_looks_or_before_anybody_does(tmp_path):
+    path = tmp_path / "store"
+    with nf.open(path) as store:
+        docs = store.create_collection("docs", dim=4, index="flat")
+        for _ in range(3):  # until the files before the first segment are gone
+            docs.upsert(range(300), gaussian(300, 4), [{"n": i, "text": "x" * 100} for i in range(300)])
+            store.compact()
+    whole = {file: file.read_bytes() for file in path.glob("seg-*")}
+    for file, data in whole.items():
+        file.write_bytes(data.replace(b'"n":7,', b'"n":8,'))
+    with nf.open(path, "r") as store:
+        docs = store["docs"]
+        assert docs.search(gaussian(1, 4)[0], 3).keys, "keys and vectors are as they were"
+        with pytest.raises(nf.CorruptionError, match="metadata") as caught:
+            docs.get(7)
+        assert caught.value.path == str(max(whole))
+        with pytest.raises(nf.CorruptionError):
+            list(docs.scan())
+        assert not store.verify()["ok"]
+    for mode in ("r", "rw"):
+        with pytest.raises(nf.CorruptionError):
+            nf.open(path, mode, verify=True)
+    for file, data in whole.items():
+        file.write_bytes(data)
+    with nf.open(path, verify=True) as store:
+        assert store["docs"].get(7).metadata["n"] == 7
 
 
 def flipped(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def compact(arguments: argparse.Namespace) -> Answer:
     before = _size(arguments.path)
     with opened(arguments.path, "rw") as place:
         if isinstance(place, Store):
-            place.compact()
+            place.compact(progress=sys.stderr.isatty())
         else:
-            place.optimize()
+            place.optimize(progress=sys.stderr.isatty())
             place.save(arguments.path)
     after = _size(arguments.path)
     text = f"{arguments.path}: {bytes_text(after)}, was {bytes_text(before)}"

@@ -2,8 +2,9 @@
 
 use nearfield::{Hits, Metric, RangeHits};
 use numpy::{PyArray1, PyArrayMethods};
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
 /// A `nearfield.results.SearchResult`.
 pub(super) fn search_result<'py>(
@@ -15,7 +16,9 @@ pub(super) fn search_result<'py>(
     let Hits { k, mut ids, mut scores, counts } = hits;
     let queries = counts.len();
     let counts = PyArray1::from_vec(py, counts);
-    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "SearchResult"))?;
+    // Looking for it each time would take as long as a step of the walk.
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "nearfield.results", "SearchResult")?;
     if single {
         let found = ids.iter().position(|&id| id < 0).unwrap_or(ids.len());
         ids.truncate(found);
@@ -30,7 +33,8 @@ pub(super) fn search_result<'py>(
 /// A `nearfield.results.RangeResult`.
 pub(super) fn range_result<'py>(py: Python<'py>, hits: RangeHits, metric: Metric) -> PyResult<Bound<'py, PyAny>> {
     let distances: Vec<f32> = hits.scores.iter().map(|&score| metric.distance(score)).collect();
-    let class = py.import(intern!(py, "nearfield.results"))?.getattr(intern!(py, "RangeResult"))?;
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "nearfield.results", "RangeResult")?;
     class.call1((
         PyArray1::from_vec(py, hits.lims),
         PyArray1::from_vec(py, hits.ids),

@@ -48,6 +48,9 @@ use std::path::PathBuf;
 ///     Write a file of rows again once more than this part of it is deleted. None: only `compact` does.
 /// max_bytes : int, optional
 ///     Refuse what would make the collections take more memory than this (CapacityError).
+/// verify : bool, default False
+///     Compare every byte of the files with rows with its checksum now, which takes as long as reading them. If the newest are damaged and
+///     the files before them lead to the same rows, these are used. Otherwise each block is compared when it is first looked at.
 ///
 /// Returns
 /// -------
@@ -65,8 +68,9 @@ use std::path::PathBuf;
 /// OSError
 ///     The directory holds something else, or cannot be read or written.
 #[pyfunction]
-#[pyo3(signature = (path, mode="rw", *, create=true, sync="batch", auto_compact=Some(0.5), max_bytes=None),
-       text_signature = "(path, mode='rw', *, create=True, sync='batch', auto_compact=0.5, max_bytes=None)")]
+#[pyo3(signature = (path, mode="rw", *, create=true, sync="batch", auto_compact=Some(0.5), max_bytes=None, verify=false),
+       text_signature = "(path, mode='rw', *, create=True, sync='batch', auto_compact=0.5, max_bytes=None, verify=False)")]
+#[expect(clippy::too_many_arguments, reason = "the signature of the Python function")]
 pub(crate) fn open(
     py: Python<'_>,
     path: PathBuf,
@@ -75,11 +79,12 @@ pub(crate) fn open(
     sync: &str,
     auto_compact: Option<f64>,
     max_bytes: Option<u64>,
+    verify: bool,
 ) -> PyResult<Store> {
     let mode = if parse_name("mode", mode, &["rw", "r"])? == "r" { Mode::Read } else { Mode::ReadWrite };
     let sync =
         if parse_name("sync", sync, &["batch", "flush"])? == "batch" { SyncMode::Batch } else { SyncMode::Flush };
-    let options = StoreOptions { mode, create, sync, auto_compact, max_bytes };
+    let options = StoreOptions { mode, create, sync, auto_compact, max_bytes, verify };
     let in_memory = path.to_str() == Some(MEMORY);
     if in_memory && mode == Mode::Read {
         return Err(PyValueError::new_err("a store in memory is always new: mode must be 'rw'"));
@@ -313,14 +318,25 @@ impl Store {
     /// ----------
     /// wait : bool, default False
     ///     Also link every row into its graph. Until then some rows are looked at one by one, and found for certain.
-    #[pyo3(signature = (*, wait=false))]
-    fn flush(&self, py: Python<'_>, wait: bool) -> PyResult<()> {
-        call::run(py, None, None, |call| if wait { self.inner.flush_and_link(call) } else { self.inner.flush(call) })
+    /// progress : bool or callable, default False
+    ///     Of the linking: True for a progress bar, or a function of rows done and rows in all.
+    #[pyo3(signature = (*, wait=false, progress=None), text_signature = "($self, *, wait=False, progress=False)")]
+    fn flush(&self, py: Python<'_>, wait: bool, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let report = call::reporter(progress, "flush")?;
+        call::run(py, None, report, |call| if wait { self.inner.flush_and_link(call) } else { self.inner.flush(call) })
     }
 
     /// Write all rows to as few files as possible; give the room of deleted rows back, on the disk and in memory.
-    fn compact(&self, py: Python<'_>) -> PyResult<()> {
-        call::run(py, None, None, |call| self.inner.compact(call))
+    ///
+    /// Parameters
+    /// ----------
+    /// progress : bool or callable, default False
+    ///     True for a progress bar, or a function of rows done and rows in all. Each row counts twice: it is put in order in
+    ///     memory, then written.
+    #[pyo3(signature = (*, progress=None), text_signature = "($self, *, progress=False)")]
+    fn compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let report = call::reporter(progress, "compact")?;
+        call::run(py, None, report, |call| self.inner.compact(call))
     }
 
     /// Read every byte of every file of the store and compare it with its checksums.

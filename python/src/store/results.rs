@@ -4,9 +4,9 @@ use super::{keys, values};
 use crate::error::raise;
 use nearfield::{Error, Hit, Plan, Schema, StoredRow};
 use numpy::{PyArray1, PyArrayMethods};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 
 /// What hits come with, beside key and score.
 #[derive(Clone, Copy, Default)]
@@ -18,7 +18,8 @@ pub(super) struct Parts {
 
 /// A `nearfield.hits.Row`.
 pub(super) fn row<'py>(py: Python<'py>, row: StoredRow) -> PyResult<Bound<'py, PyAny>> {
-    let class = py.import(intern!(py, "nearfield.hits"))?.getattr(intern!(py, "Row"))?;
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "nearfield.hits", "Row")?;
     let metadata = values::to_python(py, row.metadata.bytes())?;
     let vector = PyArray1::from_vec(py, row.vector);
     class.call1((keys::to_python(py, &row.key), vector, metadata, row.created_at, row.updated_at))
@@ -65,11 +66,16 @@ pub(super) fn collection_result<'py>(
             None
         },
     };
-    let class = py.import(intern!(py, "nearfield.hits"))?.getattr(intern!(py, "CollectionResult"))?;
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "nearfield.hits", "CollectionResult")?;
     let Collected { keys, scores, counts, collections, metadata, vectors, created, updated } = all;
     let groups = if shape.grouped { Some(shape.lists(py, &found, group)?) } else { None };
     let plan = plans.map(|plans| plan_list(py, &plans)).transpose()?;
     let metric = schema.metric.name();
+    let has_more = metadata.is_some() || vectors.is_some() || created.is_some() || groups.is_some() || plan.is_some();
+    if !has_more {
+        return class.call1((keys, scores, counts, metric, collections));
+    }
     class.call1((keys, scores, counts, metric, collections, metadata, vectors, created, updated, groups, plan))
 }
 

@@ -12,8 +12,10 @@
 //! the header and what is asked for; whoever uses a mapped section checks each value that could lead out of bounds). Or it is
 //! *taken*: each of its sections can be had once, as memory to go on from.
 
+mod blocks;
 mod write;
 
+pub(crate) use blocks::Guarded;
 pub(crate) use write::ContainerWriter;
 
 use super::vfs::file as vfs;
@@ -127,6 +129,13 @@ pub(crate) struct Container {
 pub(crate) struct Section {
     map: Bytes,
     range: Range<usize>,
+}
+
+impl Section {
+    /// Says that all of it is going to be read from one end to the other.
+    pub(crate) fn read_soon(&self) {
+        self.map.read_soon(self.range.clone());
+    }
 }
 
 impl AsRef<[u8]> for Section {
@@ -258,6 +267,7 @@ impl Container {
             hash: Xxh3Default::new(),
             position: record.offset,
             end: record.offset + record.length,
+            announced: record.offset,
         };
         let io = |error| Error::io(&self.path, error);
         take(&mut reader).map_err(io)?;
@@ -297,6 +307,13 @@ impl Container {
         Ok(Some(taken.pages.part(start..start + record.length as usize)))
     }
 
+    /// Says that a container that is taken is looked at here and there.
+    pub(crate) fn expect_random(&self) {
+        if let Source::Taken(taken) = &self.source {
+            taken.pages.expect_random();
+        }
+    }
+
     /// The error for damage in `block`: the header or a section.
     pub(crate) fn corrupt(&self, block: &str, what: impl Into<String>) -> Error {
         Error::Corruption { path: self.path.clone(), block: block.to_owned(), what: what.into() }
@@ -323,6 +340,13 @@ impl Container {
         self.fill(buffer, offset).map_err(|error| Error::io(&self.path, error))
     }
 
+    /// Says that bytes are going to be read one after another.
+    fn read_soon(&self, from: u64, to: u64) {
+        if let Source::Map(bytes) = &self.source {
+            bytes.read_soon(from as usize..to as usize);
+        }
+    }
+
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let bytes = match &self.source {
             Source::File(file) => return vfs::read_exact_at(file, buffer, offset),
@@ -342,12 +366,21 @@ struct SectionReader<'a> {
     hash: Xxh3Default,
     position: u64,
     end: u64,
+    /// Up to here the system knows what is going to be read.
+    announced: u64,
 }
+
+/// Bytes of a mapped section that are asked for at once when it is read from one end to the other.
+const READ_AHEAD: u64 = 4 << 20;
 
 impl Read for SectionReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let count = buffer.len().min(left);
+        if self.position >= self.announced && count > 0 {
+            self.announced = self.end.min(self.position + READ_AHEAD);
+            self.container.read_soon(self.position, self.announced);
+        }
         self.container.fill(&mut buffer[..count], self.position)?;
         self.hash.update(&buffer[..count]);
         self.position += count as u64;

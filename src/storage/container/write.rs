@@ -1,5 +1,6 @@
 //! Writing a container: section by section, and the header last.
 
+use super::blocks::{BLOCK_SUMS, BlockSums};
 use super::{FORMAT, HeaderRecord, MAGIC, Seal, SectionRecord, fixed_name};
 use crate::error::Result;
 use crate::storage::vfs::file::{self as vfs, Output};
@@ -14,6 +15,8 @@ pub(crate) struct ContainerWriter<'a> {
     output: &'a mut dyn Output,
     header: Box<HeaderRecord>,
     position: u64,
+    /// Of the sections that are written in blocks.
+    blocks: BlockSums,
 }
 
 /// Writes to the file and into the checksum.
@@ -21,12 +24,16 @@ struct Hashed<'a> {
     output: &'a mut dyn Output,
     hash: Xxh3Default,
     length: u64,
+    blocks: Option<&'a mut BlockSums>,
 }
 
 impl Write for Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.output.write(bytes)?;
         self.hash.update(&bytes[..written]);
+        if let Some(blocks) = &mut self.blocks {
+            blocks.update(&bytes[..written]);
+        }
         self.length += written as u64;
         Ok(written)
     }
@@ -79,7 +86,7 @@ impl<'a> ContainerWriter<'a> {
         header.format = FORMAT;
         header.kind = fixed_name(kind);
         output.write_all(&[0; PAGE])?;
-        let mut writer = ContainerWriter { output, header, position: PAGE as u64 };
+        let mut writer = ContainerWriter { output, header, position: PAGE as u64, blocks: BlockSums::default() };
         body(&mut writer)?;
         writer.finish()
     }
@@ -90,8 +97,36 @@ impl<'a> ContainerWriter<'a> {
         name: &str,
         body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut hashed = Hashed { output: self.output, hash: Xxh3Default::new(), length: 0 };
+        self.write_section(name, false, body)
+    }
+
+    /// Writes a section that can be verified block by block, with what [`block_sums`](Self::block_sums) writes.
+    pub(crate) fn section_in_blocks(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write_section(name, true, body)
+    }
+
+    /// Writes the checksums of all blocks so far.
+    pub(crate) fn block_sums(&mut self) -> io::Result<()> {
+        let sums = std::mem::take(&mut self.blocks.sums);
+        self.section(BLOCK_SUMS, |out| out.write_all(bytemuck::cast_slice(&sums)))
+    }
+
+    fn write_section(
+        &mut self,
+        name: &str,
+        in_blocks: bool,
+        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let blocks = in_blocks.then_some(&mut self.blocks);
+        let mut hashed = Hashed { output: self.output, hash: Xxh3Default::new(), length: 0, blocks };
         body(&mut hashed)?;
+        if let Some(blocks) = hashed.blocks.take() {
+            blocks.end();
+        }
         let length = hashed.length;
         let padding = length.next_multiple_of(PAGE as u64) - length;
         hashed.write_all(&[0; PAGE][..padding as usize])?;

@@ -98,7 +98,11 @@ impl Vfs for Disk {
         if file.metadata()?.len() == 0 {
             return Ok(Arc::new(Vec::new()));
         }
-        Ok(Arc::new(file::map_file(&file)?))
+        let map = file::map_file(&file)?;
+        // Without being told the system reads megabytes around every byte that is looked at.
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Random);
+        Ok(Arc::new(map))
     }
 
     fn map_private(&self, name: &str) -> io::Result<MmapMut> {

@@ -19,16 +19,37 @@ pub(crate) mod sim;
 pub(crate) use disk::Disk;
 
 use crate::error::{Error, Result};
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The page that a torn write may destroy: what is committed never shares one with what is not.
 pub(crate) const PAGE: usize = 4096;
 
-/// Bytes that somebody keeps alive: a mapping, or memory.
-pub(crate) type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// A mapping, or memory.
+pub(crate) trait Mapped: AsRef<[u8]> + Send + Sync {
+    /// Says that this part is about to be read from one end to the other.
+    fn read_soon(&self, part: Range<usize>) {
+        let _ = part;
+    }
+}
+
+impl Mapped for Vec<u8> {}
+
+impl Mapped for Mmap {
+    fn read_soon(&self, part: Range<usize>) {
+        // A hint: if the system does not take it, reading takes longer.
+        #[cfg(unix)]
+        let _ = self.advise_range(memmap2::Advice::WillNeed, part.start, part.len());
+        #[cfg(not(unix))]
+        let _ = part;
+    }
+}
+
+/// Bytes that somebody keeps alive.
+pub(crate) type Bytes = Arc<dyn Mapped>;
 
 /// The right to write, until it is dropped.
 pub(crate) type Lock = Box<dyn Send + Sync>;
@@ -43,7 +64,7 @@ pub(crate) trait Vfs: Send + Sync {
     fn open(&self, name: &str) -> io::Result<Box<dyn VfsFile>>;
     /// Makes a file that does not exist yet, for reading and writing.
     fn create(&self, name: &str) -> io::Result<Box<dyn VfsFile>>;
-    /// All bytes of a file that nobody changes any more.
+    /// All bytes of a file that nobody changes any more, to be looked at here and there.
     fn map(&self, name: &str) -> io::Result<Bytes>;
     /// The same in pages that are ours: what is written to them never comes to the file.
     fn map_private(&self, name: &str) -> io::Result<MmapMut>;

@@ -19,38 +19,47 @@ use super::recover::{is_ours, manifest_names, names};
 use super::world::World;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::runtime::Call;
 use crate::storage::log::{Log, NewLog, log_name};
 use crate::storage::vfs::Vfs;
 use effort::retired;
-use part::{Files, Part};
+use part::{Files, Part, Told};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Writer {
     /// Turns the log into segments. On an error nothing has changed, but for a new log.
-    pub(super) fn checkpoint(&mut self, world: &World, effort: Effort) -> Result<()> {
+    pub(super) fn checkpoint(&mut self, world: &World, effort: Effort, call: &Call<'_>) -> Result<()> {
         self.log.check()?;
         if self.log.next_seq() == self.manifest.seq + 1 && !has_work(world, effort) {
             return Ok(());
         }
-        self.publish(world, effort)
+        self.publish(world, effort, &|_| call.check())
     }
 
-    /// As few files as possible, and nothing kept that is not needed.
-    pub(super) fn compact(&mut self, world: &World) -> Result<()> {
-        self.checkpoint(world, Effort::usual(None))?;
-        if !has_work(world, Effort::all()) {
-            return Ok(());
+    /// As few files as possible, and nothing kept that is not needed. Reports rows that are written.
+    pub(super) fn compact(&mut self, world: &World, call: &Call<'_>) -> Result<()> {
+        self.checkpoint(world, Effort::usual(None), call)?;
+        if has_work(world, Effort::all()) {
+            let total = world.collections.values().map(|live| live.rows.read().len()).sum();
+            let done = Cell::new(0);
+            self.publish(world, Effort::all(), &|rows| {
+                done.set(done.get() + rows);
+                call.progress(done.get().min(total), total);
+                call.check()
+            })?;
         }
-        self.publish(world, Effort::all())?;
-        // The files of the manifest before are kept: with a second one that lists the same, the old ones go.
-        self.publish(world, Effort::usual(None))
+        // What the manifest before needs is kept: with a second one that lists the same, that goes.
+        if self.has_past { self.publish(world, Effort::usual(None), &|_| call.check()) } else { Ok(()) }
     }
 
-    fn publish(&mut self, world: &World, effort: Effort) -> Result<()> {
+    /// Writes what is to be written, and a manifest that lists it. `told` hears of rows that are written, and may stop it.
+    fn publish(&mut self, world: &World, effort: Effort, told: Told<'_>) -> Result<()> {
+        let had_batches = self.log.next_seq() > self.manifest.seq + 1;
         self.begin_log()?;
         let mut written = Vec::new();
-        let parts = match self.write_parts(world, effort, &mut written) {
+        let parts = match self.write_parts(world, effort, &mut written, told) {
             Ok(parts) => parts,
             Err(error) => {
                 for name in written {
@@ -74,15 +83,22 @@ impl Writer {
         // The manifest before needs its logs, and what they name.
         self.previous = (old.files(), Some(old.generation));
         self.previous.0.append(&mut self.attached);
+        self.has_past = had_batches || !self.previous.0.is_subset(&self.manifest.files());
         parts.into_iter().try_for_each(Part::apply)?;
         self.collect();
         self.logs = vec![self.log.id()];
         Ok(())
     }
 
-    fn write_parts(&mut self, world: &World, effort: Effort, written: &mut Vec<String>) -> Result<Vec<Part>> {
+    fn write_parts(
+        &mut self,
+        world: &World,
+        effort: Effort,
+        written: &mut Vec<String>,
+        told: Told<'_>,
+    ) -> Result<Vec<Part>> {
         let vfs = Arc::clone(&self.vfs);
-        let mut files = Files { vfs: &*vfs, next: &mut || self.new_file(), written };
+        let mut files = Files { vfs: &*vfs, next: &mut || self.new_file(), written, told };
         let lives = world.collections.values();
         let parts = lives.map(|live| Part::write(live, effort, &mut files)).collect::<Result<_>>()?;
         if !written.is_empty() {
@@ -122,7 +138,7 @@ fn has_work(world: &World, effort: Effort) -> bool {
 }
 
 /// Writes all rows to an empty directory, as a store of its own. The file that makes it one comes last.
-pub(super) fn export(vfs: &dyn Vfs, world: &World) -> Result<()> {
+pub(super) fn export(vfs: &dyn Vfs, world: &World, call: &Call<'_>) -> Result<()> {
     let store = vfs.random();
     let mut manifest =
         Manifest { generation: 1, store, log: 1, next_collection: world.next_collection, ..Manifest::default() };
@@ -131,7 +147,7 @@ pub(super) fn export(vfs: &dyn Vfs, world: &World) -> Result<()> {
         file += 1;
         file
     };
-    let mut files = Files { vfs, next: &mut next, written: &mut written };
+    let mut files = Files { vfs, next: &mut next, written: &mut written, told: &|_| call.check() };
     for live in world.collections.values() {
         manifest.collections.push(Part::write_all(live, &mut files)?.describe());
     }

@@ -37,7 +37,11 @@ pub(super) struct Files<'a> {
     pub(super) next: &'a mut dyn FnMut() -> u64,
     /// The names of those that there are.
     pub(super) written: &'a mut Vec<String>,
+    pub(super) told: Told<'a>,
 }
+
+/// Hears of rows that have been written, and says whether to go on.
+pub(super) type Told<'a> = &'a dyn Fn(usize) -> Result<()>;
 
 impl Files<'_> {
     fn new_file(&mut self, name: impl Fn(u64) -> String) -> u64 {
@@ -140,11 +144,12 @@ impl Part {
         values: &dyn Fn(Range<usize>) -> Result<Vec<f32>>,
         files: &mut Files<'_>,
     ) -> Result<Sealed> {
-        let (vfs, file) = (files.vfs, files.new_file(segment_name));
+        let (vfs, file, told) = (files.vfs, files.new_file(segment_name), files.told);
         let (collection, dim) = (self.live.id, self.live.schema.dim);
         let expected = RefCell::new(Digest::default());
         let values = |range: Range<usize>| {
             let values = values(range.clone())?;
+            told(range.len())?;
             for (row, values) in content[range].iter().zip(values.chunks_exact(dim)) {
                 row.iter().for_each(|row| expected.borrow_mut().add(collection, row, values));
             }

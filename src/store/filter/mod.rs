@@ -26,14 +26,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// A filter, parsed and checked. It remembers which rows of the last collection it let through, so it is worth keeping: until that
+/// A filter, parsed and checked. It remembers which rows of a few collections it let through, so it is worth keeping: until a
 /// collection changes, further searches there have nothing to compare.
 pub struct Filter {
     root: Node,
     /// The fields that it looks at, the first parts of all paths.
     names: BTreeSet<String>,
-    selected: Shared<Option<Arc<Selection>>>,
+    /// By [`Rows::identity`](super::rows::Rows), the last one last.
+    selected: Shared<Vec<(u64, Arc<Selection>)>>,
 }
+
+/// Collections of which a filter remembers rows.
+const REMEMBERED: usize = 16;
 
 /// What holds of a row, or does not.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ impl Filter {
     fn of(root: Node) -> Filter {
         let mut names = BTreeSet::new();
         root.names(&mut names);
-        Filter { root, names, selected: Shared::new(None) }
+        Filter { root, names, selected: Shared::new(Vec::new()) }
     }
 
     /// Rows that a filter lets through, if there is one, and for which a condition holds.
@@ -88,17 +92,21 @@ impl Filter {
         follow(path, &excerpt::excerpt(document.bytes(), &names)?).cloned()
     }
 
-    /// The rows that it let through when it was last asked, of whatever collection and state that was.
-    pub(super) fn selected(&self) -> Option<Arc<Selection>> {
-        self.selected.read().clone()
+    /// The rows of a collection that it let through when it was last asked, in whatever state that was.
+    pub(super) fn selected(&self, rows: u64) -> Option<Arc<Selection>> {
+        self.selected.read().iter().find(|(known, _)| *known == rows).map(|(_, selection)| Arc::clone(selection))
     }
 
-    /// Remembers which rows it lets through.
-    pub(super) fn remember(&self, selection: Selection) -> Result<Arc<Selection>> {
+    /// Remembers which rows of a collection it lets through.
+    pub(super) fn remember(&self, rows: u64, selection: Selection) -> Result<Arc<Selection>> {
         let selection = Arc::new(selection);
         let turn = self.selected.writer(&Call::uninterrupted())?;
-        let old = turn.write().replace(Arc::clone(&selection));
-        drop(old);
+        let mut selected = turn.write();
+        selected.retain(|(known, _)| *known != rows);
+        selected.push((rows, Arc::clone(&selection)));
+        if selected.len() > REMEMBERED {
+            selected.remove(0);
+        }
         Ok(selection)
     }
 

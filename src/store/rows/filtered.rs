@@ -18,14 +18,17 @@ enum Piece<'a> {
 
 impl Piece<'_> {
     /// The numbers of those that pass.
-    fn passing(&self, filter: &Filter) -> Vec<i64> {
+    fn passing(&self, filter: &Filter) -> Result<Vec<i64>> {
         match self {
             Piece::Fresh(rows) => {
-                rows.iter().filter(|(_, row)| filter.matches(&row.metadata)).map(|(number, _)| *number).collect()
+                Ok(rows.iter().filter(|(_, row)| filter.matches(&row.metadata)).map(|(number, _)| *number).collect())
             }
             Piece::Sealed(sealed, slots) => {
-                let passes = |slot: &&u32| says(sealed, **slot as usize, filter);
-                slots.iter().filter(passes).map(|slot| sealed.number(*slot as usize)).collect()
+                let passing = slots.iter().map(|slot| {
+                    let slot = *slot as usize;
+                    Ok(says(sealed, slot, filter)?.then(|| sealed.number(slot)))
+                });
+                passing.filter_map(Result::transpose).collect()
             }
         }
     }
@@ -35,8 +38,8 @@ impl Piece<'_> {
 type Known<'a> = (&'a Sealed, RoaringBitmap);
 
 /// Whether a row of a segment says what a filter wants.
-fn says(sealed: &Sealed, slot: usize, filter: &Filter) -> bool {
-    sealed.file.metadata(slot).is_some_and(|text| filter.matches_text(text))
+fn says(sealed: &Sealed, slot: usize, filter: &Filter) -> Result<bool> {
+    Ok(filter.matches_text(sealed.file.metadata(slot)?))
 }
 
 impl Rows {
@@ -80,15 +83,15 @@ impl Rows {
             .flat_map(|(sealed, slots)| slots.chunks(ROWS_PER_TASK).map(|slots| Piece::Sealed(sealed, slots)));
         let pieces: Vec<Piece<'_>> = fresh.chain(sealed).collect();
         let passing = map(call, pieces.len(), |i| pieces[i].passing(filter))?;
-        Ok((known, passing.concat()))
+        Ok((known, passing.into_iter().collect::<Result<Vec<_>>>()?.concat()))
     }
 
     /// Whether a filter lets this row through.
-    pub(in crate::store) fn matches(&self, number: i64, filter: &Filter) -> bool {
+    pub(in crate::store) fn matches(&self, number: i64, filter: &Filter) -> Result<bool> {
         match self.place(number) {
-            Some(Place::Fresh(row)) => filter.matches(&row.metadata),
+            Some(Place::Fresh(row)) => Ok(filter.matches(&row.metadata)),
             Some(Place::Sealed(sealed, slot)) => says(sealed, slot, filter),
-            None => false,
+            None => Ok(false),
         }
     }
 }

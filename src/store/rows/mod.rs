@@ -15,7 +15,7 @@ pub(super) use sealed::{Numbers, Sealed};
 pub(super) use search::{Found, Picked};
 
 use super::batch::Row;
-use super::key::{Key, KeyRef};
+use super::key::Key;
 use super::manifest::{CollectionRecord, GraphRecord};
 use super::metadata::Metadata;
 use super::schema::{Indexed, Schema};
@@ -27,9 +27,12 @@ use crate::vectors::RowSource;
 use fresh::Fresh;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All rows of a collection.
 pub(super) struct Rows {
+    /// No other rows in this process have it or had it.
+    pub(super) identity: u64,
     pub(super) schema: Schema,
     pub(super) meta: Metadata,
     index: Indexed,
@@ -52,10 +55,7 @@ impl Place<'_> {
     fn key(&self) -> Result<Key> {
         match self {
             Place::Fresh(row) => Ok(row.key.clone()),
-            Place::Sealed(sealed, slot) => {
-                let key = sealed.file.key(*slot).and_then(KeyRef::to_key);
-                key.ok_or_else(|| sealed.file.corrupt(format!("key {slot} is none")))
-            }
+            Place::Sealed(sealed, slot) => sealed.file.owned_key(*slot),
         }
     }
 
@@ -74,7 +74,9 @@ impl Rows {
 
     /// No rows yet; the index may have some already, for segments that are attached next.
     pub(super) fn over(schema: Schema, index: Indexed) -> Rows {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Rows {
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
             schema,
             meta: Metadata::new(),
             index,
@@ -100,12 +102,16 @@ impl Rows {
     }
 
     /// The number of the row with this key.
-    pub(super) fn find(&self, key: &Key) -> Option<i64> {
-        self.fresh.number_of(key).or_else(|| self.find_sealed(key.as_ref()))
-    }
-
-    fn find_sealed(&self, key: KeyRef<'_>) -> Option<i64> {
-        self.segments.values().rev().find_map(|sealed| sealed.find(key).map(|slot| sealed.number(slot)))
+    pub(super) fn find(&self, key: &Key) -> Result<Option<i64>> {
+        if let Some(number) = self.fresh.number_of(key) {
+            return Ok(Some(number));
+        }
+        for sealed in self.segments.values().rev() {
+            if let Some(slot) = sealed.find(key.as_ref())? {
+                return Ok(Some(sealed.number(slot)));
+            }
+        }
+        Ok(None)
     }
 
     fn place(&self, number: i64) -> Option<Place<'_>> {
@@ -133,7 +139,7 @@ impl Rows {
     }
 
     /// The numbers of the rows after `after`, in the order of their keys.
-    pub(super) fn in_order(&self, after: Option<&Key>) -> InOrder<'_> {
+    pub(super) fn in_order(&self, after: Option<&Key>) -> Result<InOrder<'_>> {
         InOrder::new(self, after)
     }
 
@@ -170,7 +176,7 @@ impl Rows {
         self.next += rows.len() as i64;
         let mut replaced = Vec::new();
         for (row, number) in rows.into_iter().zip(numbers) {
-            replaced.extend(self.forget(&row.key));
+            replaced.extend(self.forget(&row.key)?);
             self.fresh.insert(number, row);
         }
         self.hide(&replaced)
@@ -185,11 +191,11 @@ impl Rows {
         let keys: Vec<Key> = if are_new {
             Vec::new()
         } else {
-            slots.iter().map(|&slot| Ok(sealed.file.row(slot as usize)?.key)).collect::<Result<_>>()?
+            slots.iter().map(|&slot| sealed.file.owned_key(slot as usize)).collect::<Result<_>>()?
         };
         let values = SegmentRows { segment: &sealed.file, slots: &slots };
         self.index().add(&values, Some(&numbers), &Call::uninterrupted())?;
-        let replaced: Vec<i64> = keys.iter().filter_map(|key| self.forget(key)).collect();
+        let replaced = self.forget_all(&keys)?;
         self.adopt(sealed);
         self.hide(&replaced)
     }
@@ -203,7 +209,7 @@ impl Rows {
 
     /// Removes the rows with these keys; how many there were.
     pub(super) fn delete(&mut self, keys: &[Key]) -> Result<usize> {
-        let numbers: Vec<i64> = keys.iter().filter_map(|key| self.forget(key)).collect();
+        let numbers = self.forget_all(keys)?;
         self.hide(&numbers)?;
         Ok(numbers.len())
     }
@@ -212,17 +218,23 @@ impl Rows {
         if numbers.is_empty() { Ok(()) } else { self.index().delete(numbers, &Call::uninterrupted()).map(drop) }
     }
 
-    /// Forgets the row with this key; the number that it had.
-    fn forget(&mut self, key: &Key) -> Option<i64> {
+    fn forget_all(&mut self, keys: &[Key]) -> Result<Vec<i64>> {
+        keys.iter().filter_map(|key| self.forget(key).transpose()).collect()
+    }
+
+    /// Forgets the row with this key; the number that it had. It does not fail where [`find`](Rows::find) did not.
+    fn forget(&mut self, key: &Key) -> Result<Option<i64>> {
         if let Some(number) = self.fresh.number_of(key) {
             self.fresh.remove(number);
-            return Some(number);
+            return Ok(Some(number));
         }
-        self.segments.values_mut().rev().find_map(|sealed| {
-            let slot = sealed.find(key.as_ref())?;
-            sealed.forget(slot);
-            Some(sealed.number(slot))
-        })
+        for sealed in self.segments.values_mut().rev() {
+            if let Some(slot) = sealed.find(key.as_ref())? {
+                sealed.forget(slot);
+                return Ok(Some(sealed.number(slot)));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a segment to which rows from a log, or from segments that are retired, were written.

@@ -1,5 +1,6 @@
 //! A segment as a collection knows it: which of its rows are gone, and what numbers the others have.
 
+use crate::error::Result;
 use crate::index::Bits;
 use crate::store::batch::SegmentName;
 use crate::store::filter::Filter;
@@ -90,8 +91,8 @@ impl Sealed {
     }
 
     /// The slot of the row with this key, if it is here and still there.
-    pub(super) fn find(&self, key: KeyRef<'_>) -> Option<usize> {
-        self.file.find(key).filter(|slot| *slot < self.file.len() && !self.gone.get(*slot))
+    pub(super) fn find(&self, key: KeyRef<'_>) -> Result<Option<usize>> {
+        Ok(self.file.find(key)?.filter(|slot| *slot < self.file.len() && !self.gone.get(*slot)))
     }
 
     /// Which of the rows that are still there a filter lets through, as far as postings say.

@@ -29,9 +29,10 @@ impl Rows {
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Found>>> {
         let Some(filter) = filter else { return self.search_selected(queries, search, call) };
-        let mut selected = filter.selected();
+        let mut selected = filter.selected(self.identity);
         loop {
-            let selection = selected.take().map_or_else(|| filter.remember(self.select(filter, call)?), Ok)?;
+            let selection =
+                selected.take().map_or_else(|| filter.remember(self.identity, self.select(filter, call)?), Ok)?;
             match self.search_selected(queries, &Search { selection: Some(&selection), ..*search }, call) {
                 // It is of another collection or another state, or the index was put in order meanwhile.
                 Err(Error::StaleSelection) => call.check()?,
@@ -50,6 +51,9 @@ impl Rows {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<Vec<Found>>> {
+        if search.exact {
+            self.segments.values().for_each(|sealed| sealed.file.read_soon());
+        }
         let k = search.k.min(self.len());
         let mut found = vec![Vec::new(); queries.rows()];
         // More than are wanted show whether equal scores go on behind the last place. If they have no end the query is asked again.

@@ -5,8 +5,9 @@
 //! the graph that goes with the segment still steps on it. Which of the rows are still there is kept elsewhere: in the deletions that go
 //! with it.
 //!
-//! A segment stays where it is. Opening it compares all but the vectors with their checksums, and copies nothing; a row is decoded when
-//! somebody wants it, and found by its key through the slots in the order of their keys.
+//! A segment stays where it is. Opening it reads a header and a table of checksums, however many rows there are; each block of keys,
+//! metadata and stamps is compared with its checksum when somebody first looks at it. A row is decoded when somebody wants it, and found by its key
+//! through the slots in the order of their keys.
 
 mod write;
 
@@ -15,23 +16,24 @@ pub(super) use write::{Input, write};
 use super::batch::{Row, SegmentName};
 use super::coding::Take;
 use super::files::{open_sealed, segment_name};
-use super::key::KeyRef;
+use super::key::{Key, KeyRef};
 use super::metadata::Document;
 use super::postings::{Postings, SECTION};
 use crate::error::{Error, Result};
 use crate::simd::prefetch_far;
 use crate::storage::vfs::Vfs;
-use crate::storage::{Container, Section};
+use crate::storage::{Container, Guarded, Section};
 use crate::vectors::{RowSource, aligned_width};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) const KIND: &str = "segment";
 
-/// The sections beside the vectors that there must be: small, and what answers say depends on them.
-const SMALL: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
+/// The sections beside the vectors that what answers say depends on.
+const GUARDED: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
 
 /// The `schema` section.
 #[derive(Serialize, Deserialize)]
@@ -49,21 +51,23 @@ pub(super) struct Segment {
     rows: usize,
     values: Section,
     keys: Parts,
-    order: Section,
+    order: Guarded,
     metadata: Parts,
-    stamps: Section,
+    stamps: Guarded,
     /// Looked at when somebody first asks for them.
     postings: OnceLock<Option<Postings>>,
+    /// Whether the system knows that all vectors are going to be read.
+    announced: AtomicBool,
 }
 
 /// A run of bytes and where its parts end.
 struct Parts {
-    bytes: Section,
-    ends: Section,
+    bytes: Guarded,
+    ends: Guarded,
 }
 
 impl Segment {
-    /// Opens the segment of that name and compares all of it but the vectors with its checksums.
+    /// Opens the segment of that name.
     pub(super) fn open(vfs: &dyn Vfs, name: &SegmentName, collection: u64, dim: usize) -> Result<Segment> {
         let container = open_sealed(vfs, &segment_name(name.file), KIND, name.seal, Container::map)?;
         let schema = container.read("schema")?;
@@ -73,23 +77,30 @@ impl Segment {
         if (schema.collection, schema.dim, schema.rows as u64) != expected || name.rows > u64::from(u32::MAX) {
             return Err(container.corrupt("schema", "it belongs to another collection"));
         }
-        SMALL.iter().try_for_each(|section| container.verify(section))?;
-        if container.names().any(|name| name == SECTION) {
-            container.verify(SECTION)?;
-        }
         let rows = schema.rows;
+        let [keys, key_ends, order, metadata, metadata_ends, stamps] = container.guarded(GUARDED)?;
+        let fits = [(&key_ends, rows * 8), (&metadata_ends, rows * 8), (&stamps, rows * 16)];
+        if fits.iter().any(|(section, length)| section.len() != *length) || order.len() > rows * 4 {
+            return Err(container.corrupt("schema", "its sections are not as long as it says"));
+        }
         Ok(Segment {
             collection,
             dim,
             rows,
             values: section(&container, "rows", Some(rows * aligned_width(dim) * 4))?,
-            keys: Parts::open(&container, "keys", "key_ends", rows)?,
-            order: section(&container, "order", None)?,
-            metadata: Parts::open(&container, "metadata", "metadata_ends", rows)?,
-            stamps: section(&container, "stamps", Some(rows * 16))?,
+            keys: Parts { bytes: keys, ends: key_ends },
+            order,
+            metadata: Parts { bytes: metadata, ends: metadata_ends },
+            stamps,
             postings: OnceLock::new(),
+            announced: AtomicBool::new(false),
             container,
         })
+    }
+
+    /// Compares every byte with the checksums.
+    pub(super) fn verify(&self) -> Result<()> {
+        self.container.names().try_for_each(|section| self.container.verify(&section))
     }
 
     /// How many slots there are, with or without a row.
@@ -99,59 +110,87 @@ impl Segment {
 
     /// How many of them had a row when the segment was written.
     pub(super) fn keyed(&self) -> usize {
-        self.order.as_ref().len() / 4
+        self.order.len() / 4
     }
 
     /// How many had none.
-    fn holes(&self) -> usize {
-        (0..self.rows).filter(|&slot| self.keys.part(slot).is_some_and(<[u8]>::is_empty)).count()
+    fn holes(&self) -> Result<usize> {
+        let mut holes = 0;
+        for slot in 0..self.rows {
+            holes += usize::from(self.keys.part(slot)?.is_empty());
+        }
+        Ok(holes)
     }
 
     /// The `place`-th slot in the order of keys. Whoever forges a file may have named any.
-    pub(super) fn slot_in_order(&self, place: usize) -> usize {
-        self.order.as_ref().as_chunks::<4>().0.get(place).map_or(usize::MAX, |slot| u32::from_le_bytes(*slot) as usize)
+    pub(super) fn slot_in_order(&self, place: usize) -> Result<usize> {
+        let slot = self.order.get(place * 4..place * 4 + 4)?;
+        Ok(slot.try_into().map_or(usize::MAX, |slot| u32::from_le_bytes(slot) as usize))
     }
 
     /// The key in a slot.
-    pub(super) fn key(&self, slot: usize) -> Option<KeyRef<'_>> {
-        KeyRef::decode(&mut Take(self.keys.part(slot)?))
+    pub(super) fn key(&self, slot: usize) -> Result<KeyRef<'_>> {
+        KeyRef::decode(&mut Take(self.keys.part(slot)?)).ok_or_else(|| self.no_key(slot))
+    }
+
+    /// The same, to be kept.
+    pub(super) fn owned_key(&self, slot: usize) -> Result<Key> {
+        self.key(slot)?.to_key().ok_or_else(|| self.no_key(slot))
+    }
+
+    fn no_key(&self, slot: usize) -> Error {
+        self.container.corrupt("keys", format!("key {slot} is none"))
+    }
+
+    /// The error for a key that another segment has as well.
+    pub(super) fn shared(&self, key: KeyRef<'_>) -> Error {
+        self.container.corrupt("keys", format!("key {:?} is in another segment, too", key.to_key()))
     }
 
     /// Asks the memory system for the key in a slot.
     pub(super) fn prefetch(&self, slot: usize) {
-        if let Some(first) = self.keys.part(slot).and_then(<[u8]>::first) {
-            prefetch_far(first);
-        }
+        self.keys.prefetch(slot);
     }
 
     /// How many keys come before this one.
-    pub(super) fn place_of(&self, key: KeyRef<'_>) -> usize {
+    pub(super) fn place_of(&self, key: KeyRef<'_>) -> Result<usize> {
         let (mut low, mut high) = (0, self.keyed());
         while low < high {
             let middle = low.midpoint(high);
-            if self.key(self.slot_in_order(middle)).is_some_and(|other| other < key) {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if self.key(self.slot_in_order(middle)?)? < key { low = middle + 1 } else { high = middle }
         }
-        low
+        Ok(low)
+    }
+
+    /// How many keys come before this one or are it.
+    pub(super) fn place_after(&self, key: KeyRef<'_>) -> Result<usize> {
+        let place = self.place_of(key)?;
+        Ok(place + usize::from(self.slot_at(place, key)?.is_some()))
     }
 
     /// The slot of the row that had this key when the segment was written.
-    pub(super) fn find(&self, key: KeyRef<'_>) -> Option<usize> {
-        let slot = self.slot_in_order(self.place_of(key));
-        (self.key(slot)? == key).then_some(slot)
+    pub(super) fn find(&self, key: KeyRef<'_>) -> Result<Option<usize>> {
+        self.slot_at(self.place_of(key)?, key)
+    }
+
+    /// The slot at this place of the order, if it has this key.
+    fn slot_at(&self, place: usize, key: KeyRef<'_>) -> Result<Option<usize>> {
+        if place >= self.keyed() {
+            return Ok(None);
+        }
+        let slot = self.slot_in_order(place)?;
+        Ok((self.key(slot)? == key).then_some(slot))
     }
 
     /// What the row in a slot says, as text.
-    pub(super) fn metadata(&self, slot: usize) -> Option<&[u8]> {
+    pub(super) fn metadata(&self, slot: usize) -> Result<&[u8]> {
         self.metadata.part(slot)
     }
 
-    /// Which rows say what; `None` where somebody has forged it: then the rows themselves must be asked.
+    /// Which rows say what; `None` where that is damaged: then the rows themselves must be asked.
     pub(super) fn postings(&self) -> Option<&Postings> {
         let parse = || {
+            self.container.verify(SECTION).ok()?;
             let bytes = section(&self.container, SECTION, None).ok()?;
             Postings::parse(bytes, self.rows, Path::new("")).ok()
         };
@@ -160,13 +199,11 @@ impl Segment {
 
     /// The row in a slot, without its values.
     pub(super) fn row(&self, slot: usize) -> Result<Row> {
-        let key = self.key(slot).and_then(KeyRef::to_key);
-        let key = key.ok_or_else(|| self.corrupt(format!("key {slot} is none")))?;
-        let text =
-            self.metadata(slot).ok_or_else(|| self.container.corrupt("metadata_ends", "a place is out of range"))?;
-        let mut stamps = Take(self.stamps.as_ref().get(slot * 16..).unwrap_or_default());
+        let key = self.owned_key(slot)?;
+        let metadata = Document::found(self.metadata(slot)?);
+        let mut stamps = Take(self.stamps.get(slot * 16..slot * 16 + 16)?);
         let (created, updated) = (stamps.i64().unwrap_or(0), stamps.i64().unwrap_or(0));
-        Ok(Row { key, created, updated, metadata: Document::found(text) })
+        Ok(Row { key, created, updated, metadata })
     }
 
     /// The values of the row in a slot.
@@ -178,6 +215,13 @@ impl Segment {
         }
     }
 
+    /// Says that all vectors are going to be read; the first time, for then the system has them.
+    pub(super) fn read_soon(&self) {
+        if !self.announced.swap(true, Ordering::Relaxed) {
+            self.values.read_soon();
+        }
+    }
+
     /// Compares the vectors with their checksum: before all of them are read.
     pub(super) fn verify_values(&self) -> Result<()> {
         self.container.verify("rows")
@@ -185,12 +229,12 @@ impl Segment {
 
     /// What its rows are, whatever their order. Reads every byte, and makes sure that it is one that was written.
     pub(super) fn digest(&self) -> Result<Digest> {
-        self.verify_values()?;
+        self.verify()?;
         let mut digest = Digest::default();
         let mut values = vec![0.0; self.dim];
         let mut previous = None;
         for place in 0..self.keyed() {
-            let slot = self.slot_in_order(place);
+            let slot = self.slot_in_order(place)?;
             let row = self.row(slot)?;
             self.values(slot, &mut values);
             digest.add(self.collection, &row, &values);
@@ -198,14 +242,10 @@ impl Segment {
                 return Err(self.container.corrupt("order", "its keys are not in order"));
             }
         }
-        if self.keyed() + self.holes() != self.rows {
+        if self.keyed() + self.holes()? != self.rows {
             return Err(self.container.corrupt("order", "a key is missing"));
         }
         Ok(digest)
-    }
-
-    pub(super) fn corrupt(&self, what: impl Into<String>) -> Error {
-        self.container.corrupt("keys", what)
     }
 }
 
@@ -218,17 +258,25 @@ fn section(container: &Container, name: &str, length: Option<usize>) -> Result<S
 }
 
 impl Parts {
-    fn open(container: &Container, name: &str, ends_name: &str, count: usize) -> Result<Parts> {
-        let ends = section(container, ends_name, Some(count * 8))?;
-        Ok(Parts { bytes: section(container, name, None)?, ends })
+    /// Where part `i` begins or the one before ends.
+    fn end(&self, i: usize) -> Result<usize> {
+        let end = self.ends.get(i * 8..i * 8 + 8)?;
+        Ok(end.try_into().map_or(usize::MAX, |end| u64::from_le_bytes(end) as usize))
     }
 
-    /// Part `i`; `None` if it lies where it cannot.
-    fn part(&self, i: usize) -> Option<&[u8]> {
-        let ends = self.ends.as_ref().as_chunks::<8>().0;
-        let end = |i: usize| Some(u64::from_le_bytes(*ends.get(i)?) as usize);
-        let start = i.checked_sub(1).map_or(Some(0), end)?;
-        self.bytes.as_ref().get(start..end(i)?)
+    /// Part `i`.
+    fn part(&self, i: usize) -> Result<&[u8]> {
+        let start = if i == 0 { 0 } else { self.end(i - 1)? };
+        self.bytes.get(start..self.end(i)?)
+    }
+
+    /// Asks the memory system for part `i`.
+    fn prefetch(&self, i: usize) {
+        if let Ok(start) = if i == 0 { Ok(0) } else { self.end(i - 1) }
+            && let Some(first) = self.bytes.hint(start)
+        {
+            prefetch_far(first);
+        }
     }
 }
 

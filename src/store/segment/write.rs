@@ -40,12 +40,13 @@ fn write_sections(writer: &mut ContainerWriter<'_>, input: &Input<'_>) -> io::Re
     write_parts(writer, "keys", "key_ends", rows, |row, out| row.key.encode(out))?;
     write_order(writer, rows)?;
     write_parts(writer, "metadata", "metadata_ends", rows, |row, out| out.extend_from_slice(row.metadata.bytes()))?;
-    let text = |slot: usize| rows[slot].as_ref().map_or(&b"{}"[..], |row| row.metadata.bytes());
-    let postings = Postings::build(rows.len(), text).map_err(io::Error::other)?;
-    writer.section(postings::SECTION, |out| out.write_all(postings.bytes()))?;
     let stamps: Vec<[i64; 2]> =
         rows.iter().map(|row| row.as_ref().map_or([0; 2], |row| [row.created, row.updated])).collect();
-    writer.section("stamps", |out| out.write_all(bytemuck::cast_slice(&stamps)))
+    writer.section_in_blocks("stamps", |out| out.write_all(bytemuck::cast_slice(&stamps)))?;
+    writer.block_sums()?;
+    let text = |slot: usize| rows[slot].as_ref().map_or(&b"{}"[..], |row| row.metadata.bytes());
+    let postings = Postings::build(rows.len(), text).map_err(io::Error::other)?;
+    writer.section(postings::SECTION, |out| out.write_all(postings.bytes()))
 }
 
 /// What each row has of something, one after another, and where it ends.
@@ -57,7 +58,7 @@ fn write_parts(
     encode: impl Fn(&Row, &mut Vec<u8>),
 ) -> io::Result<()> {
     let (mut part, mut end, mut ends) = (Vec::new(), 0, Vec::with_capacity(rows.len()));
-    writer.section(name, |out| {
+    writer.section_in_blocks(name, |out| {
         for row in rows {
             part.clear();
             row.iter().for_each(|row| encode(row, &mut part));
@@ -67,7 +68,7 @@ fn write_parts(
         }
         Ok(())
     })?;
-    writer.section(ends_name, |out| out.write_all(bytemuck::cast_slice(&ends)))
+    writer.section_in_blocks(ends_name, |out| out.write_all(bytemuck::cast_slice(&ends)))
 }
 
 /// The slots in the order of their keys.
@@ -76,7 +77,7 @@ fn write_order(writer: &mut ContainerWriter<'_>, rows: &[Option<Row>]) -> io::Re
         rows.iter().zip(0..).filter_map(|(row, slot)| Some((&row.as_ref()?.key, slot))).collect();
     keyed.sort_unstable();
     let order: Vec<u32> = keyed.into_iter().map(|(_, slot)| slot).collect();
-    writer.section("order", |out| out.write_all(bytemuck::cast_slice(&order)))
+    writer.section_in_blocks("order", |out| out.write_all(bytemuck::cast_slice(&order)))
 }
 
 fn write_values(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {

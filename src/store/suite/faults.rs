@@ -26,10 +26,12 @@ fn prepared() -> (State, Model) {
 
 fn changes() -> Vec<Change> {
     let keys = |range: std::ops::Range<i64>| range.map(Key::Int).collect::<Vec<_>>();
+    let put = |keys| Change::Put("docs", keys, 11, OnConflict::Replace);
     vec![
         Change::Put("docs", keys(1..4), 7, OnConflict::Replace),
         Change::Put("docs", keys(2..35), 8, OnConflict::Replace),
         Change::Delete("docs", keys(0..9)),
+        Change::Together("docs", vec![put(keys(1..3)), Change::Delete("docs", keys(3..8)), put(keys(28..32))]),
         Change::Create("images"),
         Change::Drop("docs"),
         Change::Meta("docs", 5),

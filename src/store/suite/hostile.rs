@@ -1,5 +1,6 @@
 //! Directories that nobody wrote, and files that somebody changed.
 
+use super::model::try_content;
 use super::*;
 use crate::error::Error;
 use crate::storage::vfs::sim::Dice;
@@ -50,9 +51,8 @@ fn a_flipped_bit_gives_the_same_answer_or_a_typed_error() {
 
 /// A damaged file is no reason to say anything false.
 fn check(disk: &SimDisk, expected: &model::Content, name: &str) {
-    match reader(disk) {
-        Ok(store) => {
-            let found = content(&store);
+    match reader(disk).and_then(|store| try_content(&store)) {
+        Ok(found) => {
             // The end of the log cannot be told from a batch that was never finished.
             let is_log = name.starts_with("wal-");
             let rows = |content: &model::Content| content.get("docs").map_or(0, |docs| docs.1.len());
@@ -75,14 +75,83 @@ fn a_damaged_newest_manifest_or_segment_is_made_up_for_by_the_one_before() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 8;
         disk.overwrite(name, bytes);
-        assert_eq!(content(&reader(&disk).expect("the one before")), expected, "{name}");
-        let store = writer(&disk).expect("the one before");
+        let open = |mode| {
+            let options = StoreOptions { mode, verify: true, ..StoreOptions::default() };
+            Store::on(Arc::new(disk.clone()), options, LIMITS).expect("the one before")
+        };
+        assert_eq!(content(&open(Mode::Read)), expected, "{name}");
+        let store = open(Mode::ReadWrite);
+        assert_eq!(content(&store), expected, "{name}");
         assert!(!store.verify(&call()).expect("a disk").damaged.is_empty(), "{name}");
         drop(store);
         disk.overwrite(name, whole);
     }
     let store = writer(&disk).expect("a whole store");
     assert!(store.verify(&call()).expect("a disk").damaged.is_empty());
+}
+
+#[test]
+fn damage_that_opening_does_not_see_is_found_before_it_is_believed() {
+    let (disk, mut model) = (SimDisk::default(), Model::new());
+    let store = writer(&disk).expect("an empty disk");
+    let keys: Vec<Key> = (0..3000).map(Key::Int).collect();
+    for change in [Change::Create("docs"), Change::Put("docs", keys.clone(), 1, OnConflict::Replace), Change::Compact] {
+        model.apply(&store, &disk, &change);
+    }
+    drop(store);
+    let name = disk.list().expect("a disk").into_iter().find(|name| name.starts_with("seg-")).expect("a segment");
+    let whole = disk.read(&name);
+    let (mut errors, mut dice) = (0, Dice(3));
+    for _ in 0..60 {
+        let mut bytes = whole.clone();
+        bytes[4096 + dice.below(whole.len() - 4096)] ^= 1;
+        disk.overwrite(&name, bytes);
+        let docs = reader(&disk).and_then(|store| store.collection("docs"));
+        let docs = match docs {
+            Err(Error::Corruption { .. }) => continue,
+            other => other.expect("a store"),
+        };
+        for key in &keys {
+            match docs.get(std::slice::from_ref(key)) {
+                Ok(rows) => assert_eq!(rows[0].as_ref().map(|row| &row.key), Some(key)),
+                Err(error) => {
+                    assert!(matches!(&error, Error::Corruption { .. }), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    assert!(errors > 0, "no block of keys was damaged");
+}
+
+#[test]
+fn a_key_in_two_segments_is_found_by_verify() {
+    let (disk, mut model) = (SimDisk::default(), Model::new());
+    let store = writer(&disk).expect("an empty disk");
+    for change in [
+        Change::Create("docs"),
+        Change::Put("docs", (0..60).map(Key::Int).collect(), 1, OnConflict::Replace),
+        Change::Checkpoint,
+    ] {
+        model.apply(&store, &disk, &change);
+    }
+    store.close().expect("a good disk");
+    let verify = || writer(&disk).expect("a store").verify(&call()).expect("a disk").damaged;
+    assert!(verify().is_empty());
+    let loaded = recover::load(&disk, false).expect("a store");
+    let mut manifest = loaded.manifest;
+    let collection = &mut manifest.collections[0];
+    let file = 900;
+    let row = batch::Row { key: Key::Int(17), created: 1, updated: 1, metadata: Document::empty() };
+    let values = |_| Ok(vec![1.0; model::DIM]);
+    let input = segment::Input { collection: collection.id, dim: model::DIM, rows: &[Some(row)], values: &values };
+    let name = segment::write(&disk, file, &input).expect("room");
+    let segment = manifest::FileRecord::new(file, name.seal);
+    collection.segments.push(manifest::SegmentRecord { segment, rows: 1, deletions: None });
+    manifest.generation += 1;
+    manifest.publish(&disk).expect("room");
+    let damaged = verify();
+    assert!(matches!(&damaged[..], [Error::Corruption { what, .. }] if what.contains("17")), "{damaged:?}");
 }
 
 #[test]

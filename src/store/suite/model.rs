@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::storage::vfs::sim::{Dice, SimDisk};
 use crate::vectors::{Metric, Rows};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const DIM: usize = 3;
 
@@ -29,6 +29,8 @@ pub(super) enum Change {
     DeleteWhere(&'static str, i64),
     Patch(&'static str, Vec<Key>, i64),
     Meta(&'static str, i64),
+    /// Changes of a collection by threads that come at the same time. They are all done or none is, if they share no key.
+    Together(&'static str, Vec<Change>),
     /// These two change no row.
     Checkpoint,
     Compact,
@@ -49,6 +51,39 @@ fn key(dice: &mut Dice) -> Key {
         1 => Key::from(format!("k{}", dice.below(12)).as_str()),
         _ => Key::from(&[dice.below(8) as u8, 0, 255][..]),
     }
+}
+
+/// Up to four changes that have no key in common.
+fn together(dice: &mut Dice, name: &'static str) -> Vec<Change> {
+    let mut used = BTreeSet::new();
+    let mut one = |dice: &mut Dice| {
+        // Few enough for one frame.
+        let mut keys: Vec<Key> = (0..1 + dice.below(2)).map(|_| key(dice)).collect();
+        keys.retain(|key| used.insert(key.clone()));
+        match dice.below(4) {
+            0 => Change::Delete(name, keys),
+            1 => Change::Patch(name, keys, dice.below(9) as i64),
+            _ => Change::Put(name, keys, dice.roll(), OnConflict::Replace),
+        }
+    };
+    (0..2 + dice.below(3)).map(|_| one(dice)).collect()
+}
+
+/// Has threads make these changes: all of them wait, in this order, before the first is made.
+pub(super) fn at_once(store: &Store, changes: &[Change]) -> Vec<Result<()>> {
+    std::thread::scope(|scope| {
+        let turn = store.inner.desk.writer(&call()).expect("a turn");
+        let mut threads = Vec::new();
+        for (i, change) in changes.iter().enumerate() {
+            threads.push(scope.spawn(move || change.apply(store)));
+            while store.inner.queue.len() <= i {
+                assert!(!threads[i].is_finished(), "{change:?} does not wait");
+                std::thread::yield_now();
+            }
+        }
+        drop(turn);
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
 }
 
 /// Values for row `i` of the batch with that seed.
@@ -79,6 +114,7 @@ impl Change {
             7 | 8 => Change::Delete(name, keys(dice, 5)),
             9 => Change::DeleteWhere(name, dice.below(5) as i64),
             10 => Change::Put(name, keys(dice, 3), dice.roll(), OnConflict::Skip),
+            13 | 14 => Change::Together(name, together(dice, name)),
             // Large ones go straight into a segment.
             11 | 12 => Change::Put(name, keys(dice, 40), dice.roll(), OnConflict::Replace),
             _ => Change::Put(name, keys(dice, 6), dice.roll(), OnConflict::Replace),
@@ -105,6 +141,12 @@ impl Change {
             Change::Meta(name, n) => {
                 at(name)?.set_meta(&[("n".to_owned(), Value::from(*n))].into_iter().collect(), &call())
             }
+            Change::Together(name, changes) => {
+                at(name)?;
+                let mut results = at_once(store, changes);
+                assert!(results.iter().all(|result| result.is_ok() == results[0].is_ok()), "{changes:?}: {results:?}");
+                results.pop().unwrap_or(Ok(()))
+            }
             Change::Checkpoint => store.checkpoint(&call()),
             Change::Compact => store.compact(&call()),
         }
@@ -122,6 +164,7 @@ impl Change {
             | Change::Delete(name, _)
             | Change::DeleteWhere(name, _)
             | Change::Patch(name, ..)
+            | Change::Together(name, _)
             | Change::Meta(name, _) => {
                 if let Some(rows) = content.get_mut(*name) {
                     self.expect_rows(rows, time);
@@ -158,6 +201,13 @@ impl Change {
                 }
             }
             Change::Meta(_, n) => *meta = json!({ "n": n }).to_string(),
+            Change::Together(_, changes) => {
+                for change in changes {
+                    let mut both = (meta.clone(), std::mem::take(rows));
+                    change.expect_rows(&mut both, time);
+                    *rows = both.1;
+                }
+            }
             _ => {}
         }
     }
@@ -202,6 +252,7 @@ impl Model {
             | Change::Delete(name, _)
             | Change::DeleteWhere(name, _)
             | Change::Patch(name, ..)
+            | Change::Together(name, _)
             | Change::Meta(name, _) => !known(name),
         };
         let before = self.states.len() - 1;
@@ -216,10 +267,15 @@ impl Model {
 
 /// All that a store holds.
 pub(super) fn content(store: &Store) -> Content {
+    try_content(store).expect("a whole store")
+}
+
+/// The same of a store that may be damaged.
+pub(super) fn try_content(store: &Store) -> Result<Content> {
     let names = store.collections().expect("an open store");
     let read = |name: String| {
         let collection = store.collection(&name).expect("it is listed");
-        let rows = collection.scan(None, None, usize::MAX).expect("rows");
+        let rows = collection.scan(None, None, usize::MAX)?;
         let rows: BTreeMap<Key, Row> = rows
             .into_iter()
             .map(|row| {
@@ -231,7 +287,7 @@ pub(super) fn content(store: &Store) -> Content {
             })
             .collect();
         assert_eq!(collection.len().expect("rows"), rows.len());
-        (name, (Value::Object(collection.meta().expect("meta")).to_string(), rows))
+        Ok((name, (Value::Object(collection.meta().expect("meta")).to_string(), rows)))
     };
     names.into_iter().map(read).collect()
 }
