@@ -4,6 +4,7 @@
 //! of the row, or, of codes that estimate, the estimate from all of the code.
 
 use super::sieve::{Aside, Sieve, Sifted};
+use super::sift::Seen;
 use crate::simd::Simd;
 use crate::vectors::{Estimates, PlaneQuery, Purpose, Query, Space};
 
@@ -11,6 +12,8 @@ use crate::vectors::{Estimates, PlaneQuery, Purpose, Query, Space};
 const FIRST_ROUND: usize = 8;
 /// The worst of as many rows as are wanted makes a low limit; of some more rows it is that of the best.
 const ROUND_OVER_K: usize = 2;
+/// Each further round is so many times as large.
+const ROUND_GROWTH: usize = 4;
 /// Codes of so many rows are read together.
 const TOGETHER: usize = 4;
 /// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
@@ -28,11 +31,13 @@ pub(super) struct Look<'a, S, M> {
     room: Vec<f32>,
     /// The signs of codes.
     signs: Vec<u8>,
+    /// What is looked at in a round.
+    better: Vec<Aside>,
 }
 
 impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     pub(super) fn new(simd: S, space: M, sieve: &'a Sieve<'a>) -> Look<'a, S, M> {
-        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], signs: Vec::new() }
+        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], signs: Vec::new(), better: Vec::new() }
     }
 
     /// Whether too few rows have been decided by their bounds.
@@ -43,35 +48,66 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     /// Looks at all rows that are set aside, the best first, as long as they reach the limit.
     #[inline(always)]
     pub(super) fn at_all(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
-        result.drop_hopeless();
         let mut round = self.first_round();
         while !result.aside.is_empty() {
-            self.at_some(query, coded, result, round);
-            round = round.saturating_mul(2);
+            self.at_the_best(query, coded, result, round);
+            round = round.saturating_mul(ROUND_GROWTH);
         }
     }
 
-    /// Looks at the best rows that are set aside, and drops those that this makes hopeless.
+    /// Looks at the best rows of a sample, and sets those of the others aside that reach the limit then.
     #[inline(always)]
-    pub(super) fn at_the_best(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
-        self.at_some(query, coded, result, self.first_round());
+    pub(super) fn at_sample(
+        &mut self,
+        query: &Query<'_>,
+        coded: &PlaneQuery,
+        result: &mut Sifted,
+        seen: &Seen,
+        blocks: &[(u32, u32)],
+    ) {
+        let bar = seen.bar(self.first_round()).max(result.limit);
+        result.set_seen_aside(seen, blocks, bar..=f32::INFINITY);
+        self.at_all(query, coded, result);
+        if bar > f32::NEG_INFINITY {
+            result.set_seen_aside(seen, blocks, result.limit..=bar.next_down());
+        }
     }
 
+    /// How many rows are looked at in the first round.
     fn first_round(&self) -> usize {
         FIRST_ROUND.max(self.sieve.k.saturating_mul(ROUND_OVER_K))
     }
 
     /// Looks at those of the `count` best rows that are set aside that reach the limit, in any order: one that falls below it meanwhile is
-    /// passed over.
+    /// passed over. Drops those that this makes hopeless.
     #[inline(always)]
-    fn at_some(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, count: usize) {
+    pub(super) fn at_the_best(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, count: usize) {
+        result.drop_hopeless();
         let mut aside = std::mem::take(&mut result.aside);
         // The best go to the end, from where they are taken off.
         let others = aside.len().saturating_sub(count);
         if 0 < others && others < aside.len() {
             aside.select_nth_unstable_by(others, |a, b| a.upper.total_cmp(&b.upper));
         }
-        let best = &aside[others..];
+        self.at_each(query, coded, result, &aside[others..]);
+        aside.truncate(others);
+        result.aside = aside;
+    }
+
+    /// Looks at the better half of what is set aside, if there is a limit to tell it by.
+    #[inline(always)]
+    pub(super) fn at_the_better(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted) {
+        if result.limit == f32::NEG_INFINITY {
+            return self.at_the_best(query, coded, result, self.first_round());
+        }
+        let mut better = std::mem::take(&mut self.better);
+        result.take_better_half(self.first_round().saturating_mul(ROUND_GROWTH), &mut better);
+        self.at_each(query, coded, result, &better);
+        self.better = better;
+    }
+
+    #[inline(always)]
+    fn at_each(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, best: &[Aside]) {
         let mut rows = [Aside::default(); TOGETHER];
         let mut few = 0;
         for (i, row) in best.iter().enumerate() {
@@ -89,9 +125,6 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
             }
         }
         self.at_few(query, coded, result, &rows[..few]);
-        aside.truncate(others);
-        result.aside = aside;
-        result.drop_hopeless();
     }
 
     /// Looks at rows, no more than are looked at together.

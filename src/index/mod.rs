@@ -16,6 +16,7 @@ mod rerank;
 mod scan;
 mod selection;
 mod sieve;
+mod sift;
 mod table;
 mod tabular;
 mod tile;

@@ -7,36 +7,33 @@
 //! code. So no row that belongs among the best k can be passed over, and the order in which chunks are done, or by how
 //! many threads, changes nothing.
 //!
-//! The first chunks are small and find a limit; the later ones let little pass. Where bounds decide little, as between rows that are
+//! The first chunk finds a limit ([`sift`](super::sift)); the later ones let little pass. Where bounds decide little, as between rows that are
 //! nearly as far from a query as each other, a query is given up, to be answered from the rows themselves.
 
 use super::Search;
-use super::look::Look;
 use super::selection::Selection;
+use super::sift::{Part, Seen, Step, panel_queries, upper};
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, Weights, row_values, rows_not_below};
+use crate::kernel::BLOCK_ROWS;
 use crate::runtime::{Call, for_each};
 use crate::simd::{self, Simd};
-use crate::vectors::{Coding, Plane, PlaneQuery, Purpose, Query, Space, Task, pack_panel};
+use crate::vectors::{Coding, Panel, Plane, PlaneQuery, Query};
 use parking_lot::Mutex;
-use std::ops::Range;
-use std::sync::atomic::{self, AtomicUsize};
+use std::ops::{Range, RangeInclusive};
 
-/// The streams of blocks that a lone query reads at once.
-const STREAMS: usize = 4;
 /// The queries of a group.
-const GROUP: usize = 128;
+const GROUP: usize = 16;
+/// The blocks of the sample.
+const SAMPLE: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
-const FIRST_CHUNK: usize = 16;
-const CHUNK_GROWTH: usize = 4;
+const FIRST_CHUNK: usize = 256;
+const CHUNK_GROWTH: usize = 2;
 /// The most products of a chunk.
 const CHUNK_WORK: usize = 400_000_000;
 /// The most bytes of blocks that a chunk reads.
 const CHUNK_BYTES: usize = 4 << 20;
-/// The blocks that a panel meets before the next: what it shows stays in the first-level cache meanwhile.
-const TILE: usize = 16;
 /// The blocks whose rows a word of live bits has.
 const WORD_BLOCKS: usize = 64 / BLOCK_ROWS;
 /// More rows than this are not left aside for the end.
@@ -54,6 +51,7 @@ pub(crate) struct Sieve<'a> {
 }
 
 /// What has been found for one query.
+#[derive(Clone)]
 pub(crate) struct Sifted {
     pub(crate) top: TopK,
     /// Rows that were looked at.
@@ -64,6 +62,8 @@ pub(crate) struct Sifted {
     pub(crate) given_up: bool,
     pub(super) limit: f32,
     pub(super) aside: Vec<Aside>,
+    /// No finite value that is set aside is above this.
+    highest: f32,
 }
 
 /// A row that is set aside.
@@ -90,13 +90,20 @@ impl<'a> Sieve<'a> {
         let chunks = self.chunks(size, call.threads());
         for queries in queries.chunks(size) {
             call.check()?;
-            groups.push(Group::new(self, queries, chunks.len()));
+            groups.push(Group::new(self, queries));
         }
-        for_each(call, groups.len() * chunks.len(), |task| {
-            let (group, chunk) = (&groups[task / chunks.len()], &chunks[task % chunks.len()]);
-            self.table.metric().run(Step { sieve: *self, group, blocks: chunk.clone() });
+        for_each(call, groups.len(), |i| self.step(&groups[i], Part::Sample))?;
+        groups.iter_mut().for_each(Group::start_from_sample);
+        // All groups meet a chunk before the next: it stays in the caches meanwhile.
+        for_each(call, groups.len() * chunks.len(), |i| {
+            self.step(&groups[i % groups.len()], Part::Blocks(chunks[i / groups.len()].clone()));
         })?;
-        Ok(groups.into_iter().flat_map(|group| group.merged(self)).collect())
+        for_each(call, groups.len(), |i| self.step(&groups[i], Part::Rest))?;
+        Ok(groups.into_iter().flat_map(|group| group.merged()).collect())
+    }
+
+    fn step(&self, group: &Group<'_>, part: Part) {
+        self.table.metric().run(Step { sieve: *self, group, part });
     }
 
     /// How the blocks are cut.
@@ -114,20 +121,44 @@ impl<'a> Sieve<'a> {
         chunks
     }
 
-    /// The blocks with rows that are visible and selected, and which rows those are.
-    fn candidates(&self, blocks: Range<usize>) -> Vec<(u32, u32)> {
+    /// The blocks of a part with rows that are visible and selected, and which rows those are.
+    pub(super) fn candidates(&self, part: &Part) -> Vec<(u32, u32)> {
+        let stride = (self.plane.blocks() / SAMPLE).max(1);
+        let sampled = self.plane.blocks().min(SAMPLE * stride);
+        let mut found = Vec::new();
+        match part {
+            Part::Sample => {
+                (0..sampled).step_by(stride).for_each(|block| self.add_candidates(block..block + 1, &mut found))
+            }
+            Part::Blocks(blocks) => {
+                found.reserve(blocks.len());
+                // What lies between the blocks of the sample, and behind them.
+                let mut start = blocks.start;
+                while start < blocks.end {
+                    let next = if start < sampled { start.next_multiple_of(stride).min(sampled) } else { blocks.end };
+                    self.add_candidates(start..next.min(blocks.end), &mut found);
+                    start = if next < sampled { next + 1 } else { next };
+                }
+            }
+            Part::Rest => {}
+        }
+        found
+    }
+
+    fn add_candidates(&self, blocks: Range<usize>, found: &mut Vec<(u32, u32)>) {
         let selected = self.selection.map(Selection::bits);
-        let mut found = Vec::with_capacity(blocks.len());
-        for word in blocks.start / WORD_BLOCKS..blocks.end.div_ceil(WORD_BLOCKS) {
+        let mut block = blocks.start;
+        while block < blocks.end {
+            let (word, end) = (block / WORD_BLOCKS, blocks.end.min((block / WORD_BLOCKS + 1) * WORD_BLOCKS));
             let rows = self.table.live_word(word) & selected.map_or(u64::MAX, |bits| bits.word(word));
-            for part in 0..WORD_BLOCKS {
-                let (block, rows) = (word * WORD_BLOCKS + part, (rows >> (part * BLOCK_ROWS)) as u32 & 0xFFFF);
-                if rows != 0 && blocks.contains(&block) {
+            for block in block..end {
+                let rows = (rows >> (block % WORD_BLOCKS * BLOCK_ROWS)) as u32 & 0xFFFF;
+                if rows != 0 {
                     found.push((block as u32, rows));
                 }
             }
+            block = end;
         }
-        found
     }
 
     fn fresh(&self, query: &PlaneQuery) -> Sifted {
@@ -136,52 +167,50 @@ impl<'a> Sieve<'a> {
 }
 
 /// Some queries, and what has been found for them so far.
-struct Group<'a> {
-    queries: &'a [Query<'a>],
-    coded: Vec<PlaneQuery>,
+pub(super) struct Group<'a> {
+    pub(super) queries: &'a [Query<'a>],
+    pub(super) coded: Vec<PlaneQuery>,
     /// What they show to blocks, panel after panel.
-    panels: Vec<u8>,
+    pub(super) panels: Vec<Panel>,
+    /// What sets begin as: nothing found, and the best limits that are known.
+    fresh: Vec<Sifted>,
     /// Sets of results. A task takes a set, or makes one, and puts it back.
     found: Mutex<Vec<Vec<Sifted>>>,
-    /// The tasks that are not done.
-    left: AtomicUsize,
-}
-
-/// The queries of a panel: as many as registers hold sums for.
-const fn panel_queries<S: Simd>() -> usize {
-    if S::LANES == BLOCK_ROWS { 8 } else { 2 }
 }
 
 impl<'a> Group<'a> {
-    fn new(sieve: &Sieve<'_>, queries: &'a [Query<'a>], tasks: usize) -> Group<'a> {
+    fn new(sieve: &Sieve<'_>, queries: &'a [Query<'a>]) -> Group<'a> {
         let coded: Vec<PlaneQuery> = queries.iter().map(|query| sieve.plane.coding().query(query)).collect();
-        let mut panels = Vec::new();
         let lanes = if queries.len() == 1 { 1 } else { simd::dispatch(PanelQueries) };
-        for queries in coded.chunks(lanes) {
-            pack_panel(queries, sieve.plane.coding().purpose, lanes, &mut panels);
-        }
-        Group { queries, coded, panels, found: Mutex::default(), left: AtomicUsize::new(tasks) }
+        let purpose = sieve.plane.coding().purpose;
+        let panels = coded.chunks(lanes).map(|queries| Panel::new(queries, purpose, lanes)).collect();
+        let fresh = coded.iter().map(|query| sieve.fresh(query)).collect();
+        Group { queries, coded, panels, fresh, found: Mutex::default() }
     }
 
-    fn take(&self, sieve: &Sieve<'_>) -> Vec<Sifted> {
+    pub(super) fn take(&self) -> Vec<Sifted> {
         let free = self.found.lock().pop();
-        free.unwrap_or_else(|| self.coded.iter().map(|query| sieve.fresh(query)).collect())
+        free.unwrap_or_else(|| self.fresh.clone())
+    }
+
+    pub(super) fn give_back(&self, results: Vec<Sifted>) {
+        self.found.lock().push(results);
+    }
+
+    /// Lets all sets begin with the limits of the sample, the only set so far.
+    fn start_from_sample(&mut self) {
+        for (fresh, result) in self.fresh.iter_mut().zip(self.found.get_mut().iter().flatten()) {
+            fresh.limit = result.limit;
+        }
     }
 
     /// What all sets have together.
-    fn merged(&self, sieve: &Sieve<'_>) -> Vec<Sifted> {
+    pub(super) fn merged(&self) -> Vec<Sifted> {
         let mut sets = std::mem::take(&mut *self.found.lock()).into_iter();
-        let mut results = sets.next().unwrap_or_else(|| self.take(sieve));
+        let mut results = sets.next().unwrap_or_else(|| self.fresh.clone());
         for set in sets {
-            for ((result, part), query) in results.iter_mut().zip(set).zip(&self.coded) {
-                result.top.merge(part.top);
-                result.looked += part.looked;
-                if result.given_up || part.given_up {
-                    result.give_up();
-                    continue;
-                }
-                result.aside.extend(part.aside);
-                result.raise_limit(sieve.plane.coding(), query);
+            for (result, part) in results.iter_mut().zip(set) {
+                result.merge(part);
             }
         }
         results
@@ -190,7 +219,20 @@ impl<'a> Group<'a> {
 
 impl Sifted {
     fn new(top: TopK, limit: f32) -> Sifted {
-        Sifted { top, looked: 0, met: 0, given_up: false, limit, aside: Vec::new() }
+        Sifted { top, looked: 0, met: 0, given_up: false, limit, aside: Vec::new(), highest: f32::NEG_INFINITY }
+    }
+
+    /// Takes in what another set has of the same query.
+    fn merge(&mut self, other: Sifted) {
+        self.top.merge(other.top);
+        self.looked += other.looked;
+        self.met += other.met;
+        self.limit = self.limit.max(other.limit);
+        if self.given_up || other.given_up {
+            return self.give_up();
+        }
+        self.highest = self.highest.max(other.highest);
+        self.aside.extend(other.aside);
     }
 
     pub(super) fn raise_limit(&mut self, coding: &Coding, query: &PlaneQuery) {
@@ -204,21 +246,61 @@ impl Sifted {
 
     /// Sets some rows of a block aside. A function of its own, not compiled into the loop that rarely comes here.
     #[inline(never)]
-    fn set_aside(&mut self, block: u32, mut rows: u32, values: &[f32; BLOCK_ROWS], products: &[i32; BLOCK_ROWS]) {
+    pub(super) fn set_aside(
+        &mut self,
+        block: u32,
+        mut rows: u32,
+        values: &[f32; BLOCK_ROWS],
+        products: &[i32; BLOCK_ROWS],
+    ) {
         self.aside.reserve(BLOCK_ROWS);
         while rows != 0 {
             let row = rows.trailing_zeros() as usize % BLOCK_ROWS;
             rows &= rows - 1;
-            // No number: nothing is known of the row, and it is looked at first.
-            let upper = if values[row].is_nan() { f32::INFINITY } else { values[row] };
+            let upper = upper(values[row]);
+            self.highest = if upper < f32::INFINITY { self.highest.max(upper) } else { self.highest };
             self.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
         }
+    }
+
+    /// Sets those rows of a sample aside whose values are in this range.
+    pub(super) fn set_seen_aside(&mut self, seen: &Seen, blocks: &[(u32, u32)], range: RangeInclusive<f32>) {
+        for (i, values) in seen.values.iter().enumerate() {
+            let mut rows = 0;
+            for (row, value) in values.iter().enumerate() {
+                rows |= u32::from(*value >= *range.start() && *value <= *range.end()) << row;
+            }
+            if rows & blocks[i].1 != 0 {
+                self.set_aside(blocks[i].0, rows & blocks[i].1, values, &seen.products[i]);
+            }
+        }
+    }
+
+    /// Whether what is set aside takes too much memory to be left for the end.
+    pub(super) fn has_too_many_aside(&self) -> bool {
+        self.aside.len() > MOST_ASIDE
     }
 
     /// Drops what is below the limit.
     pub(super) fn drop_hopeless(&mut self) {
         let limit = self.limit;
         self.aside.retain(|row| row.upper >= limit);
+    }
+
+    /// Takes the better half out of what is set aside, up to `most` rows, and drops what is below the limit. Half not of the rows, but of what
+    /// lies between the limit and the best value: those are few, and one pass finds them.
+    pub(super) fn take_better_half(&mut self, most: usize, taken: &mut Vec<Aside>) {
+        let limit = self.limit;
+        let bar = limit + (self.highest.max(limit) - limit) / 2.0;
+        self.highest = bar;
+        taken.clear();
+        self.aside.retain(|row| {
+            let better = row.upper >= bar && taken.len() < most;
+            if better {
+                taken.push(*row);
+            }
+            !better && row.upper >= limit
+        });
     }
 }
 
@@ -230,152 +312,5 @@ impl simd::Operation for PanelQueries {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> usize {
         panel_queries::<S>()
-    }
-}
-
-/// One task: a group against a chunk of blocks.
-struct Step<'a> {
-    sieve: Sieve<'a>,
-    group: &'a Group<'a>,
-    blocks: Range<usize>,
-}
-
-impl Task for Step<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, M: Space>(self, simd: S, space: M) {
-        let mut results = self.group.take(&self.sieve);
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => simd.vectorize(Sift::<false> { step: &self, results: &mut results }),
-            Purpose::Estimate => simd.vectorize(Sift::<true> { step: &self, results: &mut results }),
-        }
-        let mut look = Look::new(simd, space, &self.sieve);
-        for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_the_best(query, coded, result);
-            result.met += self.blocks.len() * BLOCK_ROWS;
-            if look.is_hopeless(result) {
-                result.give_up();
-            } else if result.aside.len() > MOST_ASIDE {
-                look.at_all(query, coded, result);
-            }
-        }
-        self.group.found.lock().push(results);
-        if self.group.left.fetch_sub(1, atomic::Ordering::AcqRel) > 1 {
-            return;
-        }
-        let mut results = self.group.merged(&self.sieve);
-        for ((result, query), coded) in results.iter_mut().zip(self.group.queries).zip(&self.group.coded) {
-            look.at_all(query, coded, result);
-        }
-        self.group.found.lock().push(results);
-    }
-}
-
-/// The scan of a chunk, of signs or of whole digits.
-struct Sift<'s, 'a, const SIGNS: bool> {
-    step: &'s Step<'a>,
-    results: &'s mut [Sifted],
-}
-
-impl<const SIGNS: bool> simd::Operation for Sift<'_, '_, SIGNS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let blocks = self.step.sieve.candidates(self.step.blocks.clone());
-        if let [result] = self.results {
-            self.step.one_query::<S, SIGNS>(simd, &blocks, result);
-        } else if panel_queries::<S>() == 8 {
-            self.step.panels::<S, SIGNS, 8>(simd, &blocks, self.results);
-        } else {
-            self.step.panels::<S, SIGNS, 2>(simd, &blocks, self.results);
-        }
-    }
-}
-
-impl Step<'_> {
-    /// One query against blocks from several places at once.
-    #[inline(always)]
-    fn one_query<S: Simd, const SIGNS: bool>(&self, simd: S, blocks: &[(u32, u32)], result: &mut Sifted) {
-        let (plane, coded) = (self.sieve.plane, &self.group.coded);
-        let asked = Asked::new(coded, std::slice::from_ref(result));
-        let stride = blocks.len() / STREAMS;
-        for i in 0..stride {
-            let (mut some, mut numbers) = ([(0, 0); STREAMS], [0; STREAMS]);
-            for stream in 0..STREAMS {
-                some[stream] = blocks[i + stream * stride];
-                numbers[stream] = some[stream].0 as usize;
-            }
-            let products = plane.products::<S, SIGNS, STREAMS, 1>(simd, numbers, &self.group.panels, coded);
-            for stream in 0..STREAMS {
-                self.meet(simd, some[stream], &products[stream], &asked, std::slice::from_mut(result));
-            }
-        }
-        for &(block, rows) in &blocks[stride * STREAMS..] {
-            let [products] = plane.products::<S, SIGNS, 1, 1>(simd, [block as usize], &self.group.panels, coded);
-            self.meet(simd, (block, rows), &products, &asked, std::slice::from_mut(result));
-        }
-    }
-
-    /// Blocks against panels of `Q` queries.
-    #[inline(always)]
-    fn panels<S: Simd, const SIGNS: bool, const Q: usize>(
-        &self,
-        simd: S,
-        blocks: &[(u32, u32)],
-        results: &mut [Sifted],
-    ) {
-        let plane = self.sieve.plane;
-        let panel = plane.coding().shown_bytes() * Q;
-        for tile in blocks.chunks(TILE) {
-            let queries = self.group.coded.chunks(Q).zip(results.chunks_mut(Q));
-            for (shown, (coded, results)) in self.group.panels.chunks_exact(panel).zip(queries) {
-                let asked = Asked::<Q>::new(coded, results);
-                for &(block, rows) in tile {
-                    let [products] = plane.products::<S, SIGNS, 1, Q>(simd, [block as usize], shown, coded);
-                    self.meet(simd, (block, rows), &products, &asked, results);
-                }
-            }
-        }
-    }
-
-    /// Sets those rows of a block aside whose values reach the limit of a query.
-    #[inline(always)]
-    fn meet<S: Simd, const Q: usize>(
-        &self,
-        simd: S,
-        (block, rows): (u32, u32),
-        products: &[[i32; BLOCK_ROWS]; Q],
-        asked: &Asked<Q>,
-        results: &mut [Sifted],
-    ) {
-        let columns = self.sieve.plane.columns(block as usize);
-        let passing = rows_not_below(simd, products, columns, &asked.weights, &asked.limits);
-        // Most blocks have none of any query.
-        if passing.iter().fold(0, |some, passing| some | passing) & rows == 0 {
-            return;
-        }
-        for (q, result) in results.iter_mut().enumerate() {
-            if passing[q] & rows != 0 {
-                let values = row_values(simd, &products[q], columns, asked.weights[q]);
-                result.set_aside(block, passing[q] & rows, &values, &products[q]);
-            }
-        }
-    }
-}
-
-/// What is asked of the rows of a block for each query of a panel. Limits stay as they are throughout a scan.
-struct Asked<const Q: usize> {
-    weights: [Weights; Q],
-    limits: [f32; Q],
-}
-
-impl<const Q: usize> Asked<Q> {
-    /// Lanes without a query ask for nothing that anybody looks at.
-    fn new(coded: &[PlaneQuery], results: &[Sifted]) -> Asked<Q> {
-        let weights = std::array::from_fn(|q| coded[q.min(coded.len() - 1)].weights);
-        let limits = std::array::from_fn(|q| results.get(q).map_or(f32::INFINITY, |result| result.limit));
-        Asked { weights, limits }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use kept::{Decode, KeptRows, coded_width};
 pub(crate) use matrix::{Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Task};
-pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Estimates, Plane, PlaneQuery, Purpose, pack_panel};
+pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Estimates, Panel, Plane, PlaneQuery, Purpose};
 pub(crate) use rotation::Rotation;
 pub(crate) use seed::random_bits;
 pub(crate) use source::{Piece, QueryBatch};

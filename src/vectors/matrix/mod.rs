@@ -21,7 +21,11 @@ const BLOCK_BYTES: usize = 64 << 20;
 /// A cache line: what rows are aligned to, if their width is a multiple of it.
 #[derive(Clone, Copy, bytemuck::Zeroable, Pod)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+pub(crate) struct Line([u8; 64]);
+
+impl Line {
+    pub(crate) const ZERO: Line = Line([0; 64]);
+}
 
 /// The number of f32 that a row of `dim` values takes, so that every row starts on a cache line and no kernel has a rest.
 pub(crate) fn aligned_width(dim: usize) -> usize {
@@ -197,7 +201,7 @@ impl<T: Pod> Matrix<T> {
         let rows = wanted.max(2 * self.capacity).clamp(1, most.max(wanted));
         let wanted_lines = (rows * row_bytes).div_ceil(size_of::<Line>());
         lines.try_reserve_exact(wanted_lines - lines.len()).ok()?;
-        lines.resize(wanted_lines, Line([0; 64]));
+        lines.resize(wanted_lines, Line::ZERO);
         self.capacity = rows.min(self.mask + 1);
         self.bases = vec![lines.as_mut_ptr().cast()];
         Some(())

@@ -33,7 +33,7 @@ mod query;
 mod suite;
 
 pub(crate) use encode::Encoder;
-pub(crate) use query::{Estimates, PlaneQuery, pack_panel};
+pub(crate) use query::{Estimates, Panel, PlaneQuery};
 
 use super::codec::Code;
 use super::pair::low_of_pair;

@@ -7,6 +7,7 @@ use crate::kernel::{
     nibble_products, order_query, sign_products, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
+use crate::vectors::matrix::Line;
 use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
@@ -68,11 +69,10 @@ impl Coding {
         let (mut y, mut room) = (vec![0.0; self.width()], vec![0.0; self.mean.len()]);
         let (values, centred) = (&query.values[..self.mean.len()], self.metric == Metric::L2);
         let norm = self.rotated(values, 1.0, centred, &mut y, &mut room).sqrt();
-        let largest = f64::from(y.iter().fold(0f32, |most, value| most.max(value.abs())));
+        let largest = f64::from(largest_of(&y));
         let step = largest / 127.0;
         let digits = in_steps(&y, step, 127.0);
-        let left = |(&value, &digit): (&f32, &i8)| (f64::from(value) - step * f64::from(digit)).powi(2);
-        let rest = y.iter().zip(&digits).map(left).sum::<f64>().sqrt();
+        let rest = squares_left(&y, &digits, step).sqrt();
         let centre = if centred { &[] } else { &self.mean[..] };
         let mut coded = PlaneQuery {
             sum: digits.iter().map(|&digit| i32::from(digit)).sum(),
@@ -179,16 +179,44 @@ impl Operation for CodeQuery<'_> {
     }
 }
 
-/// The coordinates in steps, none beyond `most`. A loop, not a chain of iterators: those are compiled for any processor, and call a
-/// function for each rounding.
+/// The coordinates in steps, none beyond `most`, ties to even. A loop, not a chain of iterators: those are compiled for any processor. And no
+/// function that rounds, nor a cast that saturates, of which processors have none for many values at once: beyond 2^52 the
+/// last bits of a number are its whole part.
 #[inline(always)]
 fn in_steps(y: &[f32], step: f64, most: f64) -> Vec<i8> {
+    const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
     let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
     let mut digits = vec![0; y.len()];
     for (digit, &value) in digits.iter_mut().zip(y) {
-        *digit = (f64::from(value) * per_step).clamp(-most, most).round_ties_even() as i8;
+        *digit = ((f64::from(value) * per_step).clamp(-most, most) + WHOLE).to_bits() as i8;
     }
     digits
+}
+
+/// The largest magnitude. In lanes, as [`squares_left`].
+#[inline(always)]
+fn largest_of(y: &[f32]) -> f32 {
+    let mut most = [0f32; 8];
+    for y in y.as_chunks::<8>().0 {
+        for lane in 0..8 {
+            let value = y[lane].abs();
+            most[lane] = if value > most[lane] { value } else { most[lane] };
+        }
+    }
+    most.into_iter().fold(0.0, f32::max)
+}
+
+/// The squares of what the steps leave, added up. In eight sums, since each waits for the last addition to it.
+#[inline(always)]
+fn squares_left(y: &[f32], digits: &[i8], step: f64) -> f64 {
+    let mut sums = [0.0; 8];
+    for (y, digits) in y.as_chunks::<8>().0.iter().zip(digits.as_chunks::<8>().0) {
+        for lane in 0..8 {
+            let left = f64::from(y[lane]) - step * f64::from(digits[lane]);
+            sums[lane] += left * left;
+        }
+    }
+    sums.iter().sum()
 }
 
 impl PlaneQuery {
@@ -201,14 +229,32 @@ impl PlaneQuery {
     }
 }
 
-/// What up to `lanes` queries show to blocks, side by side, piece after piece; lanes without a query are zero.
-pub(crate) fn pack_panel(queries: &[PlaneQuery], purpose: Purpose, lanes: usize, panel: &mut Vec<u8>) {
-    let Some((first, piece)) = queries.first().map(|query| query.shown(purpose)) else { return };
-    for at in (0..first.len()).step_by(piece) {
-        for query in queries {
-            panel.extend(&query.shown(purpose).0[at..at + piece]);
+/// What some queries show to blocks, side by side, piece after piece. It begins on a cache line: every look into a table that lies
+/// across two of them takes twice as long.
+pub(crate) struct Panel {
+    lines: Vec<Line>,
+    length: usize,
+}
+
+impl Panel {
+    /// What up to `lanes` queries show; lanes without a query are zero.
+    pub(crate) fn new(queries: &[PlaneQuery], purpose: Purpose, lanes: usize) -> Panel {
+        let (length, piece) =
+            queries.first().map_or((0, 1), |query| (query.shown(purpose).0.len(), query.shown(purpose).1));
+        let mut panel =
+            Panel { lines: vec![Line::ZERO; (length * lanes).div_ceil(size_of::<Line>())], length: length * lanes };
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut panel.lines);
+        for (q, query) in queries.iter().enumerate() {
+            let pieces = query.shown(purpose).0.chunks_exact(piece);
+            for (to, from) in bytes.chunks_exact_mut(piece * lanes).zip(pieces) {
+                to[q * piece..][..piece].copy_from_slice(from);
+            }
         }
-        panel.resize(panel.len() + (lanes - queries.len()) * piece, 0);
+        panel
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.lines)[..self.length]
     }
 }
 
@@ -225,15 +271,15 @@ impl Coding {
 impl Plane {
     /// The numbers of the rows of a block.
     #[inline(always)]
-    pub(crate) fn columns(&self, block: usize) -> Columns<'_> {
+    pub(crate) fn columns<const SIGNS: bool>(&self, block: usize) -> Columns<'_> {
         let coding = &*self.coding;
         let columns: &[[u32; BLOCK_ROWS]] = bytemuck::cast_slice(&self.blocks.row(block)[coding.head_lines() * 64..]);
         let constant = usize::from(coding.has_constant());
         Columns {
             scale: &columns[0],
-            scale_with_error: coding.purpose == Purpose::Estimate,
+            scale_with_error: SIGNS,
             constant: coding.has_constant().then(|| &columns[1]),
-            lengths: (coding.purpose == Purpose::Certify).then(|| &columns[1 + constant]),
+            lengths: (!SIGNS).then(|| &columns[1 + constant]),
         }
     }
 
@@ -248,12 +294,18 @@ impl Plane {
     ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
         let (coding, lines) = (&*self.coding, self.coding.head_lines());
         assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
-        let addresses = blocks.map(|block| self.blocks.row(block).as_ptr());
+        let mut addresses = [std::ptr::null(); R];
+        for r in 0..R {
+            addresses[r] = self.blocks.row(blocks[r]).as_ptr();
+        }
         if SIGNS {
             // SAFETY: every block begins with `lines` lines, and the panel has SIGN_TABLES bytes for each line and query.
             return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
         }
-        let sums = std::array::from_fn(|q| queries.get(q).map_or(0, |query| query.sum));
+        let mut sums = [0; Q];
+        for (sum, query) in sums.iter_mut().zip(queries) {
+            *sum = query.sum;
+        }
         // SAFETY: every block begins with `lines` lines, and the panel has eight values for each line and query.
         unsafe { nibble_products::<S, R, Q>(simd, addresses, panel.as_ptr().cast(), sums, lines) }
     }

@@ -7,7 +7,7 @@ mod certain;
 mod estimates;
 mod records;
 
-use super::{Coding, Encoder, Plane, PlaneQuery, Purpose, pack_panel};
+use super::{Coding, Encoder, Panel, Plane, PlaneQuery, Purpose};
 use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, rows_not_below};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::Metric;
@@ -190,11 +190,10 @@ impl Met<'_> {
         const LANES: usize = 8;
         let (plane, purpose, mut found) = (self.plane, self.plane.coding.purpose, Vec::new());
         for queries in self.queries.chunks(LANES) {
-            let (mut panel, mut alone) = (Vec::new(), Vec::new());
-            pack_panel(queries, purpose, LANES, &mut panel);
-            let [products] = plane.products::<S, SIGNS, 1, LANES>(simd, [self.block], &panel, queries);
-            pack_panel(&queries[..1], purpose, 1, &mut alone);
-            let [[first]] = plane.products::<S, SIGNS, 1, 1>(simd, [self.block], &alone, queries);
+            let panel = Panel::new(queries, purpose, LANES);
+            let [products] = plane.products::<S, SIGNS, 1, LANES>(simd, [self.block], panel.bytes(), queries);
+            let alone = Panel::new(&queries[..1], purpose, 1);
+            let [[first]] = plane.products::<S, SIGNS, 1, 1>(simd, [self.block], alone.bytes(), queries);
             assert_eq!(first, products[0], "alone or among others");
             found.extend_from_slice(&products[..queries.len()]);
         }
@@ -216,7 +215,11 @@ impl Operation for Passes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
-        let columns = self.plane.columns(self.slot / BLOCK_ROWS);
+        let block = self.slot / BLOCK_ROWS;
+        let columns = match self.plane.coding.purpose {
+            Purpose::Certify => self.plane.columns::<false>(block),
+            Purpose::Estimate => self.plane.columns::<true>(block),
+        };
         let [passing] = rows_not_below(simd, &[*self.products], columns, &[self.query.weights], &[self.limit]);
         passing >> (self.slot % BLOCK_ROWS) & 1 == 1
     }
