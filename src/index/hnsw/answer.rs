@@ -7,6 +7,7 @@
 //!
 //! Rows that are not linked yet are looked at one by one.
 
+use super::ground::Stretch;
 use super::search::GraphSearch;
 use super::state::State;
 use super::walk::{Scratch, Scratches};
@@ -111,7 +112,14 @@ impl Answer<'_> {
             if self.search.selection.is_none() && (self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE)) {
                 return Way::Gather;
             }
+            let force = super::ground::tune("NF_WAY", 0.0);
+            if force == 1.0 { return Way::Gather }
+            if force == 2.0 { return Way::Walk }
+            if super::ground::tune("NF_OLD", 0.0) == 1.0 {
             return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
+            }
+            let stretch = Stretch::new(self.search.k + 4, self.ef.max(self.search.k), self.beam());
+            return if self.most_steps() <= stretch.steps { Way::Gather } else { Way::Walk };
         }
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
@@ -133,12 +141,17 @@ impl Answer<'_> {
 
     /// What cells say of every linked row that may be returned decides which are scored.
     fn gather(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-        let mut slots = Vec::new();
-        Scan::new(&self.state.table, self.search).candidates(0..self.state.graph.linked(), &mut slots);
-        slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
+        let linked = self.state.graph.linked();
+        let mut found = Vec::new();
+        // What is selected is visible: a selection is of this state.
+        let slots = self.search.selection.and_then(Selection::slots).unwrap_or_else(|| {
+            Scan::new(&self.state.table, self.search).candidates(0..linked, &mut found);
+            &found
+        });
+        let slots = &slots[..slots.partition_point(|&slot| (slot as usize) < linked)];
         map(call, queries.len(), |i| {
             let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
-            self.scratches.lend(|scratch| one.gather(&slots, scratch))
+            self.scratches.lend(|scratch| one.gather(slots, scratch))
         })
     }
 

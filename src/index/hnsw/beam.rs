@@ -71,6 +71,15 @@ impl Beam {
         if self.len == self.width { self.limit().distance() } else { f32::INFINITY }
     }
 
+    /// What a candidate must be below to be among the first so many.
+    #[inline(always)]
+    pub(crate) fn place(&self, places: usize) -> Candidate {
+        match self.candidates().get(places.min(self.width).wrapping_sub(1)) {
+            Some(&last) => last,
+            None => Candidate(u64::MAX),
+        }
+    }
+
     /// Takes a candidate in if it is among the nearest so far.
     #[inline(always)]
     pub(crate) fn push(&mut self, candidate: Candidate) {

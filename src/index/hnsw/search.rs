@@ -4,6 +4,7 @@
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
+use super::gather::Gather;
 use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
@@ -46,6 +47,20 @@ impl Admission for Eligible<'_> {
     #[inline(always)]
     fn admits(&self, slot: u32) -> bool {
         self.state.graph.sharing(slot).any(|slot| self.has(slot as usize))
+    }
+
+    #[inline(always)]
+    fn knows(&self, slot: u32) -> bool {
+        self.has(slot as usize)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, slot: u32) {
+        self.state.graph.prefetch_twins(slot);
+    }
+
+    fn some(&self, most: usize) -> Vec<u32> {
+        self.selection.map_or_else(Vec::new, |selection| selection.bits().spread(most))
     }
 }
 
@@ -108,49 +123,6 @@ impl GraphSearch<'_> {
             Some(cells) => simd::dispatch(RankCodes { table, cells, slots, query: prepared, top }),
             None => table.metric().run(Rank { table, slots, query: self.query, top }),
         }
-    }
-}
-
-/// Rows of a gather that are asked for ahead.
-const GATHER_AHEAD: usize = 8;
-
-/// What the ground says of some rows; those that may be among the k nearest are left in `near`.
-struct Gather<'a, 's> {
-    slots: &'a [u32],
-    query: &'a Query<'a>,
-    k: usize,
-    scratch: &'s mut Scratch,
-}
-
-impl GroundTask for Gather<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) {
-        let Gather { slots, query, k, scratch } = self;
-        let Scratch { query: memory, gathered, near, .. } = scratch;
-        ground.prepare(query, memory);
-        let point = ground.point(query, memory);
-        gathered.clear();
-        near.clear();
-        for &slot in slots.iter().take(GATHER_AHEAD) {
-            ground.prefetch(slot as usize);
-        }
-        for (i, &slot) in slots.iter().enumerate() {
-            if let Some(&next) = slots.get(i + GATHER_AHEAD) {
-                ground.prefetch(next as usize);
-            }
-            gathered.push(Candidate::new(ground.distance(simd, point, slot as usize), slot));
-        }
-        let mut reach = f32::INFINITY;
-        if k > 0 && k < gathered.len() {
-            let (_, &mut kth, _) = gathered.select_nth_unstable(k - 1);
-            // One of the k may be that much farther, and another row that much nearer.
-            reach = kth.distance() + 2.0 * ground.blur(point, kth.node() as usize);
-        }
-        near.extend(
-            gathered.iter().filter(|candidate| candidate.distance() <= reach).map(|candidate| candidate.node()),
-        );
     }
 }
 

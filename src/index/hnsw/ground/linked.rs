@@ -13,18 +13,18 @@ use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
 pub(crate) struct Linked<'a> {
     pub(crate) cells: &'a Cells,
     /// How many of them are linked; a write may have added more.
-    nodes: usize,
+    pub(super) nodes: usize,
 }
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 /// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
-const FIRST_LINES: usize = 4;
+pub(super) const FIRST_LINES: usize = 4;
 
 /// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
-fn beam_of_estimates(width: usize) -> usize {
+pub(in crate::index::hnsw) fn beam_of_estimates(width: usize) -> usize {
     width + width / 2
 }
 
@@ -112,6 +112,9 @@ impl Ground for Linked<'_> {
         reach: Reach<'_, A>,
         scratch: &'s mut Scratch,
     ) -> Option<&'s Beam> {
+        if A::ASKS && reach.early && super::filtered::tune("NF_OLD", 0.0) == 0.0 {
+            return self.search_filtered(simd, starts, &reach, scratch);
+        }
         // Where not all are admitted, the walk ends when what it is after is nearer than all that it could come to.
         scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
         scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
@@ -168,7 +171,7 @@ impl<'a> Linked<'a> {
 
     /// Puts the nodes where a walk begins into the beam.
     #[inline(always)]
-    fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
+    pub(super) fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
         scratch.visited.start(self.nodes);
         scratch.visited.hide(hidden);
         for &node in starts.iter().filter(|&&node| (node as usize) < self.nodes) {
@@ -256,6 +259,6 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
 }
 
 /// As many ones as there are links.
-fn mask_of(links: usize) -> u32 {
+pub(super) fn mask_of(links: usize) -> u32 {
     if links >= 2 * BLOCK_ROWS { u32::MAX } else { (1 << links) - 1 }
 }

@@ -5,10 +5,12 @@
 //! that follow from inner products. [`Lean`] has cells that say only what they are themselves: far less memory. Everything else (layers, batches,
 //! pruning, search) is written over all of them.
 
+mod filtered;
 mod lean;
 mod linked;
 mod rows;
 
+pub(super) use filtered::{Stretch, tune};
 use lean::Lean;
 use linked::Linked;
 use rows::Rows;
