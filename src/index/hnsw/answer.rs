@@ -8,7 +8,7 @@
 //! Rows that are not linked yet are looked at one by one.
 
 use super::ground::Stretch;
-use super::search::GraphSearch;
+use super::search::{GraphSearch, SPARE};
 use super::state::State;
 use super::walk::{Scratch, Scratches};
 use crate::error::Result;
@@ -24,8 +24,8 @@ const SECOND_WALK: usize = 4;
 
 /// What a row costs a gather, and a step a walk, beside the cache lines that they read: as many lines as could be read meanwhile.
 /// From times measured with 384 dimensions, where both took as long at about 12 rows for each place of the beam.
-const GATHER_LINES: usize = 3;
-const STEP_LINES: usize = 40;
+const GATHER_LINES: usize = 2;
+const STEP_LINES: usize = 130;
 
 /// Rows that a walk without cells looks at for each place of its beam.
 const ROWS_PER_PLACE: usize = 40;
@@ -112,13 +112,8 @@ impl Answer<'_> {
             if self.search.selection.is_none() && (self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE)) {
                 return Way::Gather;
             }
-            let force = super::ground::tune("NF_WAY", 0.0);
-            if force == 1.0 { return Way::Gather }
-            if force == 2.0 { return Way::Walk }
-            if super::ground::tune("NF_OLD", 0.0) == 1.0 {
-            return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
-            }
-            let stretch = Stretch::new(self.search.k + 4, self.ef.max(self.search.k), self.beam());
+            let rarer = self.state.reachable() as f32 / self.eligible().max(1) as f32;
+            let stretch = Stretch::new(self.search.k + SPARE, self.ef.max(self.search.k), rarer);
             return if self.most_steps() <= stretch.steps { Way::Gather } else { Way::Walk };
         }
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }

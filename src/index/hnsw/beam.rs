@@ -19,6 +19,7 @@ impl Candidate {
         (self.0 as u32) >> 1
     }
 
+    #[inline(always)]
     pub(crate) fn distance(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
         f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })

@@ -8,7 +8,7 @@ use super::gather::Gather;
 use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
-use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
 use crate::index::Search;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
@@ -17,7 +17,7 @@ use crate::simd::{self, Operation, Simd};
 use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
-const SPARE: usize = 4;
+pub(super) const SPARE: usize = 4;
 
 /// One query in one state.
 pub(super) struct GraphSearch<'a> {
@@ -66,16 +66,16 @@ impl Admission for Eligible<'_> {
 
 impl GraphSearch<'_> {
     /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
-    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
+    /// such it reached. `None` if they are not found this way, or it would be quicker to look at all: `budget` is how many steps that takes.
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
         let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
         let eligible = Eligible { state: self.state, selection: self.search.selection };
-        let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
+        let (kept, chosen) = (self.search.k + SPARE, self.search.selection.is_some());
         let ended = if self.search.selection.is_some() || !table.all_live() {
-            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
+            let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &eligible };
             stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
-            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
+            let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &Everything };
             stand(table, graph, Walk { graph, query, reach, scratch })
         };
         if !ended {

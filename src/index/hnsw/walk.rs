@@ -63,10 +63,10 @@ impl Visited {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) visited: Visited,
-    /// What has been seen without being visited.
+    /// What a filtered walk among cells has seen.
     pub(super) noted: Visited,
     /// What is to be measured, and what is on its way from memory.
-    pub(super) fresh: Vec<u32>,
+    fresh: Vec<u32>,
     coming: Vec<u32>,
     pub(crate) beam: Beam,
     /// The nearest among those that may be returned, where not all may; of a walk among cells, the nearest with distances instead of estimates.
