@@ -9,8 +9,8 @@ stay alive, each in a process of its own, and are measured in turn: filter by fi
 query a call. A figure is the median over the rounds; the ratio is the median of those within each round, of
 Nearfield to the best peer. Recall is of the exact ten nearest among the rows that match.
 
-Where the data has no metadata beside its vectors, they are made up (see `tags.py`), and there is a fourth kind
-of filter, topic, whose rows lie together.
+Where the data has no metadata beside its vectors, they are made up (see `tags.py`), and there is a fourth
+kind of filter, topic, whose rows lie together.
 """
 
 from __future__ import annotations
@@ -50,11 +50,13 @@ class Case(NamedTuple):
 
 
 def cases(data: Dataset, columns: Columns) -> list[Case]:
-    """The filters, and the nearest of the rows that each matches; as many more as are equally near as the last."""
+    """The filters, and the nearest rows that each matches, with all that are as near as the last."""
     base, queries = data.base(), data.queries()
     if data.metric() == "cosine":
         base, queries = normalized(base), normalized(queries)
-    offset = np.einsum("nd,nd->n", base, base) / 2 if data.metric() == "l2" else np.zeros(len(base), np.float32)
+    offset = (
+        np.einsum("nd,nd->n", base, base) / 2 if data.metric() == "l2" else np.zeros(len(base), np.float32)
+    )
     made = []
     for kind, share, where in [("none", 1.0, None), *chosen(columns)]:
         rows = np.arange(len(base)) if where is None else np.flatnonzero(holds(where, columns))
@@ -76,7 +78,9 @@ def serve(pipe: Connection, name: str, folder: Path, data: Dataset, count: int) 
     base, queries = data.base(), data.queries()[:count]
     try:
         columns = columns_of(data)
-        fields = {field: str if column.dtype.kind == "U" else int for field, column in columns.items()}
+        fields: dict[str, type] = {
+            field: str if column.dtype.kind == "U" else int for field, column in columns.items()
+        }
         database = DATABASES[name](folder, Schema(base.shape[1], data.metric(), fields))
         began = time.perf_counter()
         # What was interrupted while it loaded is no database.

@@ -89,7 +89,8 @@ def chosen(columns: Columns) -> list[tuple[str, float, Filter]]:
         filters.append(("compound", share, compound(columns, names[by_count], share)))
         if "topic" in columns and share <= 0.5:
             topics, often = np.unique(columns["topic"], return_counts=True)
-            nearest = np.argmin(np.where(topics == "none", np.inf, np.abs(np.log(often / (share * len(sizes))))))
+            far_off = np.abs(np.log(often / (share * len(sizes))))
+            nearest = np.argmin(np.where(topics == "none", np.inf, far_off))
             filters.append(("topic", share, [("topic", "eq", str(topics[nearest]))]))
     return filters
 
