@@ -6,8 +6,10 @@ The idea: a filter that lets nearly everything through and one that lets five ro
 tasks, and a database has to be good at all of them. So filters of three kinds (equality, range, compound) are
 chosen from the data's own metadata to match about 0.01, 0.1, 1, 10, 50 and 99 % of the rows. All databases
 stay alive, each in a process of its own, and are measured in turn: filter by filter, round by round, one
-query a call. A figure is the median over the rounds; the ratio is the median of those within each round, of
-Nearfield to the best peer. Recall is of the exact ten nearest among the rows that match.
+query a call. Queries a second are those of the median query, which what else runs on the machine hardly
+changes; a 99th percentile has all of it. A figure is the median over the rounds; the ratio is the median of
+those within each round, of Nearfield to the best peer. Recall is of the exact ten nearest among the rows that
+match.
 
 Where the data has no metadata beside its vectors, they are made up (see `tags.py`), and there is a fourth
 kind of filter, topic, whose rows lie together.
@@ -107,6 +109,12 @@ def serve(pipe: Connection, name: str, folder: Path, data: Dataset, count: int) 
 def measured(search: Any, queries: Vectors, seconds: float) -> tuple[list[float], list[NDArray[np.int64]]]:
     """Seconds and answers of each query, as many as can be asked in the time, three at least."""
     found = [search(queries[0], K)]  # not timed: whatever is done once for a filter
+    # Nor the first look at files, for half of that time: others have had the caches since the last round.
+    began = time.perf_counter()
+    for query in queries[1:]:
+        if time.perf_counter() - began > seconds / 2:
+            break
+        search(query, K)
     taken: list[float] = []
     while len(taken) < len(queries) and (len(taken) < 3 or sum(taken) < seconds):
         began = time.perf_counter()
@@ -152,7 +160,7 @@ def race(contenders: list[Contender], made: list[Case], rounds: int, seconds: fl
                     figure["error"] = told
                 else:
                     taken, found = told
-                    figure |= {"qps": len(taken) / sum(taken), "queries": len(taken)}
+                    figure |= {"qps": 1 / statistics.median(taken), "queries": len(taken)}
                     figure["p50_ms"], figure["p99_ms"] = (
                         float(np.quantile(taken, q)) * 1e3 for q in (0.5, 0.99)
                     )
