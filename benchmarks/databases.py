@@ -12,19 +12,26 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from engines import Ids, Vectors
+from engines import Ids, Metric, Vectors
 
 #: Field, operator, value.
 Condition = tuple[str, str, Any]
 Filter = list[Condition]
 Search = Callable[[Vectors, int], Ids]
 
-FIELDS = {"section": str, "priority": str, "installed_size": int}
 BATCH = 1_000
+
+
+class Schema(NamedTuple):
+    """What the rows are."""
+
+    dim: int
+    metric: Metric
+    fields: dict[str, type]
 
 
 class Database:
@@ -33,9 +40,9 @@ class Database:
     name: str
     distribution: str
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder = folder
-        self.dim = dim
+        self.dim, self.metric, self.fields = schema
 
     def load(self, base: Vectors, rows: list[dict[str, Any]]) -> None:
         """Takes all rows in, row number i under i, and gets ready to search."""
@@ -60,7 +67,7 @@ class Nearfield(Database):
         import nearfield as nf
 
         with nf.open(self.folder) as store:
-            docs = store.create_collection("docs", dim=self.dim)
+            docs = store.create_collection("docs", dim=self.dim, metric=self.metric)
             for start in range(0, len(base), BATCH):
                 end = min(start + BATCH, len(base))
                 docs.upsert(range(start, end), base[start:end], rows[start:end])
@@ -121,11 +128,11 @@ class Lance(Database):
         import pyarrow as pa
 
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(base.ravel()), self.dim)
-        columns = {field: pa.array([row[field] for row in rows]) for field in FIELDS}
+        columns = {field: pa.array([row[field] for row in rows]) for field in self.fields}
         table = pa.table({"id": pa.array(range(len(base))), "vector": vectors, **columns})
         docs = _lancedb().connect(str(self.folder)).create_table("docs", table)
-        docs.create_index(metric="cosine", index_type="IVF_HNSW_SQ", num_partitions=1)
-        for field, kind in FIELDS.items():
+        docs.create_index(metric=self.metric, index_type="IVF_HNSW_SQ", num_partitions=1)
+        for field, kind in self.fields.items():
             docs.create_scalar_index(field, index_type="BITMAP" if kind is str else "BTREE")
         self.open()
 
@@ -136,7 +143,7 @@ class Lance(Database):
         said = _sql(where)
 
         def search(query: Vectors, k: int) -> Ids:
-            asked = self.docs.search(query).distance_type("cosine").limit(k).select(["id", "_distance"])
+            asked = self.docs.search(query).distance_type(self.metric).limit(k).select(["id", "_distance"])
             if said:
                 asked = asked.where(said, prefilter=True)
             return np.array(asked.to_arrow()["id"])
@@ -151,7 +158,7 @@ class Chroma(Database):
         import chromadb
 
         client = chromadb.PersistentClient(str(self.folder))
-        docs = client.create_collection("docs", configuration={"hnsw": {"space": "cosine"}})
+        docs = client.create_collection("docs", configuration={"hnsw": {"space": self.metric}})
         for start in range(0, len(base), BATCH):
             part = slice(start, start + BATCH)
             ids = [str(i) for i in range(start, min(start + BATCH, len(base)))]
@@ -183,9 +190,10 @@ class QdrantEdge(Database):
         import qdrant_edge as edge
 
         self.folder.mkdir()
-        vectors = edge.EdgeVectorParams(size=self.dim, distance=edge.Distance.Cosine)
+        distance = edge.Distance.Cosine if self.metric == "cosine" else edge.Distance.Euclid
+        vectors = edge.EdgeVectorParams(size=self.dim, distance=distance)
         shard = edge.EdgeShard.create(str(self.folder), edge.EdgeConfig(vectors=vectors))
-        for field, kind in FIELDS.items():
+        for field, kind in self.fields.items():
             schema = edge.PayloadSchemaType.Keyword if kind is str else edge.PayloadSchemaType.Integer
             shard.update(edge.UpdateOperation.create_field_index(field, schema))
         for start in range(0, len(base), BATCH):
@@ -228,14 +236,14 @@ class Zvec(Database):
     def load(self, base: Vectors, rows: list[dict[str, Any]]) -> None:
         import zvec
 
-        hnsw = zvec.HnswIndexParam(zvec.MetricType.COSINE)
+        hnsw = zvec.HnswIndexParam(getattr(zvec.MetricType, self.metric.upper()))
         fields = [
             zvec.FieldSchema(
                 field,
                 zvec.DataType.STRING if kind is str else zvec.DataType.INT64,
                 index_param=zvec.InvertIndexParam(enable_range_optimization=kind is int),
             )
-            for field, kind in FIELDS.items()
+            for field, kind in self.fields.items()
         ]
         vectors = zvec.VectorSchema("row", zvec.DataType.VECTOR_FP32, self.dim, index_param=hnsw)
         schema = zvec.CollectionSchema(name="docs", fields=fields, vectors=vectors)
@@ -245,7 +253,7 @@ class Zvec(Database):
                 zip(base[start : start + BATCH], rows[start : start + BATCH], strict=True), start
             )
             docs = [
-                zvec.Doc(id=str(i), vectors={"row": vector}, fields={name: row[name] for name in FIELDS})
+                zvec.Doc(id=str(i), vectors={"row": vector}, fields={name: row[name] for name in self.fields})
                 for i, (vector, row) in part
             ]
             self.docs.insert(docs)
@@ -278,16 +286,16 @@ class SqliteVec(Database):
         self.folder.mkdir()
         self.open()
         columns = ", ".join(
-            f"{field} {'text' if kind is str else 'integer'}" for field, kind in FIELDS.items()
+            f"{field} {'text' if kind is str else 'integer'}" for field, kind in self.fields.items()
         )
         self.database.execute(
             "CREATE VIRTUAL TABLE rows USING vec0("
-            f"id INTEGER PRIMARY KEY, embedding float[{self.dim}] distance_metric=cosine, {columns})"
+            f"id INTEGER PRIMARY KEY, embedding float[{self.dim}] distance_metric={self.metric}, {columns})"
         )
         with self.database:
             self.database.executemany(
-                "INSERT INTO rows VALUES (?, ?, ?, ?, ?)",
-                ((i, base[i].data, *(row[field] for field in FIELDS)) for i, row in enumerate(rows)),
+                f"INSERT INTO rows VALUES (?, ?{', ?' * len(self.fields)})",
+                ((i, base[i].data, *(row[field] for field in self.fields)) for i, row in enumerate(rows)),
             )
 
     def open(self) -> None:

@@ -4,6 +4,7 @@
 //! single question: is this bit set? A selection belongs to one state of one index: any change there makes it stale.
 
 use crate::error::{Error, Result};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bits by slot.
@@ -73,6 +74,16 @@ impl Bits {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// At most so many positions that are set, as evenly spread as can be had by looking at few words.
+    pub(crate) fn spread(&self, most: usize) -> Vec<u32> {
+        let part = self.words.len().div_ceil(most.max(1)).max(1);
+        let first = |(at, words): (usize, &[u64])| {
+            let (word, bits) = words.iter().enumerate().find(|(_, bits)| **bits != 0)?;
+            Some(((at * part + word) * 64) as u32 + bits.trailing_zeros())
+        };
+        self.words.chunks(part).enumerate().filter_map(first).collect()
+    }
+
     /// The positions that are set, ascending.
     pub(crate) fn ones(&self) -> impl Iterator<Item = usize> {
         self.words.iter().enumerate().flat_map(|(at, &word)| {
@@ -103,12 +114,17 @@ pub struct Selection {
     bits: Bits,
     count: usize,
     version: Version,
+    /// The selected slots one by one, once somebody has asked for them.
+    slots: OnceLock<Vec<u32>>,
 }
+
+/// Selected slots are kept as a list if there are so many times fewer of them than slots.
+const LISTED_PART: usize = 8;
 
 impl Selection {
     /// The rows in `bits`, in the state `version`.
     pub(crate) fn new(bits: Bits, version: Version) -> Selection {
-        Selection { count: bits.count(), bits, version }
+        Selection { count: bits.count(), bits, version, slots: OnceLock::new() }
     }
 
     /// How many rows are selected.
@@ -120,6 +136,12 @@ impl Selection {
     #[inline]
     pub(crate) fn bits(&self) -> &Bits {
         &self.bits
+    }
+
+    /// The selected slots, ascending, if they are few enough for a list that is kept.
+    pub(crate) fn slots(&self) -> Option<&[u32]> {
+        let are_few = self.count <= self.bits.words().len() * 64 / LISTED_PART;
+        are_few.then(|| &**self.slots.get_or_init(|| self.bits.ones().map(|slot| slot as u32).collect()))
     }
 
     /// Fails unless the index is still in the state that this was compiled for.

@@ -271,6 +271,23 @@ def test_a_filter_that_contradicts_the_query_still_finds_what_matches(rng):
     assert np.isin(result.ids, exact.ids).mean() >= 0.9
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_what_matches_is_found_where_it_lies_on_the_other_side(share, rng):
+    rows = gaussian(rng, 20_000, 24)
+    rows[:, 0] *= 3
+    rows[10_000:10_500] = rows[:500]  # twins
+    index = nf.HnswIndex(24, "l2")
+    index.add(rows)
+    mask = rows[:, 0] > np.quantile(rows[:, 0], 1 - share)
+    queries = gaussian(rng, 100, 24)
+    queries[:, 0] = -6
+    result = index.search(queries, 10, filter=mask)
+    assert (result.counts == 10).all()
+    assert mask[result.ids].all()
+    assert all(len(set(ids)) == 10 for ids in result.ids)
+    assert recall(index, queries, 10, filter=mask) >= 0.9
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_without_rows_scores_are_estimates_and_rows_about_what_was_given(metric, rng, tmp_path):
     rows = gaussian(rng, 4100, 64)

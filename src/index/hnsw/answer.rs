@@ -1,13 +1,14 @@
 //! Which way a search goes.
 //!
-//! A walk through the graph comes to the nearest rows, whether they may be returned or not; the fewer may, the farther it has to go. A *gather*
+//! A walk through the graph sees the nearest rows, whether they may be returned or not; the fewer may, the farther it has to go. A *gather*
 //! looks at what cells say of all rows that may be returned, and at nothing else: where these are few, it is the shorter way. Where there are no
 //! cells, a scan of the rows is. All ways end with canonical scores, and a walk that brings home too little is followed by one of the others, so
 //! a search never returns fewer rows than there are.
 //!
 //! Rows that are not linked yet are looked at one by one.
 
-use super::search::GraphSearch;
+use super::ground::Stretch;
+use super::search::{GraphSearch, SPARE};
 use super::state::State;
 use super::walk::{Scratch, Scratches};
 use crate::error::Result;
@@ -16,15 +17,18 @@ use crate::index::scan::Scan;
 use crate::index::selection::Selection;
 use crate::index::topk::TopK;
 use crate::runtime::{Call, map};
-use crate::vectors::Query;
+use crate::vectors::{Cells, Query};
 
 /// How many times wider the beam of a second walk is, if the first has not reached enough rows.
 const SECOND_WALK: usize = 4;
 
 /// What a row costs a gather, and a step a walk, beside the cache lines that they read: as many lines as could be read meanwhile.
-/// From times measured with 384 dimensions, where both took as long at about 12 rows for each place of the beam.
-const GATHER_LINES: usize = 3;
-const STEP_LINES: usize = 40;
+/// From times measured with 128 and 384 dimensions: 30 and 47 ns a row, and nearly 1 us a step, most of which goes into what it sees.
+const GATHER_LINES: usize = 2;
+const STEP_LINES: usize = 130;
+/// The same among lean cells, where a walk is as much longer as fewer rows may be returned.
+const LEAN_GATHER_LINES: usize = 3;
+const LEAN_STEP_LINES: usize = 40;
 
 /// Rows that a walk without cells looks at for each place of its beam.
 const ROWS_PER_PLACE: usize = 40;
@@ -95,8 +99,18 @@ impl Answer<'_> {
     /// The steps after which a walk is dearer than a gather.
     fn most_steps(&self) -> usize {
         let Some(cells) = self.state.graph.cells() else { return usize::MAX };
-        let row = cells.frame().row_bytes() / 64 + GATHER_LINES;
-        self.eligible().saturating_mul(row) / (cells.lines() + STEP_LINES)
+        let is_lean = cells.frame().is_lean();
+        let (row, step) = if is_lean { (LEAN_GATHER_LINES, LEAN_STEP_LINES) } else { (GATHER_LINES, STEP_LINES) };
+        self.eligible().saturating_mul(cells.frame().row_bytes() / 64 + row) / (cells.lines() + step)
+    }
+
+    /// The steps that a walk will take.
+    fn steps(&self, cells: &Cells) -> usize {
+        if cells.frame().is_lean() {
+            return self.beam() + self.beam() / 2;
+        }
+        let rarer = self.state.reachable() as f32 / self.eligible().max(1) as f32;
+        Stretch::new(self.search.k + SPARE, self.ef.max(self.search.k), rarer).steps
     }
 
     fn way(&self) -> Way {
@@ -107,11 +121,11 @@ impl Answer<'_> {
             return Way::Scan;
         }
         let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
-        if cells.is_some() {
+        if let Some(cells) = cells {
             if self.search.selection.is_none() && (self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE)) {
                 return Way::Gather;
             }
-            return if self.most_steps() <= self.beam() + self.beam() / 2 { Way::Gather } else { Way::Walk };
+            return if self.most_steps() <= self.steps(cells) { Way::Gather } else { Way::Walk };
         }
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
@@ -133,12 +147,17 @@ impl Answer<'_> {
 
     /// What cells say of every linked row that may be returned decides which are scored.
     fn gather(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-        let mut slots = Vec::new();
-        Scan::new(&self.state.table, self.search).candidates(0..self.state.graph.linked(), &mut slots);
-        slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
+        let linked = self.state.graph.linked();
+        let mut found = Vec::new();
+        // What is selected is visible: a selection is of this state.
+        let slots = self.search.selection.and_then(Selection::slots).unwrap_or_else(|| {
+            Scan::new(&self.state.table, self.search).candidates(0..linked, &mut found);
+            &found
+        });
+        let slots = &slots[..slots.partition_point(|&slot| (slot as usize) < linked)];
         map(call, queries.len(), |i| {
             let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
-            self.scratches.lend(|scratch| one.gather(&slots, scratch))
+            self.scratches.lend(|scratch| one.gather(slots, scratch))
         })
     }
 

@@ -19,6 +19,7 @@ impl Candidate {
         (self.0 as u32) >> 1
     }
 
+    #[inline(always)]
     pub(crate) fn distance(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
         f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
@@ -69,6 +70,15 @@ impl Beam {
     #[inline(always)]
     pub(crate) fn reach(&self) -> f32 {
         if self.len == self.width { self.limit().distance() } else { f32::INFINITY }
+    }
+
+    /// What a candidate must be below to be among the first so many.
+    #[inline(always)]
+    pub(crate) fn place(&self, places: usize) -> Candidate {
+        match self.candidates().get(places.min(self.width).wrapping_sub(1)) {
+            Some(&last) => last,
+            None => Candidate(u64::MAX),
+        }
     }
 
     /// Takes a candidate in if it is among the nearest so far.

@@ -10,6 +10,7 @@ mod answer;
 mod beam;
 mod build;
 mod calibrate;
+mod gather;
 mod graph;
 mod ground;
 mod parameters;

@@ -4,10 +4,11 @@
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
+use super::gather::Gather;
 use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
-use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
 use crate::index::Search;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
@@ -16,7 +17,7 @@ use crate::simd::{self, Operation, Simd};
 use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
-const SPARE: usize = 4;
+pub(super) const SPARE: usize = 4;
 
 /// One query in one state.
 pub(super) struct GraphSearch<'a> {
@@ -47,20 +48,34 @@ impl Admission for Eligible<'_> {
     fn admits(&self, slot: u32) -> bool {
         self.state.graph.sharing(slot).any(|slot| self.has(slot as usize))
     }
+
+    #[inline(always)]
+    fn knows(&self, slot: u32) -> bool {
+        self.has(slot as usize)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, slot: u32) {
+        self.state.graph.prefetch_twins(slot);
+    }
+
+    fn some(&self, most: usize) -> Vec<u32> {
+        self.selection.map_or_else(Vec::new, |selection| selection.bits().spread(most))
+    }
 }
 
 impl GraphSearch<'_> {
     /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
-    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
+    /// such it reached. `None` if they are not found this way, or it would be quicker to look at all: `budget` is how many steps that takes.
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
         let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
         let eligible = Eligible { state: self.state, selection: self.search.selection };
-        let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
+        let (kept, chosen) = (self.search.k + SPARE, self.search.selection.is_some());
         let ended = if self.search.selection.is_some() || !table.all_live() {
-            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
+            let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &eligible };
             stand(table, graph, Walk { graph, query, reach, scratch })
         } else {
-            let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
+            let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &Everything };
             stand(table, graph, Walk { graph, query, reach, scratch })
         };
         if !ended {
@@ -108,49 +123,6 @@ impl GraphSearch<'_> {
             Some(cells) => simd::dispatch(RankCodes { table, cells, slots, query: prepared, top }),
             None => table.metric().run(Rank { table, slots, query: self.query, top }),
         }
-    }
-}
-
-/// Rows of a gather that are asked for ahead.
-const GATHER_AHEAD: usize = 8;
-
-/// What the ground says of some rows; those that may be among the k nearest are left in `near`.
-struct Gather<'a, 's> {
-    slots: &'a [u32],
-    query: &'a Query<'a>,
-    k: usize,
-    scratch: &'s mut Scratch,
-}
-
-impl GroundTask for Gather<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) {
-        let Gather { slots, query, k, scratch } = self;
-        let Scratch { query: memory, gathered, near, .. } = scratch;
-        ground.prepare(query, memory);
-        let point = ground.point(query, memory);
-        gathered.clear();
-        near.clear();
-        for &slot in slots.iter().take(GATHER_AHEAD) {
-            ground.prefetch(slot as usize);
-        }
-        for (i, &slot) in slots.iter().enumerate() {
-            if let Some(&next) = slots.get(i + GATHER_AHEAD) {
-                ground.prefetch(next as usize);
-            }
-            gathered.push(Candidate::new(ground.distance(simd, point, slot as usize), slot));
-        }
-        let mut reach = f32::INFINITY;
-        if k > 0 && k < gathered.len() {
-            let (_, &mut kth, _) = gathered.select_nth_unstable(k - 1);
-            // One of the k may be that much farther, and another row that much nearer.
-            reach = kth.distance() + 2.0 * ground.blur(point, kth.node() as usize);
-        }
-        near.extend(
-            gathered.iter().filter(|candidate| candidate.distance() <= reach).map(|candidate| candidate.node()),
-        );
     }
 }
 

@@ -63,6 +63,8 @@ impl Visited {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) visited: Visited,
+    /// What a filtered walk among cells has seen.
+    pub(super) noted: Visited,
     /// What is to be measured, and what is on its way from memory.
     fresh: Vec<u32>,
     coming: Vec<u32>,
@@ -96,6 +98,16 @@ pub(crate) trait Admission {
     const ASKS: bool;
     /// Whether the row in this slot may be returned.
     fn admits(&self, slot: u32) -> bool;
+    /// Whether it is already known that it may, without much memory being read.
+    fn knows(&self, slot: u32) -> bool {
+        self.admits(slot)
+    }
+    /// Asks the memory system for what [`admits`](Admission::admits) will read.
+    fn prefetch(&self, _slot: u32) {}
+    /// A few of those that may be returned, from all of them.
+    fn some(&self, _most: usize) -> Vec<u32> {
+        Vec::new()
+    }
 }
 
 /// All of them.

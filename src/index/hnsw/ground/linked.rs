@@ -13,18 +13,18 @@ use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
 pub(crate) struct Linked<'a> {
     pub(crate) cells: &'a Cells,
     /// How many of them are linked; a write may have added more.
-    nodes: usize,
+    pub(super) nodes: usize,
 }
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 /// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
-const FIRST_LINES: usize = 4;
+pub(super) const FIRST_LINES: usize = 4;
 
 /// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
-fn beam_of_estimates(width: usize) -> usize {
+pub(in crate::index::hnsw) fn beam_of_estimates(width: usize) -> usize {
     width + width / 2
 }
 
@@ -112,11 +112,13 @@ impl Ground for Linked<'_> {
         reach: Reach<'_, A>,
         scratch: &'s mut Scratch,
     ) -> Option<&'s Beam> {
-        // Where not all are admitted, the walk ends when what it is after is nearer than all that it could come to.
+        if A::ASKS && reach.chosen {
+            return self.search_filtered(simd, starts, &reach, scratch);
+        }
         scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
         scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
         let (width, widened, kept) = (reach.width, reach.beam.max(1), reach.kept);
-        let steps = self.walk(simd, starts, reach, scratch)?;
+        let steps = self.walk(simd, starts, reach, scratch);
         let Scratch { beam, accepted, .. } = scratch;
         // If what is admitted lay anywhere, so much of it would have been on the way. If far less was, it lies elsewhere.
         let (found, expected) = (accepted.candidates().len(), width.min(steps * width / widened));
@@ -140,7 +142,7 @@ impl Ground for Linked<'_> {
             width,
             beam: width,
             kept: width,
-            early: false,
+            chosen: false,
             budget: usize::MAX,
             hidden: None,
             admission: &Everything,
@@ -168,7 +170,7 @@ impl<'a> Linked<'a> {
 
     /// Puts the nodes where a walk begins into the beam.
     #[inline(always)]
-    fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
+    pub(super) fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
         scratch.visited.start(self.nodes);
         scratch.visited.hide(hidden);
         for &node in starts.iter().filter(|&&node| (node as usize) < self.nodes) {
@@ -178,27 +180,18 @@ impl<'a> Linked<'a> {
 
     /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
     /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
-    /// estimates; it is visited once. Where not all are admitted, it ends when `accepted` is full of what is nearer than all that it could come to
-    /// next. How many steps that took, unless they are more than it may take; where all are admitted, it may take any.
+    /// estimates; it is visited once. How many steps that took.
     #[inline(always)]
-    fn walk<S: Simd, A: Admission>(
-        self,
-        simd: S,
-        starts: &[u32],
-        reach: Reach<'_, A>,
-        scratch: &mut Scratch,
-    ) -> Option<usize> {
+    fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], reach: Reach<'_, A>, scratch: &mut Scratch) -> usize {
         self.start(simd, starts, reach.hidden, scratch);
         let Scratch { visited, beam, accepted, query, .. } = scratch;
         let Linked { cells, nodes } = self;
         let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
         let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
-        // It goes as far as it would if all were admitted, in any case.
-        let (mut steps, sure) = (0, if reach.early { beam_of_estimates(reach.width) } else { usize::MAX });
+        let mut steps = 0;
         loop {
             while waiting <= AHEAD {
-                let next = if A::ASKS { beam.follow_before(accepted.limit(), sure) } else { beam.follow() };
-                let Some(node) = next else { break };
+                let Some(node) = beam.follow() else { break };
                 if (node as usize) < nodes && visited.insert(node) {
                     cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
                     queue[waiting] = node;
@@ -206,12 +199,9 @@ impl<'a> Linked<'a> {
                 }
             }
             if waiting == 0 {
-                return Some(steps);
+                return steps;
             }
             steps += 1;
-            if A::ASKS && steps > reach.budget {
-                return None;
-            }
             let (node, newest) = (queue[0], queue[waiting - 1] as usize);
             queue.copy_within(1.., 0);
             waiting -= 1;
@@ -256,6 +246,6 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
 }
 
 /// As many ones as there are links.
-fn mask_of(links: usize) -> u32 {
+pub(super) fn mask_of(links: usize) -> u32 {
     if links >= 2 * BLOCK_ROWS { u32::MAX } else { (1 << links) - 1 }
 }

@@ -5,10 +5,12 @@
 //! that follow from inner products. [`Lean`] has cells that say only what they are themselves: far less memory. Everything else (layers, batches,
 //! pruning, search) is written over all of them.
 
+mod filtered;
 mod lean;
 mod linked;
 mod rows;
 
+pub(super) use filtered::Stretch;
 use lean::Lean;
 use linked::Linked;
 use rows::Rows;
@@ -128,9 +130,9 @@ pub(crate) struct Reach<'a, A> {
     pub(crate) beam: usize,
     /// How many of the nearest are kept.
     pub(crate) kept: usize,
-    /// Whether it may end before the beam does, if what it has is nearer than what could come.
-    pub(crate) early: bool,
-    /// The most steps, as far as steps are counted.
+    /// Whether what may be returned was chosen, so that it may lie anywhere.
+    pub(crate) chosen: bool,
+    /// The steps after which it would be quicker to look at all that may be returned, as far as steps are counted.
     pub(crate) budget: usize,
     /// A node that it must not come to.
     pub(crate) hidden: Option<u32>,
