@@ -87,8 +87,8 @@ impl Seen {
 
     fn note(&mut self, i: usize, rows: u32, values: &[f32; BLOCK_ROWS], products: &[i32; BLOCK_ROWS]) {
         self.products[i] = *products;
-        for row in 0..BLOCK_ROWS {
-            self.values[i][row] = if rows >> row & 1 == 1 { upper(values[row]) } else { f32::NEG_INFINITY };
+        for (row, (noted, &value)) in self.values[i].iter_mut().zip(values).enumerate() {
+            *noted = if rows >> row & 1 == 1 { upper(value) } else { f32::NEG_INFINITY };
         }
     }
 
