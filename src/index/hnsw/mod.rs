@@ -17,6 +17,7 @@ mod part;
 mod search;
 mod settle;
 mod state;
+mod turns;
 mod walk;
 
 pub use parameters::{GraphCodec, HnswParameters};
@@ -50,7 +51,7 @@ use walk::Scratches;
 pub(crate) const CATCH_UP_ROWS: usize = 32;
 
 /// How many queries a thread answers under one guard.
-const QUERIES_PER_THREAD: usize = 8;
+const QUERIES_PER_THREAD: usize = 32;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;

@@ -1,13 +1,13 @@
-//! One query through the graph.
+//! Queries through the graph.
 //!
 //! From the entry point down to the base layer the walk keeps a single node; in the base layer it keeps `ef`. The nearest of the
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
-use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
-use super::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
+use super::turns::{Found, Turns};
+use super::walk::{Admission, Candidate, Everything, Scratch};
 use crate::index::Search;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
@@ -18,11 +18,10 @@ use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
 
-/// One query in one state.
+/// Searches in one state.
 pub(super) struct GraphSearch<'a> {
     pub(super) state: &'a State,
     pub(super) search: &'a Search<'a>,
-    pub(super) query: &'a Query<'a>,
     /// A node that the walk must not come to.
     pub(super) hidden: Option<u32>,
 }
@@ -50,29 +49,34 @@ impl Admission for Eligible<'_> {
 }
 
 impl GraphSearch<'_> {
-    /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
-    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
-    pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
-        let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
-        let eligible = Eligible { state: self.state, selection: self.search.selection };
+    /// For each query the best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and
+    /// how many such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
+    pub(super) fn walk(
+        &self,
+        queries: &[Query<'_>],
+        (ef, beam, budget): (usize, usize, usize),
+        scratches: &mut [Scratch],
+    ) -> Vec<Found> {
+        let (State { table, graph, .. }, hidden) = (self.state, self.hidden);
         let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
-        let ended = if self.search.selection.is_some() || !table.all_live() {
+        if self.search.selection.is_some() || !table.all_live() {
+            let eligible = self.eligible();
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
-            stand(table, graph, Walk { graph, query, reach, scratch })
+            stand(table, graph, Turns { search: self, queries, reach, scratches })
         } else {
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
-            stand(table, graph, Walk { graph, query, reach, scratch })
-        };
-        if !ended {
-            return None;
+            stand(table, graph, Turns { search: self, queries, reach, scratches })
         }
-        let Scratch { near, query, .. } = scratch;
-        for &node in near.iter() {
-            self.prefetch(node);
-            graph.prefetch_twins(node);
-        }
-        let sharing = near.iter().flat_map(|&node| graph.sharing(node));
-        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), query))
+    }
+
+    fn eligible(&self) -> Eligible<'_> {
+        Eligible { state: self.state, selection: self.search.selection }
+    }
+
+    /// Asks for what scoring the rows of a node will read.
+    pub(super) fn fetch(&self, node: u32) {
+        self.prefetch(node);
+        self.state.graph.prefetch_twins(node);
     }
 
     /// Asks for what scoring a row will read.
@@ -83,30 +87,37 @@ impl GraphSearch<'_> {
         }
     }
 
+    /// Scores what a walk has left in `near`; the best, and how many there were.
+    pub(super) fn score(&self, query: &Query<'_>, scratch: &Scratch) -> (TopK, usize) {
+        let eligible = self.eligible();
+        let sharing = scratch.near.iter().flat_map(|&node| self.state.graph.sharing(node));
+        self.rank(query, sharing.filter(|&slot| eligible.has(slot as usize)), &scratch.query)
+    }
+
     /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
-    pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
+    pub(super) fn gather(&self, query: &Query<'_>, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
+        stand(table, graph, Gather { slots, query, k: self.search.k, scratch });
         for &slot in &scratch.near {
             self.prefetch(slot);
         }
-        self.rank(scratch.near.iter().copied(), &scratch.query).0
+        self.rank(query, scratch.near.iter().copied(), &scratch.query).0
     }
 
     /// The best of these rows, all of which are scored.
-    pub(super) fn look_at_all(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
+    pub(super) fn look_at_all(&self, query: &Query<'_>, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        stand(table, graph, Prepare { query: self.query, memory: &mut scratch.query });
-        self.rank(slots.iter().copied(), &scratch.query).0
+        stand(table, graph, Prepare { query, memory: &mut scratch.query });
+        self.rank(query, slots.iter().copied(), &scratch.query).0
     }
 
     /// Scores rows, canonically or as their codes have them; the best, and how many there were. `prepared` is what the ground has made of the query.
-    fn rank(&self, slots: impl Iterator<Item = u32>, prepared: &CellQuery) -> (TopK, usize) {
+    fn rank(&self, query: &Query<'_>, slots: impl Iterator<Item = u32>, prepared: &CellQuery) -> (TopK, usize) {
         let table = &self.state.table;
         let top = TopK::new(self.search.k, self.search.floor());
         match self.state.codes() {
             Some(cells) => simd::dispatch(RankCodes { table, cells, slots, query: prepared, top }),
-            None => table.metric().run(Rank { table, slots, query: self.query, top }),
+            None => table.metric().run(Rank { table, slots, query, top }),
         }
     }
 }
@@ -167,56 +178,6 @@ impl GroundTask for Prepare<'_> {
     fn run<S: Simd, G: Ground>(self, _simd: S, ground: G) {
         ground.prepare(self.query, self.memory);
     }
-}
-
-/// The walk, from the entry point down and through the base layer; the nearest are left in `near`. Whether it ended.
-struct Walk<'a, 's, A> {
-    graph: &'a Graph,
-    query: &'a Query<'a>,
-    reach: Reach<'a, A>,
-    scratch: &'s mut Scratch,
-}
-
-impl<A: Admission> GroundTask for Walk<'_, '_, A> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> bool {
-        let Walk { graph, query, reach, scratch } = self;
-        let mut memory = std::mem::take(&mut scratch.query);
-        ground.prepare(query, &mut memory);
-        let start = descend(simd, ground, graph, ground.point(query, &memory), scratch);
-        scratch.query = memory;
-        let (kept, mut near) = (reach.kept, std::mem::take(&mut scratch.near));
-        near.clear();
-        let found = ground.search(simd, query, start.as_slice(), reach, scratch);
-        let nearest = found.map_or(&[][..], Beam::candidates);
-        near.extend(nearest.iter().take(kept).map(|candidate| candidate.node()));
-        let ended = found.is_some();
-        scratch.near = near;
-        ended
-    }
-}
-
-/// The node of the base layer where its walk begins.
-#[inline(always)]
-fn descend<S: Simd, G: Ground>(
-    simd: S,
-    ground: G,
-    graph: &Graph,
-    point: G::Point<'_>,
-    scratch: &mut Scratch,
-) -> Option<u32> {
-    let mut node = graph.entry()?;
-    for layer in graph.layers()[1..].iter().rev() {
-        let terrain = Terrain::<_, true> { ground, layer };
-        scratch.beam.start(1);
-        terrain.start(simd, point, &[node], &Everything, scratch);
-        terrain.walk(simd, point, &Everything, scratch);
-        let nearest = scratch.beam.candidates().first();
-        node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
-    }
-    Some(node)
 }
 
 /// Scores rows canonically.

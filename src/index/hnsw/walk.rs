@@ -59,6 +59,21 @@ impl Visited {
     }
 }
 
+/// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
+/// gone, had it seen what lies between.
+pub(super) const AHEAD: usize = 3;
+
+/// How far a walk among cells has come.
+#[derive(Default)]
+pub(super) struct Gait {
+    /// The nodes whose cells are on their way from memory, in the order in which the walk comes to them, and how many they are.
+    pub(super) queue: [u32; AHEAD + 1],
+    pub(super) waiting: usize,
+    pub(super) steps: usize,
+    /// Whether it took as many as it may.
+    pub(super) exhausted: bool,
+}
+
 /// What a walk needs besides the graph.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -72,8 +87,9 @@ pub(crate) struct Scratch {
     /// What a gather has looked at, and what of it is near.
     pub(super) gathered: Vec<Candidate>,
     pub(super) near: Vec<u32>,
-    /// The query of a walk among cells.
+    /// The query of a walk among cells, and how that goes.
     pub(super) query: CellQuery,
+    pub(super) gait: Gait,
 }
 
 /// The memory of walks that are not under way: a walk takes it, or makes it, and gives it back.
@@ -83,9 +99,17 @@ pub(crate) struct Scratches(Mutex<Vec<Scratch>>);
 impl Scratches {
     /// Lends memory to `work`. If that panics the memory is gone, not in disorder.
     pub(crate) fn lend<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        let mut scratch = self.0.lock().pop().unwrap_or_default();
-        let result = work(&mut scratch);
-        self.0.lock().push(scratch);
+        self.lend_some(|[scratch]| work(scratch))
+    }
+
+    /// Lends memory for so many walks.
+    pub(crate) fn lend_some<R, const N: usize>(&self, work: impl FnOnce(&mut [Scratch; N]) -> R) -> R {
+        let mut scratches = {
+            let mut idle = self.0.lock();
+            std::array::from_fn(|_| idle.pop().unwrap_or_default())
+        };
+        let result = work(&mut scratches);
+        self.0.lock().extend(scratches);
         result
     }
 }
