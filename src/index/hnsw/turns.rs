@@ -12,8 +12,9 @@ use crate::index::topk::TopK;
 use crate::simd::Simd;
 use crate::vectors::Query;
 
-/// The most walks that a thread has under way: with fewer it still waits, with more they push each other out of the caches.
-pub(super) const MOST_WALKS: usize = 4;
+/// The most walks that a thread has under way. More were no faster where other processes kept the memory busy, and push each other out of
+/// the caches.
+pub(super) const MOST_WALKS: usize = 2;
 
 /// The best rows that a walk came to, and how many that may be returned it reached.
 pub(super) type Found = Option<(TopK, usize)>;
@@ -62,7 +63,8 @@ impl<A: Admission> GroundTask for Turns<'_, '_, A> {
                         Step::Ends if end(simd, ground, search, &queries[query], reach, scratch) => Stage::Ends(query),
                         Step::Ends => Stage::Idle,
                         Step::Nears if *stage == Stage::Walks(query) => {
-                            scratch.accepted.candidates().iter().take(search.search.k).for_each(|row| search.fetch(row.node()));
+                            let nearest = scratch.accepted.candidates().iter().take(search.search.k);
+                            nearest.for_each(|row| search.fetch(row.node()));
                             Stage::Nears(query)
                         }
                         _ => *stage,
@@ -109,7 +111,8 @@ fn end<S: Simd, G: Ground, A: Admission>(
     nearest.clear();
     let found = ground.found(simd, reach, scratch).map(|found| nearest.extend(found.iter().take(reach.kept)));
     let kth = search.search.k.checked_sub(1).and_then(|last| nearest.get(last));
-    let blurred = |kth: &Candidate| kth.distance() + ground.blur(ground.point(query, &scratch.query), kth.node() as usize);
+    let blurred =
+        |kth: &Candidate| kth.distance() + ground.blur(ground.point(query, &scratch.query), kth.node() as usize);
     let limit = kth.map_or(f32::INFINITY, blurred);
     scratch.near.clear();
     scratch.near.extend(nearest.iter().take_while(|row| row.distance() <= limit).map(|row| row.node()));

@@ -61,7 +61,7 @@ impl Visited {
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
-pub(super) const AHEAD: usize = 3;
+pub(super) const AHEAD: usize = 2;
 
 /// How far a walk among cells has come.
 #[derive(Default)]
