@@ -9,7 +9,6 @@
 
 use super::search::GraphSearch;
 use super::state::State;
-use super::turns::{Found, MOST_WALKS};
 use super::walk::{Scratch, Scratches};
 use crate::error::Result;
 use crate::index::Search;
@@ -35,9 +34,6 @@ const CELLS_PER_PLACE: usize = 12;
 /// So few rows are always looked at: a walk would be shorter, but may miss what lies far from the first rows.
 const FEW_CELLS: usize = 2560;
 
-/// Queries that a task answers: many more than there are walks by turns, so that there are seldom fewer of them under way.
-const QUERIES_PER_TASK: usize = 32;
-
 /// The ways of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -60,10 +56,7 @@ impl Answer<'_> {
         let way = self.way();
         let mut found = vec![None; queries.len()];
         if way == Way::Walk {
-            // As many a task as keep all threads at work, and walks by turns in each.
-            let each = queries.len().div_ceil(call.threads()).clamp(1, QUERIES_PER_TASK);
-            let tasks: Vec<&[Query<'_>]> = queries.chunks(each).collect();
-            found = map(call, tasks.len(), |task| self.walk(tasks[task]))?.into_iter().flatten().collect();
+            found = map(call, queries.len(), |i| self.scratches.lend(|scratch| self.walk(queries[i], scratch)))?;
         }
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
@@ -123,30 +116,19 @@ impl Answer<'_> {
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
-    /// Queries through the graph; `None` where that did not reach as many rows as there are, or was about to take longer than a gather.
-    fn walk(&self, queries: &[Query<'_>]) -> Vec<Option<TopK>> {
-        if queries.len() == 1 {
-            return self.scratches.lend(|scratch| self.walk_with(queries, std::slice::from_mut(scratch)));
-        }
-        self.scratches.lend_some(|scratches: &mut [Scratch; MOST_WALKS]| self.walk_with(queries, scratches))
-    }
-
-    fn walk_with(&self, queries: &[Query<'_>], scratches: &mut [Scratch]) -> Vec<Option<TopK>> {
+    /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.
+    fn walk(&self, query: Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
         let (ef, beam, budget) = (self.ef.max(self.search.k), self.beam(), self.most_steps());
-        let search = GraphSearch { state: self.state, search: self.search, hidden: None };
+        let one = GraphSearch { state: self.state, search: self.search, query: &query, hidden: None };
         let wanted = self.search.k.min(self.eligible());
-        let walks = search.walk(queries, (ef, beam, budget), scratches);
-        let again = |(query, found): (&Query<'_>, Found)| {
-            let (top, reached) = found?;
+        // Several links may bring one node into a beam, so that a narrow one can end with too few.
+        for wider in [1, SECOND_WALK] {
+            let (top, reached) = one.walk(ef.saturating_mul(wider), beam.saturating_mul(wider), budget, scratch)?;
             if reached >= wanted {
                 return Some(top);
             }
-            // Several links may bring one node into a beam, so that a narrow one can end with too few.
-            let wider = (ef.saturating_mul(SECOND_WALK), beam.saturating_mul(SECOND_WALK), budget);
-            let (top, reached) = search.walk(std::slice::from_ref(query), wider, scratches).pop().flatten()?;
-            (reached >= wanted).then_some(top)
-        };
-        queries.iter().zip(walks).map(again).collect()
+        }
+        None
     }
 
     /// What cells say of every linked row that may be returned decides which are scored.
@@ -155,8 +137,8 @@ impl Answer<'_> {
         Scan::new(&self.state.table, self.search).candidates(0..self.state.graph.linked(), &mut slots);
         slots.truncate(slots.partition_point(|&slot| (slot as usize) < self.state.graph.linked()));
         map(call, queries.len(), |i| {
-            let search = GraphSearch { state: self.state, search: self.search, hidden: None };
-            self.scratches.lend(|scratch| search.gather(&queries[i], &slots, scratch))
+            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
+            self.scratches.lend(|scratch| one.gather(&slots, scratch))
         })
     }
 
@@ -169,8 +151,8 @@ impl Answer<'_> {
         let mut slots = Vec::new();
         scan.candidates(0..self.state.table.slots(), &mut slots);
         map(call, queries.len(), |i| {
-            let search = GraphSearch { state: self.state, search: self.search, hidden: None };
-            self.scratches.lend(|scratch| search.look_at_all(&queries[i], &slots, scratch))
+            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
+            self.scratches.lend(|scratch| one.look_at_all(&slots, scratch))
         })
     }
 }

@@ -105,10 +105,9 @@ impl HnswIndex {
     /// How many of the true neighbours of a row each of the beams finds, if the walk must not come to the row itself.
     fn count(&self, state: &State, (query, slot): (Query<'_>, u32), truth: &[i64]) -> Vec<usize> {
         let search = Search::top(K);
-        let one = GraphSearch { state, search: &search, hidden: Some(slot) };
+        let one = GraphSearch { state, search: &search, query: &query, hidden: Some(slot) };
         let count = |ef: usize, scratch: &mut Scratch| {
-            let found = one.walk(&[query], (ef, ef, usize::MAX), std::slice::from_mut(scratch)).pop().flatten();
-            let Some((top, _)) = found else { return 0 };
+            let Some((top, _)) = one.walk(ef, ef, usize::MAX, scratch) else { return 0 };
             top.into_sorted().iter().filter(|row| truth.contains(&row.id)).count()
         };
         self.scratches.lend(|scratch| BEAMS.iter().map(|&ef| count(ef, scratch)).collect())

@@ -10,6 +10,7 @@ mod answer;
 mod beam;
 mod build;
 mod calibrate;
+mod course;
 mod graph;
 mod ground;
 mod parameters;
@@ -17,7 +18,6 @@ mod part;
 mod search;
 mod settle;
 mod state;
-mod turns;
 mod walk;
 
 pub use parameters::{GraphCodec, HnswParameters};
@@ -51,7 +51,7 @@ use walk::Scratches;
 pub(crate) const CATCH_UP_ROWS: usize = 32;
 
 /// How many queries a thread answers under one guard.
-const QUERIES_PER_THREAD: usize = 32;
+const QUERIES_PER_THREAD: usize = 8;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;

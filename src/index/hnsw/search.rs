@@ -1,12 +1,12 @@
-//! Queries through the graph.
+//! One query through the graph.
 //!
 //! From the entry point down to the base layer the walk keeps a single node; in the base layer it keeps `ef`. The nearest of the
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
+use super::course::Course;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
-use super::turns::{Found, Turns};
 use super::walk::{Admission, Candidate, Everything, Scratch};
 use crate::index::Search;
 use crate::index::selection::Selection;
@@ -18,10 +18,11 @@ use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 const SPARE: usize = 4;
 
-/// Searches in one state.
+/// One query in one state.
 pub(super) struct GraphSearch<'a> {
     pub(super) state: &'a State,
     pub(super) search: &'a Search<'a>,
+    pub(super) query: &'a Query<'a>,
     /// A node that the walk must not come to.
     pub(super) hidden: Option<u32>,
 }
@@ -49,24 +50,24 @@ impl Admission for Eligible<'_> {
 }
 
 impl GraphSearch<'_> {
-    /// For each query the best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and
-    /// how many such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
-    pub(super) fn walk(
-        &self,
-        queries: &[Query<'_>],
-        (ef, beam, budget): (usize, usize, usize),
-        scratches: &mut [Scratch],
-    ) -> Vec<Found> {
+    /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
+    /// such it reached. `None` if it took more steps than `budget`, or hardly anything that may be returned lay on its way.
+    pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
         let (State { table, graph, .. }, hidden) = (self.state, self.hidden);
         let (kept, early) = (self.search.k + SPARE, self.search.selection.is_some());
-        if self.search.selection.is_some() || !table.all_live() {
-            let eligible = self.eligible();
+        let eligible = self.eligible();
+        let enough = if self.search.selection.is_some() || !table.all_live() {
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &eligible };
-            stand(table, graph, Turns { search: self, queries, reach, scratches })
+            stand(table, graph, Course { search: self, reach, scratch })
         } else {
             let reach = Reach { width: ef, beam, kept, early, budget, hidden, admission: &Everything };
-            stand(table, graph, Turns { search: self, queries, reach, scratches })
+            stand(table, graph, Course { search: self, reach, scratch })
+        };
+        if !enough {
+            return None;
         }
+        let sharing = scratch.near.iter().flat_map(|&node| graph.sharing(node));
+        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), &scratch.query))
     }
 
     fn eligible(&self) -> Eligible<'_> {
@@ -87,37 +88,30 @@ impl GraphSearch<'_> {
         }
     }
 
-    /// Scores what a walk has left in `near`; the best, and how many there were.
-    pub(super) fn score(&self, query: &Query<'_>, scratch: &Scratch) -> (TopK, usize) {
-        let eligible = self.eligible();
-        let sharing = scratch.near.iter().flat_map(|&node| self.state.graph.sharing(node));
-        self.rank(query, sharing.filter(|&slot| eligible.has(slot as usize)), &scratch.query)
-    }
-
     /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
-    pub(super) fn gather(&self, query: &Query<'_>, slots: &[u32], scratch: &mut Scratch) -> TopK {
+    pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        stand(table, graph, Gather { slots, query, k: self.search.k, scratch });
+        stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
         for &slot in &scratch.near {
             self.prefetch(slot);
         }
-        self.rank(query, scratch.near.iter().copied(), &scratch.query).0
+        self.rank(scratch.near.iter().copied(), &scratch.query).0
     }
 
     /// The best of these rows, all of which are scored.
-    pub(super) fn look_at_all(&self, query: &Query<'_>, slots: &[u32], scratch: &mut Scratch) -> TopK {
+    pub(super) fn look_at_all(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        stand(table, graph, Prepare { query, memory: &mut scratch.query });
-        self.rank(query, slots.iter().copied(), &scratch.query).0
+        stand(table, graph, Prepare { query: self.query, memory: &mut scratch.query });
+        self.rank(slots.iter().copied(), &scratch.query).0
     }
 
     /// Scores rows, canonically or as their codes have them; the best, and how many there were. `prepared` is what the ground has made of the query.
-    fn rank(&self, query: &Query<'_>, slots: impl Iterator<Item = u32>, prepared: &CellQuery) -> (TopK, usize) {
+    fn rank(&self, slots: impl Iterator<Item = u32>, prepared: &CellQuery) -> (TopK, usize) {
         let table = &self.state.table;
         let top = TopK::new(self.search.k, self.search.floor());
         match self.state.codes() {
             Some(cells) => simd::dispatch(RankCodes { table, cells, slots, query: prepared, top }),
-            None => table.metric().run(Rank { table, slots, query, top }),
+            None => table.metric().run(Rank { table, slots, query: self.query, top }),
         }
     }
 }

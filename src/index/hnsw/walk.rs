@@ -99,17 +99,9 @@ pub(crate) struct Scratches(Mutex<Vec<Scratch>>);
 impl Scratches {
     /// Lends memory to `work`. If that panics the memory is gone, not in disorder.
     pub(crate) fn lend<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        self.lend_some(|[scratch]| work(scratch))
-    }
-
-    /// Lends memory for so many walks.
-    pub(crate) fn lend_some<R, const N: usize>(&self, work: impl FnOnce(&mut [Scratch; N]) -> R) -> R {
-        let mut scratches = {
-            let mut idle = self.0.lock();
-            std::array::from_fn(|_| idle.pop().unwrap_or_default())
-        };
-        let result = work(&mut scratches);
-        self.0.lock().extend(scratches);
+        let mut scratch = self.0.lock().pop().unwrap_or_default();
+        let result = work(&mut scratch);
+        self.0.lock().push(scratch);
         result
     }
 }
