@@ -83,12 +83,7 @@ impl Rotation {
     #[inline(always)]
     fn transform(&self, round: usize, out: &mut [f32]) {
         let start = if round.is_multiple_of(2) { 0 } else { self.width - self.power };
-        let part = &mut out[start..start + self.power];
-        hadamard(part);
-        let scale = (1.0 / (self.power as f64).sqrt()) as f32;
-        for value in part {
-            *value *= scale;
-        }
+        hadamard(&mut out[start..start + self.power], (1.0 / (self.power as f64).sqrt()) as f32);
     }
 
     /// Where the transform does not reach everything, front and back are mixed.
@@ -106,9 +101,9 @@ impl Rotation {
     }
 }
 
-/// The Hadamard transform without its scale; the length is a power of two.
+/// The Hadamard transform and its scale; the length is a power of two.
 #[inline(always)]
-fn hadamard(values: &mut [f32]) {
+fn hadamard(values: &mut [f32], scale: f32) {
     let mut half = 1;
     if let (sixteens, []) = values.as_chunks_mut::<16>() {
         for sixteen in sixteens {
@@ -116,14 +111,34 @@ fn hadamard(values: &mut [f32]) {
         }
         half = 16;
     }
-    while half < values.len() {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (front, back) = pair.split_at_mut(half);
-            for (a, b) in front.iter_mut().zip(back) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
+    let first = half;
+    // Two steps at a time read and write half as often.
+    while 4 * half <= values.len() {
+        let factor = if 4 * half == values.len() { scale } else { 1.0 };
+        for four in values.chunks_exact_mut(4 * half) {
+            two_steps(four, half, factor);
         }
-        half *= 2;
+        half *= 4;
+    }
+    if half < values.len() {
+        let (front, back) = values.split_at_mut(half);
+        for (a, b) in front.iter_mut().zip(back) {
+            (*a, *b) = ((*a + *b) * scale, (*a - *b) * scale);
+        }
+    } else if half == first {
+        values.iter_mut().for_each(|value| *value *= scale);
+    }
+}
+
+/// The steps between values that are `quarter`, and then twice as many, apart.
+#[inline(always)]
+fn two_steps(values: &mut [f32], quarter: usize, factor: f32) {
+    let (front, back) = values.split_at_mut(2 * quarter);
+    let ((a, b), (c, d)) = (front.split_at_mut(quarter), back.split_at_mut(quarter));
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let (first, second, third, fourth) = (*a + *b, *a - *b, *c + *d, *c - *d);
+        (*a, *c) = ((first + third) * factor, (first - third) * factor);
+        (*b, *d) = ((second + fourth) * factor, (second - fourth) * factor);
     }
 }
 

@@ -96,6 +96,24 @@ fn the_number_of_threads_changes_nothing() -> Outcome {
 }
 
 #[test]
+fn a_query_finds_the_same_alone_and_among_others() -> Outcome {
+    let (dim, mut numbers) = (12, Numbers(53));
+    let index = hnsw(IndexOptions::new(dim, Metric::L2));
+    index.add(&rows(&numbers.rows(4_000, dim), dim), None, &call())?;
+    let queries = numbers.rows(71, dim);
+    let half = index.select_ids(&(0..4_000).step_by(2).collect::<Vec<_>>());
+    for selection in [None, Some(&half)] {
+        let search = Search { ef: Some(12), selection, ..Search::top(10) };
+        let together = index.search(&rows(&queries, dim), &search, &on_threads(1))?;
+        for (i, query) in queries.chunks(dim).enumerate() {
+            let alone = index.search(&rows(query, dim), &search, &on_threads(1))?;
+            assert_eq!(alone.ids, together.ids[i * 10..][..10], "query {i}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn rows_with_the_same_values_are_all_found_lowest_ids_first() -> Outcome {
     for (kind, make) in KINDS {
         for metric in METRICS {

@@ -10,6 +10,7 @@ mod answer;
 mod beam;
 mod build;
 mod calibrate;
+mod course;
 mod gather;
 mod graph;
 mod ground;

@@ -4,11 +4,11 @@
 //! beam are then scored canonically, and that score alone decides what is returned and in which order. Rows that may not be
 //! returned (deleted, or not selected) are walked over all the same: they lead to others.
 
+use super::course::Course;
 use super::gather::Gather;
-use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
-use super::walk::{Admission, Beam, Everything, Scratch, Terrain};
+use super::walk::{Admission, Everything, Scratch};
 use crate::index::Search;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
@@ -68,26 +68,31 @@ impl GraphSearch<'_> {
     /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
     /// such it reached. `None` if they are not found this way, or it would be quicker to look at all: `budget` is how many steps that takes.
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
-        let (State { table, graph, .. }, query, hidden) = (self.state, self.query, self.hidden);
-        let eligible = Eligible { state: self.state, selection: self.search.selection };
+        let (State { table, graph, .. }, hidden) = (self.state, self.hidden);
         let (kept, chosen) = (self.search.k + SPARE, self.search.selection.is_some());
-        let ended = if self.search.selection.is_some() || !table.all_live() {
+        let eligible = self.eligible();
+        let enough = if self.search.selection.is_some() || !table.all_live() {
             let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &eligible };
-            stand(table, graph, Walk { graph, query, reach, scratch })
+            stand(table, graph, Course { search: self, reach, scratch })
         } else {
             let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &Everything };
-            stand(table, graph, Walk { graph, query, reach, scratch })
+            stand(table, graph, Course { search: self, reach, scratch })
         };
-        if !ended {
+        if !enough {
             return None;
         }
-        let Scratch { near, query, .. } = scratch;
-        for &node in near.iter() {
-            self.prefetch(node);
-            graph.prefetch_twins(node);
-        }
-        let sharing = near.iter().flat_map(|&node| graph.sharing(node));
-        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), query))
+        let sharing = scratch.near.iter().flat_map(|&node| graph.sharing(node));
+        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), &scratch.query))
+    }
+
+    fn eligible(&self) -> Eligible<'_> {
+        Eligible { state: self.state, selection: self.search.selection }
+    }
+
+    /// Asks for what scoring the rows of a node will read.
+    pub(super) fn fetch(&self, node: u32) {
+        self.prefetch(node);
+        self.state.graph.prefetch_twins(node);
     }
 
     /// Asks for what scoring a row will read.
@@ -139,56 +144,6 @@ impl GroundTask for Prepare<'_> {
     fn run<S: Simd, G: Ground>(self, _simd: S, ground: G) {
         ground.prepare(self.query, self.memory);
     }
-}
-
-/// The walk, from the entry point down and through the base layer; the nearest are left in `near`. Whether it ended.
-struct Walk<'a, 's, A> {
-    graph: &'a Graph,
-    query: &'a Query<'a>,
-    reach: Reach<'a, A>,
-    scratch: &'s mut Scratch,
-}
-
-impl<A: Admission> GroundTask for Walk<'_, '_, A> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> bool {
-        let Walk { graph, query, reach, scratch } = self;
-        let mut memory = std::mem::take(&mut scratch.query);
-        ground.prepare(query, &mut memory);
-        let start = descend(simd, ground, graph, ground.point(query, &memory), scratch);
-        scratch.query = memory;
-        let (kept, mut near) = (reach.kept, std::mem::take(&mut scratch.near));
-        near.clear();
-        let found = ground.search(simd, query, start.as_slice(), reach, scratch);
-        let nearest = found.map_or(&[][..], Beam::candidates);
-        near.extend(nearest.iter().take(kept).map(|candidate| candidate.node()));
-        let ended = found.is_some();
-        scratch.near = near;
-        ended
-    }
-}
-
-/// The node of the base layer where its walk begins.
-#[inline(always)]
-fn descend<S: Simd, G: Ground>(
-    simd: S,
-    ground: G,
-    graph: &Graph,
-    point: G::Point<'_>,
-    scratch: &mut Scratch,
-) -> Option<u32> {
-    let mut node = graph.entry()?;
-    for layer in graph.layers()[1..].iter().rev() {
-        let terrain = Terrain::<_, true> { ground, layer };
-        scratch.beam.start(1);
-        terrain.start(simd, point, &[node], &Everything, scratch);
-        terrain.walk(simd, point, &Everything, scratch);
-        let nearest = scratch.beam.candidates().first();
-        node = layer.below(nearest.map_or(node, |candidate| candidate.node()));
-    }
-    Some(graph.pivots().nearest(simd, ground, point, node))
 }
 
 /// Scores rows canonically.

@@ -59,6 +59,21 @@ impl Visited {
     }
 }
 
+/// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
+/// gone, had it seen what lies between.
+pub(super) const AHEAD: usize = 2;
+
+/// How far a walk among cells has come.
+#[derive(Default)]
+pub(super) struct Gait {
+    /// The nodes whose cells are on their way from memory, in the order in which the walk comes to them, and how many they are.
+    pub(super) queue: [u32; AHEAD + 1],
+    pub(super) waiting: usize,
+    pub(super) steps: usize,
+    /// Whether a walk after some nodes alone, which goes all the way at once, found them.
+    pub(super) found: bool,
+}
+
 /// What a walk needs besides the graph.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -74,8 +89,9 @@ pub(crate) struct Scratch {
     /// What a gather has looked at, and what of it is near.
     pub(super) gathered: Vec<Candidate>,
     pub(super) near: Vec<u32>,
-    /// The query of a walk among cells.
+    /// The query of a walk among cells, and how that goes.
     pub(super) query: CellQuery,
+    pub(super) gait: Gait,
 }
 
 /// The memory of walks that are not under way: a walk takes it, or makes it, and gives it back.

@@ -51,7 +51,7 @@ use std::sync::Arc;
 const WIDTH_STEP: usize = 64;
 
 /// See [`Frame::longer`].
-const ALPHA: f32 = 1.05;
+const ALPHA: f32 = 1.02;
 
 /// Bytes of the numbers of a cell: scale, part, how many links there are; the rest is zero.
 const NUMBERS: usize = 64;

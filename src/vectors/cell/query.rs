@@ -1,6 +1,6 @@
 //! A query among cells: what it says of the row of a cell, and of all that the cell links to.
 
-use super::encode::in_whole_numbers;
+use super::encode::{in_whole_numbers, nearest_whole};
 use super::lean::{Known, LeanCell};
 use super::{Cell, Frame};
 use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, byte_dot, sign_products, sign_tables};
@@ -146,7 +146,7 @@ impl CellQuery {
         let per_step = if self.step.is_normal() { 1.0 / self.step } else { 0.0 };
         for (values, coarse) in self.y.as_chunks::<16>().0.iter().zip(self.coarse.as_chunks_mut::<16>().0) {
             for i in 0..16 {
-                coarse[i] = (values[i] * per_step).round_ties_even().clamp(-most, most) as i8;
+                coarse[i] = nearest_whole(values[i] * per_step, most) as i8;
             }
         }
         self.tables.clear();

@@ -9,9 +9,9 @@
 //! goes on inside, from one to another, as if there were no others. It begins at the nearest of what it has, and of some taken from all of
 //! them. Nodes that lie in one region are linked well enough for that; where they are not, the walk comes to an end too early, which shows.
 
-use super::linked::{AHEAD, FIRST_LINES, Linked, beam_of_estimates, mask_of};
+use super::linked::{FIRST_LINES, Linked, beam_of_estimates, mask_of};
 use super::{Ground, Reach};
-use crate::index::hnsw::walk::{Admission, Beam, Candidate, Scratch};
+use crate::index::hnsw::walk::{AHEAD, Admission, Candidate, Scratch};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::Simd;
 use crate::vectors::Cell;
@@ -72,22 +72,24 @@ struct Course<'a, 'g, A> {
 }
 
 impl Linked<'_> {
-    /// The nearest nodes that may be returned; `None` if they are not found this way.
+    /// Leaves the nearest nodes that may be returned in `accepted`; whether they are found this way.
     #[inline(always)]
-    pub(super) fn search_filtered<'s, S: Simd, A: Admission>(
+    pub(super) fn search_filtered<S: Simd, A: Admission>(
         self,
         simd: S,
         starts: &[u32],
         reach: &Reach<'_, A>,
-        scratch: &'s mut Scratch,
-    ) -> Option<&'s Beam> {
+        scratch: &mut Scratch,
+    ) -> bool {
         let stretch = Stretch::new(reach.kept, reach.width, reach.beam as f32 / reach.width.max(1) as f32);
         scratch.beam.start((stretch.steps * PATIENCE).min(self.nodes.max(1)));
         scratch.accepted.start(stretch.wanted.max(reach.kept));
         scratch.noted.start(self.nodes);
         scratch.noted.hide(reach.hidden);
         scratch.near.clear();
-        self.start(simd, starts, reach.hidden, scratch);
+        scratch.visited.start(self.nodes);
+        scratch.visited.hide(reach.hidden);
+        self.enter(simd, starts, scratch);
         let admission = reach.admission;
         let mut course = Course { ground: self, admission, stretch, steps: 0, met: 0, admitted: 0, inside: false };
         course.run(simd, scratch);
@@ -98,7 +100,7 @@ impl Linked<'_> {
             course.go_inside(simd, wider.min(self.nodes), scratch);
             found = scratch.beam.is_full();
         }
-        found.then_some(&scratch.accepted)
+        found
     }
 }
 

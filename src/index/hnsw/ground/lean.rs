@@ -116,30 +116,39 @@ impl Ground for Lean<'_> {
     }
 
     #[inline(always)]
-    fn search<'s, S: Simd, A: Admission>(
+    fn begin<S: Simd, A: Admission>(
         self,
         simd: S,
         _query: &Query<'_>,
-        starts: &[u32],
-        reach: Reach<'_, A>,
-        scratch: &'s mut Scratch,
-    ) -> Option<&'s Beam> {
+        start: Option<u32>,
+        reach: &Reach<'_, A>,
+        scratch: &mut Scratch,
+    ) {
         let beam = beam_of_glances(reach.beam).min(self.nodes.max(1));
         let width = if A::ASKS { beam_of_glances(reach.width.max(reach.kept)) } else { reach.kept };
         scratch.beam.start(beam);
         scratch.accepted.start(width);
-        self.walk(simd, starts, (reach.admission, reach.hidden), scratch);
+        self.walk(simd, start.as_slice(), (reach.admission, reach.hidden), scratch);
+    }
+
+    #[inline(always)]
+    fn found<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        reach: &Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> Option<&'s [Candidate]> {
         let Scratch { beam, accepted, query, .. } = scratch;
         let point = query.lean_point(self.cells.frame());
         if !A::ASKS {
             self.look(simd, point, beam, accepted);
-            return Some(accepted);
+            return Some(accepted.candidates());
         }
         let on_the_way = accepted.candidates().partition_point(|&candidate| candidate <= beam.limit());
         let enough = on_the_way * 2 >= reach.width || !beam.is_full();
         beam.start(reach.kept);
         self.look(simd, point, accepted, beam);
-        enough.then_some(beam)
+        enough.then_some(beam.candidates())
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! Cells: a walk reads one piece of memory for a node and for all that it links to, fetched before it comes there.
 
-use super::{Ground, Reach};
+use super::{Ground, Reach, Step};
 use crate::index::hnsw::HnswParameters;
 use crate::index::hnsw::graph::Layer;
-use crate::index::hnsw::walk::{Admission, Beam, Candidate, Everything, Scratch, Visited};
+use crate::index::hnsw::walk::{AHEAD, Admission, Beam, Candidate, Gait, Scratch, Visited};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Simd, prefetch};
 use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
@@ -15,10 +15,6 @@ pub(crate) struct Linked<'a> {
     /// How many of them are linked; a write may have added more.
     pub(super) nodes: usize,
 }
-
-/// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
-/// gone, had it seen what lies between.
-pub(super) const AHEAD: usize = 2;
 
 /// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
 pub(super) const FIRST_LINES: usize = 4;
@@ -104,26 +100,90 @@ impl Ground for Linked<'_> {
     }
 
     #[inline(always)]
-    fn search<'s, S: Simd, A: Admission>(
+    fn prefetch_step(self, node: u32) {
+        if (node as usize) < self.nodes {
+            self.cells.prefetch(node as usize, 0..self.cells.lines());
+        }
+    }
+
+    #[inline(always)]
+    fn begin<S: Simd, A: Admission>(
         self,
         simd: S,
         _query: &Query<'_>,
-        starts: &[u32],
-        reach: Reach<'_, A>,
-        scratch: &'s mut Scratch,
-    ) -> Option<&'s Beam> {
+        start: Option<u32>,
+        reach: &Reach<'_, A>,
+        scratch: &mut Scratch,
+    ) {
         if A::ASKS && reach.chosen {
-            return self.search_filtered(simd, starts, &reach, scratch);
+            scratch.gait.found = self.search_filtered(simd, start.as_slice(), reach, scratch);
+        } else {
+            self.start(start, reach, scratch);
         }
-        scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
-        scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
-        let (width, widened, kept) = (reach.width, reach.beam.max(1), reach.kept);
-        let steps = self.walk(simd, starts, reach, scratch);
-        let Scratch { beam, accepted, .. } = scratch;
+    }
+
+    /// The beam holds estimates; a cell that the walk comes to has its distance in `accepted`, and what it links to in the beam. A node may come
+    /// into the beam by several links, with as many estimates; it is visited once.
+    #[inline(always)]
+    fn step<S: Simd, A: Admission>(self, simd: S, reach: &Reach<'_, A>, scratch: &mut Scratch) -> Step {
+        if A::ASKS && reach.chosen {
+            return Step::Ends;
+        }
+        let Scratch { visited, beam, accepted, query, gait, .. } = scratch;
+        let Linked { cells, nodes } = self;
+        let lines = cells.lines();
+        let mut step = Step::Goes;
+        while gait.waiting <= AHEAD {
+            let Some(node) = beam.follow() else {
+                step = Step::Nears;
+                break;
+            };
+            if (node as usize) < nodes && visited.insert(node) {
+                cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
+                gait.queue[gait.waiting] = node;
+                gait.waiting += 1;
+            }
+        }
+        if gait.waiting == 0 {
+            return Step::Ends;
+        }
+        gait.steps += 1;
+        let (node, newest) = (gait.queue[0], gait.queue[gait.waiting - 1] as usize);
+        gait.queue.copy_within(1.., 0);
+        gait.waiting -= 1;
+        let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
+        let fetch = |part: usize| {
+            let from = (FIRST_LINES + part * third).min(lines);
+            cells.prefetch(newest, from..(from + third).min(lines));
+        };
+        fetch(0);
+        let cell = cells.cell(node as usize);
+        let value = query.point().value(simd, cell);
+        if !A::ASKS || reach.admission.admits(node) {
+            accepted.push(Candidate::new(value, node));
+        }
+        fetch(1);
+        take_in(simd, query, cell, value, visited, beam);
+        fetch(2);
+        step
+    }
+
+    #[inline(always)]
+    fn found<'s, S: Simd, A: Admission>(
+        self,
+        _simd: S,
+        reach: &Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> Option<&'s [Candidate]> {
+        let Scratch { beam, accepted, gait, .. } = scratch;
+        if A::ASKS && reach.chosen {
+            return gait.found.then_some(accepted.candidates());
+        }
         // If what is admitted lay anywhere, so much of it would have been on the way. If far less was, it lies elsewhere.
-        let (found, expected) = (accepted.candidates().len(), width.min(steps * width / widened));
-        let enough = !A::ASKS || found >= kept && found * 2 >= expected || !beam.is_full();
-        enough.then_some(accepted)
+        let (found, width) = (accepted.candidates().len(), reach.width);
+        let expected = width.min(gait.steps * width / reach.beam.max(1));
+        let enough = !A::ASKS || found >= reach.kept && found * 2 >= expected || !beam.is_full();
+        enough.then_some(accepted.candidates())
     }
 
     #[inline(always)]
@@ -136,23 +196,16 @@ impl Ground for Linked<'_> {
         scratch: &'s mut Scratch,
     ) -> &'s mut Beam {
         scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
+        let all = Reach::of_all(width);
+        self.start(None, &all, scratch);
         scratch.beam.start(width);
-        scratch.accepted.start(width);
-        let all = Reach {
-            width,
-            beam: width,
-            kept: width,
-            chosen: false,
-            budget: usize::MAX,
-            hidden: None,
-            admission: &Everything,
-        };
-        self.walk(simd, starts, all, scratch);
+        self.enter(simd, starts, scratch);
+        while self.step(simd, &all, scratch) != Step::Ends {}
         &mut scratch.accepted
     }
 
     fn own_links(self, parameters: &HnswParameters) -> (usize, usize) {
-        let links = (3 * parameters.m).div_ceil(2);
+        let links = (7 * parameters.m).div_ceil(4);
         (links, links)
     }
 
@@ -168,56 +221,25 @@ impl<'a> Linked<'a> {
         Linked { cells, nodes }
     }
 
-    /// Puts the nodes where a walk begins into the beam.
+    /// Begins a walk.
     #[inline(always)]
-    pub(super) fn start<S: Simd>(self, simd: S, starts: &[u32], hidden: Option<u32>, scratch: &mut Scratch) {
+    fn start<A: Admission>(self, start: Option<u32>, reach: &Reach<'_, A>, scratch: &mut Scratch) {
+        scratch.beam.start(beam_of_estimates(reach.beam).min(self.nodes.max(1)));
+        scratch.accepted.start(if A::ASKS { reach.width.max(reach.kept) } else { reach.kept });
         scratch.visited.start(self.nodes);
-        scratch.visited.hide(hidden);
-        for &node in starts.iter().filter(|&&node| (node as usize) < self.nodes) {
-            scratch.beam.push(Candidate::new(self.distance(simd, scratch.query.point(), node as usize), node));
+        scratch.visited.hide(reach.hidden);
+        scratch.gait = Gait::default();
+        for node in start.into_iter().filter(|&node| (node as usize) < self.nodes) {
+            // How far it is, its cell says once it has come from memory.
+            scratch.beam.push(Candidate::new(f32::INFINITY, node));
         }
     }
 
-    /// Walks the base layer from `starts` with the query in `scratch`. The beam holds estimates; a cell that the walk comes to has its distance in
-    /// `accepted`, and what it links to in the beam. A node may come into the beam by several links, with as many
-    /// estimates; it is visited once. How many steps that took.
+    /// Puts nodes where a walk begins into the beam.
     #[inline(always)]
-    fn walk<S: Simd, A: Admission>(self, simd: S, starts: &[u32], reach: Reach<'_, A>, scratch: &mut Scratch) -> usize {
-        self.start(simd, starts, reach.hidden, scratch);
-        let Scratch { visited, beam, accepted, query, .. } = scratch;
-        let Linked { cells, nodes } = self;
-        let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
-        let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
-        let mut steps = 0;
-        loop {
-            while waiting <= AHEAD {
-                let Some(node) = beam.follow() else { break };
-                if (node as usize) < nodes && visited.insert(node) {
-                    cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
-                    queue[waiting] = node;
-                    waiting += 1;
-                }
-            }
-            if waiting == 0 {
-                return steps;
-            }
-            steps += 1;
-            let (node, newest) = (queue[0], queue[waiting - 1] as usize);
-            queue.copy_within(1.., 0);
-            waiting -= 1;
-            let fetch = |part: usize| {
-                let from = (FIRST_LINES + part * third).min(lines);
-                cells.prefetch(newest, from..(from + third).min(lines));
-            };
-            fetch(0);
-            let cell = cells.cell(node as usize);
-            let value = query.point().value(simd, cell);
-            if !A::ASKS || reach.admission.admits(node) {
-                accepted.push(Candidate::new(value, node));
-            }
-            fetch(1);
-            take_in(simd, query, cell, value, visited, beam);
-            fetch(2);
+    pub(super) fn enter<S: Simd>(self, simd: S, starts: &[u32], scratch: &mut Scratch) {
+        for &node in starts.iter().filter(|&&node| (node as usize) < self.nodes) {
+            scratch.beam.push(Candidate::new(self.distance(simd, scratch.query.point(), node as usize), node));
         }
     }
 }

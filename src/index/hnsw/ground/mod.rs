@@ -17,7 +17,7 @@ use rows::Rows;
 
 use super::HnswParameters;
 use super::graph::{Graph, Layer};
-use super::walk::{Admission, Beam, Scratch};
+use super::walk::{Admission, Beam, Candidate, Everything, Scratch};
 use crate::index::table::Table;
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::{CellQuery, Query, Space, Task};
@@ -94,16 +94,37 @@ pub(crate) trait Ground: Copy {
     where
         Self: 'p;
 
-    /// Walks the base layer with a query that is prepared in `scratch`; the nearest that are admitted are left in the beam that is returned.
-    /// `None` if that took too many steps, or hardly anything that is admitted lies on the way: what is, may lie elsewhere.
-    fn search<'s, S: Simd, A: Admission>(
+    /// Asks for what a first [`step`](Ground::step) from this node will read, if steps are what a walk is made of.
+    #[inline(always)]
+    fn prefetch_step(self, node: u32) {
+        let _ = node;
+    }
+
+    /// Begins a walk through the base layer with a query that is prepared in `scratch`; or goes all the way, where it would not wait.
+    fn begin<S: Simd, A: Admission>(
         self,
         simd: S,
         query: &Query<'_>,
-        starts: &[u32],
-        reach: Reach<'_, A>,
+        start: Option<u32>,
+        reach: &Reach<'_, A>,
+        scratch: &mut Scratch,
+    );
+
+    /// Goes a step on.
+    #[inline(always)]
+    fn step<S: Simd, A: Admission>(self, simd: S, reach: &Reach<'_, A>, scratch: &mut Scratch) -> Step {
+        let _ = (simd, reach, scratch);
+        Step::Ends
+    }
+
+    /// The nearest that are admitted of what a walk that has ended came to. `None` if it took too many steps, or hardly anything that is admitted
+    /// lay on the way: what is, may lie elsewhere.
+    fn found<'s, S: Simd, A: Admission>(
+        self,
+        simd: S,
+        reach: &Reach<'_, A>,
         scratch: &'s mut Scratch,
-    ) -> Option<&'s Beam>;
+    ) -> Option<&'s [Candidate]>;
 
     /// Walks the base layer in search of neighbours for the row in `slot`; they are left in the beam that is returned.
     fn search_base<'s, S: Simd>(
@@ -122,6 +143,17 @@ pub(crate) trait Ground: Copy {
     fn kept_links(self, parameters: &HnswParameters) -> (usize, usize);
 }
 
+/// What a step of a walk has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It goes on.
+    Goes,
+    /// It ends with what is on its way from memory, unless that leads to more.
+    Nears,
+    /// It has ended.
+    Ends,
+}
+
 /// How far a search goes, and what it may bring home.
 pub(crate) struct Reach<'a, A> {
     /// How many of the nearest that are admitted it is after.
@@ -138,6 +170,14 @@ pub(crate) struct Reach<'a, A> {
     pub(crate) hidden: Option<u32>,
     /// Among what.
     pub(crate) admission: &'a A,
+}
+
+impl Reach<'static, Everything> {
+    /// The nearest `width` of all.
+    pub(crate) fn of_all(width: usize) -> Reach<'static, Everything> {
+        let (chosen, budget) = (false, usize::MAX);
+        Reach { width, beam: width, kept: width, chosen, budget, hidden: None, admission: &Everything }
+    }
 }
 
 /// Work in a graph, whatever that stands on.

@@ -3,7 +3,7 @@
 use super::{Ground, Reach};
 use crate::index::hnsw::HnswParameters;
 use crate::index::hnsw::graph::Layer;
-use crate::index::hnsw::walk::{Admission, Beam, Everything, Scratch, Terrain};
+use crate::index::hnsw::walk::{Admission, Beam, Candidate, Everything, Scratch, Terrain};
 use crate::index::table::Table;
 use crate::simd::{Simd, prefetch};
 use crate::vectors::{CellQuery, Query, Space};
@@ -53,8 +53,8 @@ impl<M: Space> Ground for Rows<'_, M> {
     }
 
     fn blur(self, _from: Point<'_>, _slot: usize) -> f32 {
-        // Distances of f32 are off by roundings alone, and scans look at all rows anyway.
-        0.0
+        // Distances of f32 are off by roundings alone; how many there are is not looked at. Scans look at all rows anyway.
+        f32::INFINITY
     }
 
     #[inline(always)]
@@ -104,27 +104,36 @@ impl<M: Space> Ground for Rows<'_, M> {
     }
 
     #[inline(always)]
-    fn search<'s, S: Simd, A: Admission>(
+    fn begin<S: Simd, A: Admission>(
         self,
         simd: S,
         query: &Query<'_>,
-        starts: &[u32],
-        reach: Reach<'_, A>,
-        scratch: &'s mut Scratch,
-    ) -> Option<&'s Beam> {
+        start: Option<u32>,
+        reach: &Reach<'_, A>,
+        scratch: &mut Scratch,
+    ) {
         let point = Point { values: query.values, term: query.term };
         let terrain = Terrain::<_, false> { ground: self, layer: self.base };
         scratch.beam.start(reach.beam);
         scratch.accepted.start(reach.width.max(reach.kept));
-        terrain.start(simd, point, starts, reach.admission, scratch);
+        terrain.start(simd, point, start.as_slice(), reach.admission, scratch);
         scratch.visited.hide(reach.hidden);
         terrain.walk(simd, point, reach.admission, scratch);
+    }
+
+    #[inline(always)]
+    fn found<'s, S: Simd, A: Admission>(
+        self,
+        _simd: S,
+        reach: &Reach<'_, A>,
+        scratch: &'s mut Scratch,
+    ) -> Option<&'s [Candidate]> {
         let Scratch { beam, accepted, .. } = scratch;
         if !A::ASKS {
-            return Some(beam);
+            return Some(beam.candidates());
         }
         let on_the_way = accepted.candidates().partition_point(|&candidate| candidate <= beam.limit());
-        (on_the_way * 2 >= reach.width || !beam.is_full()).then_some(accepted)
+        (on_the_way * 2 >= reach.width || !beam.is_full()).then_some(accepted.candidates())
     }
 
     #[inline(always)]
