@@ -77,7 +77,7 @@ impl Answer<'_> {
         }
         let mut found: Vec<TopK> = found.into_iter().flatten().collect();
         if self.state.pending() > 0 && gathers {
-            for (top, newest) in found.iter_mut().zip(self.scan(self.state.graph.linked(), queries, call)?) {
+            for (top, newest) in found.iter_mut().zip(self.scan(self.state.graph.settled(), queries, call)?) {
                 top.merge(newest);
             }
         }
@@ -117,7 +117,7 @@ impl Answer<'_> {
         let cells = self.state.graph.cells();
         // Where rows are still to be given up for codes, they have not all got any.
         let is_coming = self.state.table.has_rows() && cells.is_some_and(|cells| cells.frame().is_lean());
-        if self.search.exact || self.state.graph.linked() == 0 || is_coming {
+        if self.search.exact || self.state.graph.settled() == 0 || is_coming {
             return Way::Scan;
         }
         let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
@@ -147,14 +147,14 @@ impl Answer<'_> {
 
     /// What cells say of every linked row that may be returned decides which are scored.
     fn gather(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-        let linked = self.state.graph.linked();
+        let settled = self.state.graph.settled();
         let mut found = Vec::new();
         // What is selected is visible: a selection is of this state.
         let slots = self.search.selection.and_then(Selection::slots).unwrap_or_else(|| {
-            Scan::new(&self.state.table, self.search).candidates(0..linked, &mut found);
+            Scan::new(&self.state.table, self.search).candidates(0..settled, &mut found);
             &found
         });
-        let slots = &slots[..slots.partition_point(|&slot| (slot as usize) < linked)];
+        let slots = &slots[..slots.partition_point(|&slot| (slot as usize) < settled)];
         map(call, queries.len(), |i| {
             let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
             self.scratches.lend(|scratch| one.gather(slots, scratch))

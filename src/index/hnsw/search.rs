@@ -82,7 +82,9 @@ impl GraphSearch<'_> {
             return None;
         }
         let sharing = scratch.near.iter().flat_map(|&node| graph.sharing(node));
-        Some(self.rank(sharing.filter(|&slot| eligible.has(slot as usize)), &scratch.query))
+        // Those that are being linked are looked at one by one.
+        let may_be = |&slot: &u32| (slot as usize) < graph.settled() && eligible.has(slot as usize);
+        Some(self.rank(sharing.filter(may_be), &scratch.query))
     }
 
     fn eligible(&self) -> Eligible<'_> {

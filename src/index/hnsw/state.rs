@@ -79,7 +79,7 @@ impl State {
 
     /// How many rows are still to be linked: those of writes that left that for later, and all until there are enough for cells.
     pub(super) fn pending(&self) -> usize {
-        self.table.slots() - self.graph.linked()
+        self.table.slots() - self.graph.settled()
     }
 }
 

@@ -237,8 +237,7 @@ impl Plan {
     fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
         self.add_nodes(&mut writer.write().graph)?;
         write_lists(writer, &self.lists);
-        // Last: a walk that begins at a node must find its links.
-        *writer.write().graph.pivots_mut() = self.pivots;
+        writer.write().graph.settle(self.pivots);
         Ok(())
     }
 

@@ -114,7 +114,8 @@ impl Graph {
             }
             graph.layers.push(layer);
         }
-        (graph.entry, graph.pivots) = (schema.entry, schema.pivots.clone());
+        graph.entry = schema.entry;
+        graph.settle(schema.pivots.clone());
         Ok(graph)
     }
 }

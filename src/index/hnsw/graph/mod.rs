@@ -9,8 +9,10 @@
 //! *twins* and are found whenever it is. So a thousand duplicates are one step of a walk, and none of them is out of reach.
 
 mod file;
+mod layer;
 
 pub(crate) use file::GraphSchema;
+pub(crate) use layer::Layer;
 
 use super::HnswParameters;
 use super::pivots::Pivots;
@@ -29,93 +31,6 @@ pub(crate) const MAX_LEVEL: usize = 31;
 /// begin farther off.
 const SPARSER: usize = 4;
 
-/// One layer.
-pub(crate) struct Layer {
-    /// A row a node.
-    pub(crate) links: Matrix<u32>,
-    /// Slot, and node one layer below; empty in the base layer, where a node is its slot.
-    places: Matrix<u32>,
-    /// Above cells, the beginnings of those of the nodes, side by side: so few that they stay in the caches.
-    rows: Matrix<u8>,
-}
-
-impl Layer {
-    fn new(degree: usize) -> Layer {
-        Layer { links: Matrix::new(degree), places: Matrix::new(2), rows: Matrix::new(1) }
-    }
-
-    /// No nodes yet, of up to `degree` links, above these cells.
-    fn above(degree: usize, cells: Option<&Cells>) -> Layer {
-        let rows = Matrix::new(cells.map_or(1, |cells| cells.frame().row_bytes()));
-        Layer { rows, ..Layer::new(degree) }
-    }
-
-    /// The row of a node above cells, as its cell begins with it.
-    #[inline(always)]
-    pub(crate) fn row(&self, node: u32) -> &[u8] {
-        self.rows.row(node as usize)
-    }
-
-    /// How many nodes there are.
-    #[inline(always)]
-    pub(crate) fn len(&self) -> usize {
-        self.links.len()
-    }
-
-    /// The most links that a node can have.
-    pub(crate) fn degree(&self) -> usize {
-        self.links.width()
-    }
-
-    /// The links of a node.
-    pub(crate) fn neighbours(&self, node: u32) -> impl Iterator<Item = u32> {
-        self.links.row(node as usize).iter().copied().take_while(|&node| node != NONE)
-    }
-
-    /// The slot of a node of an upper layer.
-    #[inline(always)]
-    pub(crate) fn slot(&self, node: u32) -> u32 {
-        self.places.row(node as usize)[0]
-    }
-
-    /// The node of a slot in an upper layer. Nodes come in the order of their slots.
-    fn node_of(&self, slot: u32) -> Option<u32> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.slot(middle as u32).cmp(&slot) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(middle as u32),
-            }
-        }
-        None
-    }
-
-    /// The same node one layer below an upper layer.
-    pub(crate) fn below(&self, node: u32) -> u32 {
-        self.places.row(node as usize)[1]
-    }
-
-    /// Appends a node without links; returns its number.
-    fn push(&mut self, place: &[u32]) -> u32 {
-        let node = self.len() as u32;
-        self.links.push(&[]);
-        self.set_links(node, &[]);
-        if !place.is_empty() {
-            self.places.push(place);
-        }
-        node
-    }
-
-    /// Replaces the links of a node.
-    pub(crate) fn set_links(&mut self, node: u32, links: &[u32]) {
-        let row = self.links.row_mut(node as usize);
-        row[..links.len()].copy_from_slice(links);
-        row[links.len()..].fill(NONE);
-    }
-}
-
 /// The cells, if nodes of the layers above have copies of their beginnings: lean ones are read where they lie.
 fn copied(cells: &Option<Cells>) -> Option<&Cells> {
     cells.as_ref().filter(|cells| !cells.frame().is_lean())
@@ -132,6 +47,8 @@ pub(crate) struct Graph {
     entry: u32,
     /// Where it may begin instead.
     pivots: Pivots,
+    /// How many slots have all of their links.
+    settled: usize,
     seed: u64,
     /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells 1 / ln([`SPARSER`] m).
     level_scale: f64,
@@ -159,6 +76,7 @@ impl Graph {
             twins: Matrix::new(1),
             entry: NONE,
             pivots: Pivots::default(),
+            settled: 0,
             seed: parameters.seed,
             level_scale: 1.0 / (m as f64).ln(),
             m,
@@ -239,6 +157,16 @@ impl Graph {
     /// How many slots have been linked.
     pub(crate) fn linked(&self) -> usize {
         self.twins.len()
+    }
+
+    /// How many slots have been linked by writes that are done. What lies behind has nodes, but not all of the links that lead to them.
+    pub(crate) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// Says that a write is done: all that are linked have their links, and these are the pivots.
+    pub(crate) fn settle(&mut self, pivots: Pivots) {
+        (self.settled, self.pivots) = (self.linked(), pivots);
     }
 
     /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
@@ -402,8 +330,8 @@ impl Graph {
             layers.push(Layer { links, places, rows: layer.rows.try_clone()? });
         }
         let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
-        let Graph { entry, seed, level_scale, m, .. } = *self;
+        let Graph { entry, settled, seed, level_scale, m, .. } = *self;
         let (twins, pivots) = (self.twins.try_clone()?, self.pivots.clone());
-        Ok(Graph { layers, cells, twins, entry, pivots, seed, level_scale, m })
+        Ok(Graph { layers, cells, twins, entry, pivots, settled, seed, level_scale, m })
     }
 }
