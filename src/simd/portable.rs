@@ -243,7 +243,12 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn vectorize<O: Operation>(self, operation: O) -> O::Output {
-        operation.run(self)
+        // A function of its own, as at the other levels: compiled once for each operation, not into everything that dispatches one.
+        #[inline(never)]
+        fn enter<O: Operation>(operation: O) -> O::Output {
+            operation.run(Portable)
+        }
+        enter(operation)
     }
 }
 

@@ -51,58 +51,46 @@ impl Pivots {
         if self.nodes.len() < 2 {
             return start;
         }
-        let (mut nearest, mut distance) = (start, ground.distance(simd, from, start as usize));
-        for &node in &self.nodes {
-            let other = ground.distance(simd, from, node as usize);
-            if other < distance {
-                (nearest, distance) = (node, other);
+        let (mut nearest, mut least) = (start, f32::INFINITY);
+        for at in 0..=self.nodes.len() {
+            let node = if at == 0 { start } else { self.nodes[at - 1] };
+            let distance = ground.distance(simd, from, node as usize);
+            if distance < least {
+                (nearest, least) = (node, distance);
             }
         }
         nearest
     }
 
-    /// Takes a node in if it lies apart from all others.
-    #[inline(always)]
-    fn consider<S: Simd, G: Ground>(&mut self, simd: S, ground: G, node: u32) {
-        let point = ground.at(node as usize);
-        let mut distance = f32::INFINITY;
-        for &other in &self.nodes {
-            distance = distance.min(ground.distance(simd, point, other as usize));
-        }
+    /// Takes a node in if it lies apart from all others: `distances` are those to the pivots, and to itself.
+    fn consider(&mut self, node: u32, distances: &[f32]) {
+        let (others, itself) = distances.split_at(self.nodes.len());
         // What is out of range is infinitely far also from itself, and would rule out everything else.
-        let is_apart = if self.nodes.is_empty() { true } else { distance.is_finite() && distance > self.apart };
-        if is_apart && ground.distance(simd, point, node as usize).is_finite() {
+        let is_apart = |&distance: &f32| distance.is_finite() && distance > self.apart;
+        if itself.iter().all(|distance| distance.is_finite()) && others.iter().all(is_apart) {
             self.nodes.push(node);
-        }
-        while self.nodes.len() > MOST {
-            self.thin(simd, ground);
         }
     }
 
-    /// Doubles the distance, and leaves those that are so far from those before them.
-    #[inline(always)]
-    fn thin<S: Simd, G: Ground>(&mut self, simd: S, ground: G) {
-        let nodes = std::mem::take(&mut self.nodes);
-        let distance = |a: u32, b: u32| ground.distance(simd, ground.at(a as usize), b as usize);
+    /// Doubles the distance, and leaves those that are so far from all before them, until they are few enough. `between` has for each of them
+    /// the distances to all.
+    fn thin(&mut self, between: &[f32]) {
+        let count = self.nodes.len();
         if self.apart <= 0.0 {
-            self.apart = f32::INFINITY;
-            for (i, &node) in nodes.iter().enumerate() {
-                for &other in &nodes[..i] {
-                    let between = distance(node, other);
-                    self.apart = if between > 0.0 { self.apart.min(between) } else { self.apart };
+            self.apart = between.iter().copied().filter(|&distance| distance > 0.0).fold(f32::INFINITY, f32::min);
+        }
+        let mut left: Vec<usize> = (0..count).collect();
+        while left.len() > MOST {
+            self.apart *= 2.0;
+            let mut apart: Vec<usize> = Vec::with_capacity(left.len());
+            for &node in &left {
+                if apart.iter().all(|&other| between[node * count + other] > self.apart) {
+                    apart.push(node);
                 }
             }
+            left = apart;
         }
-        self.apart *= 2.0;
-        for node in nodes {
-            let mut is_apart = true;
-            for &other in &self.nodes {
-                is_apart &= distance(node, other) > self.apart;
-            }
-            if is_apart {
-                self.nodes.push(node);
-            }
-        }
+        self.nodes = left.into_iter().map(|at| self.nodes[at]).collect();
     }
 }
 
@@ -117,9 +105,34 @@ impl GroundTask for Grow<'_> {
 
     #[inline(always)]
     fn run<S: Simd, G: Ground>(mut self, simd: S, ground: G) -> Pivots {
+        let mut distances = Vec::new();
         for &node in self.nodes {
-            self.pivots.consider(simd, ground, node);
+            distances.clear();
+            let others = &self.pivots.nodes;
+            measure(simd, ground, node, others.iter().chain([&node]), &mut distances);
+            self.pivots.consider(node, &distances);
+            if self.pivots.nodes.len() > MOST {
+                distances.clear();
+                for &pivot in &self.pivots.nodes {
+                    measure(simd, ground, pivot, self.pivots.nodes.iter(), &mut distances);
+                }
+                self.pivots.thin(&distances);
+            }
         }
         self.pivots
+    }
+}
+
+/// Appends the distances from a node to others.
+#[inline(always)]
+fn measure<'n, S: Simd, G: Ground>(
+    simd: S,
+    ground: G,
+    node: u32,
+    others: impl Iterator<Item = &'n u32>,
+    distances: &mut Vec<f32>,
+) {
+    for &other in others {
+        distances.push(ground.distance(simd, ground.at(node as usize), other as usize));
     }
 }

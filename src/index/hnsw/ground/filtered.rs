@@ -92,15 +92,20 @@ impl Linked<'_> {
         self.enter(simd, starts, scratch);
         let admission = reach.admission;
         let mut course = Course { ground: self, admission, stretch, steps: 0, met: 0, admitted: 0, inside: false };
-        course.run(simd, scratch);
-        let is_sure = !scratch.beam.is_full() || scratch.accepted.limit() < scratch.beam.limit();
-        let mut found = is_sure && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
-        let wider = WIDER_INSIDE * beam_of_estimates(reach.width);
-        if !found && reach.budget > wider {
+        // A loop, so that the walk is compiled once: outside first, and inside if that did not find what it should.
+        loop {
+            course.run(simd, scratch);
+            if course.inside {
+                return scratch.beam.is_full();
+            }
+            let is_sure = !scratch.beam.is_full() || scratch.accepted.limit() < scratch.beam.limit();
+            let found = is_sure && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
+            let wider = WIDER_INSIDE * beam_of_estimates(reach.width);
+            if found || reach.budget <= wider {
+                return found;
+            }
             course.go_inside(simd, wider.min(self.nodes), scratch);
-            found = scratch.beam.is_full();
         }
-        found
     }
 }
 
@@ -206,7 +211,7 @@ impl<A: Admission> Course<'_, '_, A> {
         is_admitted
     }
 
-    /// Goes on among the nodes that may be returned, as if there were no others, with a beam of this width.
+    /// Makes ready to go on among the nodes that may be returned, as if there were no others, with a beam of this width.
     #[inline(always)]
     fn go_inside<S: Simd>(&mut self, simd: S, width: usize, scratch: &mut Scratch) {
         let Linked { cells, nodes } = self.ground;
@@ -223,6 +228,5 @@ impl<A: Admission> Course<'_, '_, A> {
             let value = scratch.query.point().value(simd, cells.cell(node as usize));
             scratch.beam.push(Candidate::new(value, node));
         }
-        self.run(simd, scratch);
     }
 }
