@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_codec_that_the_kind_of_index_does_not_have_is_corrupt() {
         let graph = r#","parameters":{"m":16,"ef_construction":200,"seed":0,"codec":"auto"},"ef_search":64,
-                       "graph":{"entry":4294967295,"nodes":[0],"cells":false}"#;
+                       "graph":{"entry":4294967295,"pivots":{"nodes":[],"apart":0.0},"nodes":[0],"cells":false}"#;
         let rows_alone = graph.replace("auto", "f32");
         let flat = r#","codes":false,"accelerate":true"#;
         let wrong =
@@ -106,7 +106,12 @@ mod tests {
     const ROWS: usize = 1100;
 
     fn values(rows: usize) -> Vec<f32> {
-        (0..rows * DIM).map(|i| (i * i % 1009) as f32 - 500.0).collect()
+        // Scattered, so that cells serve them.
+        let scattered = |i: usize| {
+            let i = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((i ^ i >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) % 1009
+        };
+        (0..rows * DIM).map(|i| scattered(i) as f32 - 500.0).collect()
     }
 
     fn filled(index: &dyn Index) -> Vec<u8> {

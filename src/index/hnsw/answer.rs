@@ -122,10 +122,12 @@ impl Answer<'_> {
         }
         let is_few = |rows: usize| self.eligible() <= self.beam().saturating_mul(rows);
         if let Some(cells) = cells {
-            if self.search.selection.is_none() && (self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE)) {
-                return Way::Gather;
-            }
-            return if self.most_steps() <= self.steps(cells) { Way::Gather } else { Way::Walk };
+            // Steps are dearer where not all rows may be returned: what a step sees is looked at as well.
+            let is_gathered = match self.search.selection {
+                None => self.eligible() <= FEW_CELLS || is_few(CELLS_PER_PLACE),
+                Some(_) => self.most_steps() <= self.steps(cells),
+            };
+            return if is_gathered { Way::Gather } else { Way::Walk };
         }
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }

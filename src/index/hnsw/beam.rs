@@ -92,7 +92,8 @@ impl Beam {
         loop {
             let before = self.lines[at - 1][LINE - 1];
             self.lines[at] = shifted(self.lines[at], before, candidate.0);
-            if before < candidate.0 {
+            // Not less alone: distances of forged rows may be such that they sort with what stands before all lines.
+            if before <= candidate.0 {
                 break;
             }
             at -= 1;

@@ -78,8 +78,8 @@ impl Graph {
         let mut graph = Graph::new(parameters);
         // Rows may wait for links: all of them before there are cells, those of a write that was under way when the file was written.
         let linked = *schema.nodes.first().unwrap_or(&usize::MAX);
-        if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 {
-            return corrupt("its layers do not fit its rows");
+        if linked > slots || schema.nodes.len() > MAX_LEVEL + 1 || !schema.pivots.fit(linked) {
+            return corrupt("its layers or its pivots do not fit its rows");
         }
         if schema.cells && !parameters.has_cells(metric) {
             return corrupt("it has cells, which do not go with its parameters");
@@ -88,9 +88,6 @@ impl Graph {
         let entry_fits = if linked == 0 { schema.entry == NONE } else { (schema.entry as usize) < top };
         if !entry_fits {
             return corrupt("its entry point does not exist");
-        }
-        if !schema.pivots.fit(linked) {
-            return corrupt("its pivots do not exist, or are too many");
         }
         graph.twins = load_matrix(container, "twins", 1, linked)?;
         if schema.cells {
