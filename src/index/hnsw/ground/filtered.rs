@@ -9,7 +9,7 @@
 //! goes on inside, from one to another, as if there were no others. It begins at the nearest of what it has, and of some taken from all of
 //! them. Nodes that lie in one region are linked well enough for that; where they are not, the walk comes to an end too early, which shows.
 
-use super::linked::{FIRST_LINES, Linked, beam_of_estimates, mask_of};
+use super::linked::{FIRST_LINES, Linked, beam_of_estimates, estimate_two};
 use super::{Ground, Reach};
 use crate::index::hnsw::walk::{AHEAD, Admission, Candidate, Scratch};
 use crate::kernel::BLOCK_ROWS;
@@ -166,13 +166,7 @@ impl<A: Admission> Course<'_, '_, A> {
         let edge = beam.place(self.stretch.sure).max(limit);
         for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
             let (from, mut estimates) = ((value, edge.distance().min(f32::INFINITY)), [[0.0; BLOCK_ROWS]; 2]);
-            let below = if (fan + 1) * BLOCK_ROWS < cell.len() {
-                query.estimate::<S, 2>(simd, cell, fan, from, &mut estimates)
-            } else {
-                let [first, _] = &mut estimates;
-                query.estimate::<S, 1>(simd, cell, fan, from, std::array::from_mut(first))
-            };
-            let mut below = below & mask_of(cell.len() - fan * BLOCK_ROWS);
+            let mut below = estimate_two(simd, query, (cell, fan), from, &mut estimates);
             while below != 0 {
                 let at = below.trailing_zeros() as usize;
                 below &= below - 1;

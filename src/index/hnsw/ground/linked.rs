@@ -249,13 +249,7 @@ impl<'a> Linked<'a> {
 fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visited: &Visited, beam: &mut Beam) {
     for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
         let (from, mut estimates) = ((value, beam.reach()), [[0.0; BLOCK_ROWS]; 2]);
-        let below = if (fan + 1) * BLOCK_ROWS < cell.len() {
-            query.estimate::<S, 2>(simd, cell, fan, from, &mut estimates)
-        } else {
-            let [first, _] = &mut estimates;
-            query.estimate::<S, 1>(simd, cell, fan, from, std::array::from_mut(first))
-        };
-        let mut below = below & mask_of(cell.len() - fan * BLOCK_ROWS);
+        let mut below = estimate_two(simd, query, (cell, fan), from, &mut estimates);
         while below != 0 {
             let at = below.trailing_zeros() as usize;
             below &= below - 1;
@@ -267,7 +261,25 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
     }
 }
 
+/// Estimates what the links of a fan, and of the one behind it if there is one, lead to: see [`CellQuery::estimate`].
+#[inline(always)]
+pub(super) fn estimate_two<S: Simd>(
+    simd: S,
+    query: &CellQuery,
+    (cell, fan): (Cell<'_>, usize),
+    from: (f32, f32),
+    estimates: &mut [[f32; BLOCK_ROWS]; 2],
+) -> u32 {
+    let below = if (fan + 1) * BLOCK_ROWS < cell.len() {
+        query.estimate::<S, 2>(simd, cell, fan, from, estimates)
+    } else {
+        let [first, _] = estimates;
+        query.estimate::<S, 1>(simd, cell, fan, from, std::array::from_mut(first))
+    };
+    below & mask_of(cell.len() - fan * BLOCK_ROWS)
+}
+
 /// As many ones as there are links.
-pub(super) fn mask_of(links: usize) -> u32 {
+fn mask_of(links: usize) -> u32 {
     if links >= 2 * BLOCK_ROWS { u32::MAX } else { (1 << links) - 1 }
 }
