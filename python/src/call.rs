@@ -48,9 +48,10 @@ pub(crate) fn run<T: Send>(
     let caller = PythonCaller { report, raised: Mutex::default() };
     let result = py.detach(|| body(&Call::new(&caller, threads)));
     let raised = caller.raised.lock().ok().and_then(|mut raised| raised.take());
-    match (result, raised) {
-        (Err(Error::Interrupted), Some(error)) => Err(error),
-        (result, _) => result.map_err(|error| raise(py, error)),
+    match raised {
+        // Even if all was done by then: what the caller's own code raised is never swallowed.
+        Some(error) => Err(error),
+        None => result.map_err(|error| raise(py, error)),
     }
 }
 

@@ -6,14 +6,14 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Whoever waits for a long call. Both questions are asked on the calling thread only, at most every 20 ms.
+/// Whoever waits for a long call; called on the calling thread only.
 pub trait Caller {
-    /// Whether the call should stop as soon as it can; it then returns [`Error::Interrupted`].
+    /// Whether the call should stop as soon as it can; it then returns [`Error::Interrupted`]. Asked every 20 ms, and after each report.
     fn interrupted(&self) -> bool {
         false
     }
 
-    /// Told from time to time that `done` of `total` rows are finished.
+    /// Told from time to time that `done` of `total` rows are finished; asked directly after whether to go on.
     fn progress(&self, done: usize, total: usize) {
         let _ = (done, total);
     }
@@ -93,15 +93,17 @@ impl<'a> Call<'a> {
         // The first look only starts the clock: a short call never asks at all.
         match self.asked.get() {
             None => self.asked.set(Some(Instant::now())),
-            Some(asked) if asked.elapsed() >= PATIENCE => {
-                if self.caller.interrupted() {
-                    self.stopped.store(true, Ordering::Relaxed);
-                }
-                self.asked.set(Some(Instant::now()));
-            }
+            Some(asked) if asked.elapsed() >= PATIENCE => self.ask(),
             Some(_) => {}
         }
         if self.stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn ask(&self) {
+        if self.caller.interrupted() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        self.asked.set(Some(Instant::now()));
     }
 
     /// The flag that tasks on other threads look at.
@@ -119,8 +121,41 @@ impl<'a> Call<'a> {
         work(&Call::new(&stage, NonZeroUsize::new(self.threads)))
     }
 
-    /// Reports progress.
+    /// Reports progress. Whoever was told may have had enough: the next [`check`](Call::check) knows, however soon it comes.
     pub(crate) fn progress(&self, done: usize, total: usize) {
         self.caller.progress(done, total);
+        self.ask();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has enough at the first report.
+    #[derive(Default)]
+    struct Brief(Cell<bool>);
+
+    impl Caller for Brief {
+        fn interrupted(&self) -> bool {
+            self.0.get()
+        }
+
+        fn progress(&self, _done: usize, _total: usize) {
+            self.0.set(true);
+        }
+    }
+
+    #[test]
+    fn whoever_has_enough_when_told_is_heard_at_once() {
+        let brief = Brief::default();
+        let call = Call::new(&brief, None);
+        assert!(call.check().is_ok());
+        call.stage((0, 5, 10), |part| {
+            assert!(part.check().is_ok());
+            part.progress(1, 5);
+            assert!(part.check().is_err());
+        });
+        assert!(call.check().is_err(), "the whole is over with its part");
     }
 }

@@ -81,6 +81,17 @@ def test_an_exception_in_the_callers_function_arrives(monkeypatch):
     assert len(index.add(np.ones((1, 4)))) == 1
 
 
+def test_an_exception_at_the_last_report_arrives_though_all_is_done():
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise ZeroDivisionError("too late")
+
+    index = nf.HnswIndex(4, "l2")
+    with pytest.raises(ZeroDivisionError, match="too late"):
+        index.add(np.random.default_rng(0).standard_normal((2000, 4)), progress=stop)
+    assert len(index) == 2000
+
+
 def test_a_store_tells_how_far_linking_and_compaction_are(tmp_path, no_tqdm, capsys):
     rows = np.random.default_rng(0).standard_normal((3000, 4))
     with nf.open(tmp_path / "store") as store:
