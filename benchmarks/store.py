@@ -127,13 +127,13 @@ def one_round(base: Vectors, queries: Vectors, metadata: list[dict[str, Any]], f
         note("open, with the first answer (s)", first_answer(folder / "batch", queries[0]))
         with nf.open(folder / "batch") as store:
             docs = store["docs"]
+            compare_searches(docs, index, queries, note)
             rows = [([f"single-{i}"], base[i : i + 1], metadata[i : i + 1]) for i in range(SINGLES)]
             note(
                 "one durable upsert (ms)",
                 1e3 / SINGLES * seconds(lambda: [docs.upsert(*row) for row in rows]),
             )
             note("  bare write and sync (ms)", 1e3 / SINGLES * bare_writes(folder, SINGLES, 4096))
-            compare_searches(docs, index, queries, note)
             note("compact (s)", seconds(store.compact))
             index.save(folder / "index.nf")
             # A file of the index has rows and graph; metadata and keys come on top of it.

@@ -27,9 +27,9 @@ const TILE_BYTES: usize = 192 << 10;
 
 /// The best rows for each query.
 pub(super) fn run(scan: &Scan<'_>, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
-    let (slots, words) = (scan.table.slots(), scan.table.kept().words());
+    let words = scan.table.kept().words();
     let by_work = TASK_WORK / (words * queries.len().clamp(1, GROUP));
-    let plan = Plan::cut(slots, by_work.min(TASK_BYTES / (words * size_of::<u64>())));
+    let plan = Plan::cut(scan.from..scan.table.slots(), by_work.min(TASK_BYTES / (words * size_of::<u64>())));
     let groups: Vec<Group> = queries.chunks(GROUP).map(|queries| Group::new(queries, words, scan)).collect();
     for_each(call, groups.len() * plan.chunks, |task| {
         let (group, range) = (&groups[task / plan.chunks], plan.range(task % plan.chunks));

@@ -123,6 +123,7 @@ impl Task for Prepare<'_, '_> {
 
 /// How the rows are cut into chunks.
 pub(super) struct Plan {
+    first: usize,
     slots: usize,
     chunk: usize,
     pub(super) chunks: usize,
@@ -132,17 +133,18 @@ impl Plan {
     fn new(scan: &Scan<'_>, queries: usize) -> Plan {
         let width = scan.table.width();
         let by_work = TASK_WORK / (width * queries.max(1));
-        Plan::cut(scan.table.slots(), by_work.min(TASK_BYTES / (width * size_of::<f32>())))
+        Plan::cut(scan.from..scan.table.slots(), by_work.min(TASK_BYTES / (width * size_of::<f32>())))
     }
 
     /// Chunks of about `chunk` of these slots: whole words of live bits.
-    pub(super) fn cut(slots: usize, chunk: usize) -> Plan {
+    pub(super) fn cut(slots: Range<usize>, chunk: usize) -> Plan {
         let chunk = chunk.max(64).next_multiple_of(64);
-        Plan { slots, chunk, chunks: slots.div_ceil(chunk) }
+        let first = slots.start / 64 * 64;
+        Plan { first, slots: slots.end, chunk, chunks: (slots.end.saturating_sub(first)).div_ceil(chunk) }
     }
 
     pub(super) fn range(&self, chunk: usize) -> Range<usize> {
-        let start = chunk * self.chunk;
+        let start = self.first + chunk * self.chunk;
         start..(start + self.chunk).min(self.slots)
     }
 }

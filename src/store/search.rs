@@ -184,7 +184,16 @@ impl Collection {
                 scans: trace.scans(),
             });
         }
-        found.into_iter().map(|found| found.into_iter().map(hit).collect()).collect()
+        let mut hits = Vec::with_capacity(found.len());
+        for found in found {
+            // As long as it will be: hits are large, and moving them while a vector grows is what a search would notice.
+            let mut row = Vec::with_capacity(found.len());
+            for found in found {
+                row.push(hit(found)?);
+            }
+            hits.push(row);
+        }
+        Ok(hits)
     }
 }
 

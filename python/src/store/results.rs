@@ -128,7 +128,13 @@ impl Shape {
         found: &[Vec<Hit>],
         one: impl Fn(&Hit) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let list = |hits: &Vec<Hit>| PyList::new(py, hits.iter().map(&one).collect::<PyResult<Vec<_>>>()?);
+        let list = |hits: &Vec<Hit>| {
+            let mut objects = Vec::with_capacity(hits.len());
+            for hit in hits {
+                objects.push(one(hit)?);
+            }
+            PyList::new(py, objects)
+        };
         if self.single {
             return found.first().map_or_else(|| Ok(PyList::empty(py)), list).map(Bound::into_any);
         }

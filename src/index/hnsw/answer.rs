@@ -76,7 +76,7 @@ impl Answer<'_> {
             }
         }
         let mut found: Vec<TopK> = found.into_iter().flatten().collect();
-        if self.state.pending() > 0 && gathers {
+        if gathers && !self.state.has_few_new() {
             for (top, newest) in found.iter_mut().zip(self.scan(self.state.graph.settled(), queries, call)?) {
                 top.merge(newest);
             }

@@ -84,7 +84,14 @@ impl GraphSearch<'_> {
         let sharing = scratch.near.iter().flat_map(|&node| graph.sharing(node));
         // Those that are being linked are looked at one by one.
         let may_be = |&slot: &u32| (slot as usize) < graph.settled() && eligible.has(slot as usize);
-        Some(self.rank(sharing.filter(may_be), &scratch.query))
+        Some(self.rank(sharing.filter(may_be).chain(self.newest()), &scratch.query))
+    }
+
+    /// Rows that are still to be linked and may be returned, where they are so few that they are scored with what a way brings home.
+    fn newest(&self) -> impl Iterator<Item = u32> {
+        let (eligible, hidden) = (self.eligible(), self.hidden);
+        let slots = if self.state.has_few_new() { self.state.unsettled() } else { 0..0 };
+        slots.filter(move |&slot| hidden != Some(slot) && eligible.has(slot as usize))
     }
 
     fn eligible(&self) -> Eligible<'_> {
@@ -112,7 +119,7 @@ impl GraphSearch<'_> {
         for &slot in &scratch.near {
             self.prefetch(slot);
         }
-        self.rank(scratch.near.iter().copied(), &scratch.query).0
+        self.rank(scratch.near.iter().copied().chain(self.newest()), &scratch.query).0
     }
 
     /// The best of these rows, all of which are scored.

@@ -10,10 +10,14 @@ use crate::index::table::Table;
 use crate::index::tabular::Tabled;
 use crate::runtime::{Call, Writer};
 use crate::vectors::{Cells, Piece};
+use std::ops::Range;
 
 /// Deleted rows are taken out of the graph when they are so many, and one in so many slots.
 const LEAST_REPAIRED: usize = 256;
 const REPAIR_PART: usize = 8;
+
+/// Rows that are still to be linked, at most, that each query scores by the way: what a scan of its own needs before it looks at any costs more.
+const FEW_NEW: usize = 32;
 
 /// The rows, and the graph over their slots.
 pub(crate) struct State {
@@ -79,7 +83,17 @@ impl State {
 
     /// How many rows are still to be linked: those of writes that left that for later, and all until there are enough for cells.
     pub(super) fn pending(&self) -> usize {
-        self.table.slots() - self.graph.settled()
+        self.unsettled().len()
+    }
+
+    /// The slots of these rows.
+    pub(super) fn unsettled(&self) -> Range<u32> {
+        self.graph.settled() as u32..self.table.slots() as u32
+    }
+
+    /// Whether they are so few that scoring them costs less than a scan of its own.
+    pub(super) fn has_few_new(&self) -> bool {
+        self.pending() <= FEW_NEW
     }
 }
 

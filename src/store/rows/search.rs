@@ -3,7 +3,7 @@
 use super::{Place, Rows};
 use crate::error::{Error, Result};
 use crate::index::{Search, Selection};
-use crate::runtime::Call;
+use crate::runtime::{Call, map};
 use crate::store::filter::Filter;
 use crate::store::key::Key;
 use crate::vectors::RowSource;
@@ -16,8 +16,8 @@ pub(in crate::store) struct Found {
     pub(in crate::store) row: i64,
 }
 
-/// Places behind the last one that are looked at.
-const MORE: usize = 4;
+/// Places behind the last one that are looked at: each is a row more to score, and equal scores are rare there.
+const MORE: usize = 1;
 
 impl Rows {
     /// The best `k` rows for each query: by score, and among equal scores by key.
@@ -62,13 +62,18 @@ impl Rows {
         loop {
             let asked = Picked { source: queries, rows: &left };
             let hits = self.index().search(&asked, &Search { k: wanted, ..*search }, call)?;
-            let mut again = Vec::new();
             let places = wanted.max(1);
-            for (i, (ids, scores)) in hits.ids.chunks(places).zip(hits.scores.chunks(places)).enumerate() {
-                if wanted < self.len() && goes_on(scores, k) {
-                    again.push(left[i]);
-                } else {
-                    found[left[i]] = self.found(ids, scores, k)?;
+            let answers: Vec<_> = hits.ids.chunks(places).zip(hits.scores.chunks(places)).collect();
+            let named = map(call, answers.len(), |i| {
+                let (ids, scores) = answers[i];
+                let is_certain = wanted == self.len() || !goes_on(scores, k);
+                is_certain.then(|| self.found(ids, scores, k)).transpose()
+            })?;
+            let mut again = Vec::new();
+            for (query, named) in left.into_iter().zip(named) {
+                match named? {
+                    Some(named) => found[query] = named,
+                    None => again.push(query),
                 }
             }
             if again.is_empty() {
@@ -83,11 +88,16 @@ impl Rows {
         let last = scores.get(k.wrapping_sub(1)).copied().unwrap_or(f32::NEG_INFINITY);
         let pairs = ids.iter().zip(scores).take_while(|(row, score)| **row >= 0 && **score >= last);
         // Keys lie anywhere: they are all on their way before the first is waited for.
-        let places: Vec<(Place<'_>, i64, f32)> =
-            pairs.map(|(&row, &score)| Ok((self.place_of(row)?, row, score))).collect::<Result<_>>()?;
-        places.iter().for_each(|(place, ..)| place.prefetch());
-        let found = places.into_iter().map(|(place, row, score)| Ok(Found { score, key: place.key()?, row }));
-        let mut found: Vec<Found> = found.collect::<Result<_>>()?;
+        let mut places: Vec<(Place<'_>, i64, f32)> = Vec::with_capacity(ids.len());
+        for (&row, &score) in pairs {
+            let place = self.place_of(row)?;
+            place.prefetch();
+            places.push((place, row, score));
+        }
+        let mut found = Vec::with_capacity(places.len());
+        for (place, row, score) in places {
+            found.push(Found { score, key: place.key()?, row });
+        }
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));
         found.truncate(k);
         Ok(found)
