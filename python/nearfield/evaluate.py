@@ -112,10 +112,8 @@ def _in_parts(
     for first in range(0, max(total, 1), step):
         parts.append(search(queries[first : first + step]))
         report(min(first + step, total), total)
-    ids, scores, counts = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores", "counts")
-    )
-    return SearchResult(ids, scores, counts, parts[0].metric)
+    ids, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores"))
+    return SearchResult(ids, scores, parts[0].metric)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 The idea: plain NumPy arrays, in the order in which the hits rank, with a thin object around them that
 unpacks as `ids, scores` and turns into a table on request. A search of a small index takes some twenty
-microseconds, so making a result must cost nearly nothing: distances are computed when somebody asks for
-them.
+microseconds, so making a result must cost nearly nothing: distances and counts are computed when somebody
+asks for them.
 """
 
 from __future__ import annotations
@@ -55,22 +55,23 @@ class SearchResult(Frames):
         The metric of the index.
     """
 
-    __slots__ = ("_distances", "counts", "ids", "metric", "scores")
+    __slots__ = ("_distances", "ids", "metric", "scores")
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
-    counts: NDArray[np.int64]
     metric: Metric
     _distances: NDArray[np.float32] | None
 
-    def __init__(
-        self, ids: NDArray[np.int64], scores: NDArray[np.float32], counts: NDArray[np.int64], metric: Metric
-    ) -> None:
+    def __init__(self, ids: NDArray[np.int64], scores: NDArray[np.float32], metric: Metric) -> None:
         self.ids = ids
         self.scores = scores
-        self.counts = counts
         self.metric = metric
         self._distances = None
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many hits each query has."""
+        return np.count_nonzero(np.atleast_2d(self.ids) >= 0, axis=1).astype(np.int64)
 
     @property
     def distances(self) -> NDArray[np.float32]:
@@ -86,7 +87,7 @@ class SearchResult(Frames):
     def _columns(self, queries: int | None = None) -> dict[str, NDArray[Any]]:
         """The hits of the first `queries` queries (None: all) as columns of equal length."""
         ids, scores, distances = (np.atleast_2d(a)[:queries] for a in (self.ids, self.scores, self.distances))
-        query, place = np.nonzero(np.arange(ids.shape[1]) < np.atleast_1d(self.counts)[:queries, None])
+        query, place = np.nonzero(np.arange(ids.shape[1]) < self.counts[:queries, None])
         hits = query, place
         return {
             "query": query.astype(np.int64),

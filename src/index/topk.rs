@@ -4,6 +4,9 @@ use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+/// Room that is made for the first row.
+const USUAL_K: usize = 16;
+
 /// A row and its canonical score.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scored {
@@ -72,6 +75,10 @@ impl TopK {
             return false;
         }
         if self.heap.len() < self.k {
+            if self.heap.is_empty() {
+                // One piece of memory where k is as small as it mostly is.
+                self.heap.reserve_exact(self.k.min(USUAL_K));
+            }
             self.heap.push(row);
             return true;
         }

@@ -28,39 +28,42 @@ const LINES_PER_FOLD: usize = 128;
 /// the upper halves.
 #[inline(always)]
 pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
-    for line in 0..query.len().div_ceil(SIGN_LINE) {
-        for half in 0..2 {
-            for byte in 0..4 {
-                let first = line * SIGN_LINE + byte * 8 + half * 4;
-                let value = |i: usize| query.get(first + i).copied().unwrap_or(0);
-                tables.extend(sums_of_four([value(0), value(1), value(2), value(3)]));
-            }
-        }
+    let (lines, rest) = query.as_chunks::<SIGN_LINE>();
+    tables.reserve(query.len().div_ceil(SIGN_LINE) * SIGN_TABLES);
+    for line in lines {
+        tables.extend_from_slice(&line_tables(line));
+    }
+    if !rest.is_empty() {
+        let mut line = [0; SIGN_LINE];
+        line[..rest.len()].copy_from_slice(rest);
+        tables.extend_from_slice(&line_tables(&line));
     }
 }
 
-/// All ones where, in the choice of four signs that goes by this number, value i is taken away.
-const TAKEN_AWAY: [[u8; 16]; 4] = {
-    let mut masks = [[0; 16]; 4];
-    let mut at = 0;
-    while at < 64 {
-        masks[at / 16][at % 16] = if ((at % 16) >> (at / 16)) & 1 == 1 { 0 } else { 0xFF };
-        at += 1;
+#[inline(always)]
+fn line_tables(line: &[i8; SIGN_LINE]) -> [u8; SIGN_TABLES] {
+    let mut tables = [0; SIGN_TABLES];
+    for (i, table) in tables.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let first = i % 4 * 8 + i / 4 * 4;
+        *table = sums_of_four([line[first], line[first + 1], line[first + 2], line[first + 3]]);
     }
-    masks
-};
+    tables
+}
 
-/// For each choice of four signs the sum, and [`OFFSET`]: bit i says that value i is added, not taken away.
+/// For each choice of four signs the sum, and [`OFFSET`]: bit i says that value i is added, not taken away. Four sums at a time lie in the bytes of
+/// one number. None is negative in the end, so that nothing is carried from byte to byte, whatever happens on the way there.
 #[inline(always)]
 fn sums_of_four(values: [i8; 4]) -> [u8; 16] {
-    let mut sums = [OFFSET as u8; 16];
-    for (value, mask) in values.into_iter().zip(&TAKEN_AWAY) {
-        for signs in 0..16 {
-            // The negative in two's complement: all bits the other way, and one.
-            sums[signs] = sums[signs].wrapping_add((value as u8 ^ mask[signs]).wrapping_sub(mask[signs]));
-        }
-    }
-    sums
+    const ONES: u32 = 0x0101_0101;
+    // Byte i has one, taken away where i has no bit 0, or no bit 1.
+    const BIT_0: u32 = (1u32 << 24).wrapping_sub(1 << 16).wrapping_add(1 << 8).wrapping_sub(1);
+    const BIT_1: u32 = (1u32 << 24).wrapping_add(1 << 16).wrapping_sub(1 << 8).wrapping_sub(1);
+    let times = |value: i8, ones: u32| (i32::from(value) as u32).wrapping_mul(ones);
+    let (c, d) = (times(values[2], ONES), times(values[3], ONES));
+    let low = (ONES * OFFSET as u32).wrapping_add(times(values[0], BIT_0)).wrapping_add(times(values[1], BIT_1));
+    let (less, more) = (low.wrapping_sub(d), low.wrapping_add(d));
+    let words = [less.wrapping_sub(c), less.wrapping_add(c), more.wrapping_sub(c), more.wrapping_add(c)];
+    bytemuck::cast(words.map(u32::to_le))
 }
 
 /// The inner products of the signs in `R` blocks with `Q` queries, row by row. `tables` holds, for every line, those of each query.

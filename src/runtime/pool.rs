@@ -74,6 +74,10 @@ pub(crate) fn for_each(call: &Call<'_>, tasks: usize, task: impl Fn(usize) + Syn
 
 /// The results of `task(0)`, ..., `task(tasks - 1)`, in order; otherwise as [`for_each`].
 pub(crate) fn map<R: Send + Sync>(call: &Call<'_>, tasks: usize, task: impl Fn(usize) -> R + Sync) -> Result<Vec<R>> {
+    if tasks == 1 {
+        call.check()?;
+        return Ok(vec![task(0)]);
+    }
     let results: Vec<OnceLock<R>> = std::iter::repeat_with(OnceLock::new).take(tasks).collect();
     for_each(call, tasks, |i| {
         let fresh = results[i].set(task(i)).is_ok();

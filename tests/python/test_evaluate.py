@@ -53,7 +53,7 @@ class Scripted:
 
     def search(self, queries, k, exact=False):
         ids = self.ids if queries.ndim == 2 else self.ids[0]
-        return nf.SearchResult(ids, np.zeros(ids.shape, np.float32), np.full(len(self.ids), k), "l2")
+        return nf.SearchResult(ids, np.zeros(ids.shape, np.float32), "l2")
 
     def stats(self):
         return {"rows": 50, "bytes": 6400}

@@ -16,12 +16,12 @@ def many(metric: str = "cosine") -> nf.SearchResult:
     """Two queries with k = 3, the second with one hit."""
     ids = np.array([[7, 2, 9], [5, -1, -1]])
     scores = np.array([[0.75, 0.5, -0.25], [0.125, -np.inf, -np.inf]], np.float32)
-    return nf.SearchResult(ids, scores, np.array([3, 1]), metric)
+    return nf.SearchResult(ids, scores, metric)
 
 
 def one() -> nf.SearchResult:
     """A 1-D query with two hits."""
-    return nf.SearchResult(np.array([7, 2]), np.array([0.75, 0.5], np.float32), np.array([2]), "cosine")
+    return nf.SearchResult(np.array([7, 2]), np.array([0.75, 0.5], np.float32), "cosine")
 
 
 def test_a_result_unpacks_as_ids_and_scores():
@@ -106,8 +106,7 @@ def test_the_table_of_one_query_has_the_same_columns():
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3)])
 def test_the_table_of_no_hits_is_empty(shape):
     pytest.importorskip("pandas")
-    counts = np.zeros(1 if len(shape) == 1 else shape[0], np.int64)
-    result = nf.SearchResult(np.empty(shape, np.int64), np.empty(shape, np.float32), counts, "l2")
+    result = nf.SearchResult(np.empty(shape, np.int64), np.empty(shape, np.float32), "l2")
     frame = result.to_pandas()
     assert frame.shape == (0, 5)
     assert frame.columns.tolist() == list(COLUMNS)
@@ -128,7 +127,7 @@ def test_a_result_prints_its_first_hits():
 
 def test_a_long_result_prints_briefly():
     ids = np.arange(200_000).reshape(2000, 100)
-    result = nf.SearchResult(ids, np.zeros(ids.shape, np.float32), np.full(2000, 100), "dot")
+    result = nf.SearchResult(ids, np.zeros(ids.shape, np.float32), "dot")
     assert len(repr(result).splitlines()) == 13
     assert repr(result).endswith("... and 199,990 more")
     assert result._repr_html_().count("<tr>") == 11

@@ -4,7 +4,7 @@ use nearfield::{Hits, Metric, RangeHits};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 /// A `nearfield.results.SearchResult`.
 pub(super) fn search_result<'py>(
@@ -13,21 +13,18 @@ pub(super) fn search_result<'py>(
     single: bool,
     metric: Metric,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Hits { k, mut ids, mut scores, counts } = hits;
-    let queries = counts.len();
-    let counts = PyArray1::from_vec(py, counts);
-    // Looking for it each time would take as long as a step of the walk.
+    let Hits { k, ids, scores, counts } = hits;
+    // Looking for either each time would take as long as a step of the walk.
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = CLASS.import(py, "nearfield.results", "SearchResult")?;
+    let (class, metric) = (CLASS.import(py, "nearfield.results", "SearchResult")?, PyString::intern(py, metric.name()));
     if single {
-        let found = ids.iter().position(|&id| id < 0).unwrap_or(ids.len());
-        ids.truncate(found);
-        scores.truncate(found);
-        return class.call1((PyArray1::from_vec(py, ids), PyArray1::from_vec(py, scores), counts, metric.name()));
+        let found = counts.first().map_or(0, |&found| found as usize);
+        let (ids, scores) = (PyArray1::from_slice(py, &ids[..found]), PyArray1::from_slice(py, &scores[..found]));
+        return class.call1((ids, scores, metric));
     }
-    let ids = PyArray1::from_vec(py, ids).reshape([queries, k])?;
-    let scores = PyArray1::from_vec(py, scores).reshape([queries, k])?;
-    class.call1((ids, scores, counts, metric.name()))
+    let ids = PyArray1::from_vec(py, ids).reshape([counts.len(), k])?;
+    let scores = PyArray1::from_vec(py, scores).reshape([counts.len(), k])?;
+    class.call1((ids, scores, metric))
 }
 
 /// A `nearfield.results.RangeResult`.

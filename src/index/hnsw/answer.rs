@@ -58,10 +58,11 @@ impl Answer<'_> {
     /// The best rows for each query.
     pub(super) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
         let way = self.way();
-        let mut found = vec![None; queries.len()];
-        if way == Way::Walk {
-            found = map(call, queries.len(), |i| self.scratches.lend(|scratch| self.walk(queries[i], scratch)))?;
-        }
+        let walk = |i| self.scratches.lend(|scratch| self.walk(queries[i], scratch));
+        let mut found = match way {
+            Way::Walk => map(call, queries.len(), walk)?,
+            Way::Gather | Way::Scan => vec![None; queries.len()],
+        };
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
         let left: Vec<usize> = (0..queries.len()).filter(|&i| found[i].is_none()).collect();
         if let Some(trace) = self.search.trace {
