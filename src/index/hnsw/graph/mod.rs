@@ -28,8 +28,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const MAX_LEVEL: usize = 31;
 
 /// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
-/// begin farther off.
-const SPARSER: usize = 4;
+/// begin farther off, and gets near sooner than steps in a layer between would. What lies so far apart that no step leads there has pivots.
+const SPARSER: usize = 64;
 
 /// The cells, if nodes of the layers above have copies of their beginnings: lean ones are read where they lie.
 fn copied(cells: &Option<Cells>) -> Option<&Cells> {
