@@ -25,18 +25,19 @@ const OFFSET: i32 = 4 * MOST_COARSE as i32;
 const LINES_PER_FOLD: usize = 128;
 
 /// The tables for a query, line after line: sixteen bytes for the lower half of each of the four bytes of a row, then for
-/// the upper halves.
+/// the upper halves. There must be room for those of all lines, the last one perhaps short of values.
 #[inline(always)]
-pub(crate) fn sign_tables(query: &[i8], tables: &mut Vec<u8>) {
+pub(crate) fn sign_tables(query: &[i8], tables: &mut [u8]) {
     let (lines, rest) = query.as_chunks::<SIGN_LINE>();
-    tables.reserve(query.len().div_ceil(SIGN_LINE) * SIGN_TABLES);
-    for line in lines {
-        tables.extend_from_slice(&line_tables(line));
+    let (tables, _) = tables.as_chunks_mut::<SIGN_TABLES>();
+    assert_eq!(tables.len(), query.len().div_ceil(SIGN_LINE));
+    for (line, tables) in lines.iter().zip(&mut *tables) {
+        *tables = line_tables(line);
     }
     if !rest.is_empty() {
         let mut line = [0; SIGN_LINE];
         line[..rest.len()].copy_from_slice(rest);
-        tables.extend_from_slice(&line_tables(&line));
+        tables[lines.len()] = line_tables(&line);
     }
 }
 

@@ -114,7 +114,7 @@ impl<const R: usize, const Q: usize> Operation for Signs<'_, R, Q> {
         let Signs(codes, blocks) = self;
         let lines = codes.dims.div_ceil(SIGN_LINE);
         let tables = |query: &Vec<i8>| {
-            let mut tables = Vec::new();
+            let mut tables = vec![0; lines * 128];
             sign_tables(query, &mut tables);
             tables
         };

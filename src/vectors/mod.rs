@@ -1,5 +1,6 @@
 //! Rows of numbers: how they come in, where they lie, and what near means.
 
+mod aligned;
 #[cfg(test)]
 mod asked;
 mod cell;

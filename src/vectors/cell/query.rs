@@ -3,8 +3,9 @@
 use super::encode::{in_whole_numbers, nearest_whole};
 use super::lean::{Known, LeanCell};
 use super::{Cell, Frame};
-use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, byte_dot, sign_products, sign_tables};
+use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, SIGN_TABLES, byte_dot, sign_products, sign_tables};
 use crate::simd::Simd;
+use crate::vectors::aligned::Aligned;
 use crate::vectors::{Metric, Query};
 
 /// The largest coordinate, in standard deviations, that the query of the tables reaches.
@@ -65,7 +66,7 @@ impl Frame {
 pub(crate) struct CellQuery {
     room: Vec<f32>,
     pub(super) y: Vec<f32>,
-    pub(super) code: Vec<i8>,
+    pub(super) code: Aligned<i8>,
     pub(super) scale: f32,
     pub(super) own: f32,
     /// Among lean cells: the sum of the code, and what makes scores of sums.
@@ -73,7 +74,7 @@ pub(crate) struct CellQuery {
     pub(super) known: Known,
     /// What every choice of four signs makes of four coordinates, these being multiples of `step`.
     coarse: Vec<i8>,
-    tables: Vec<u8>,
+    tables: Aligned<u8>,
     step: f32,
 }
 
@@ -110,7 +111,7 @@ impl CellQuery {
     /// Takes the row that is this multiple of its code, which has been set, and has this part.
     #[inline(always)]
     fn set_code(&mut self, frame: &Frame, scale: f32, part: f32) {
-        for (y, &whole) in self.y.iter_mut().zip(&self.code) {
+        for (y, &whole) in self.y.iter_mut().zip(&*self.code) {
             *y = f32::from(whole) * scale;
         }
         (self.scale, self.own) = (scale, part);
@@ -124,7 +125,7 @@ impl CellQuery {
             return self.make_tables();
         }
         let mut sum = 0;
-        for &whole in &self.code {
+        for &whole in &*self.code {
             sum += i32::from(whole);
         }
         self.sum = sum;
@@ -133,7 +134,7 @@ impl CellQuery {
     fn resize(&mut self, frame: &Frame) {
         self.room.resize(frame.mean.len(), 0.0);
         self.y.resize(frame.width(), 0.0);
-        self.code.resize(frame.width(), 0);
+        self.code.resize(frame.width());
         self.coarse.resize(frame.width(), 0);
     }
 
@@ -149,7 +150,7 @@ impl CellQuery {
                 coarse[i] = nearest_whole(values[i] * per_step, most) as i8;
             }
         }
-        self.tables.clear();
+        self.tables.resize(self.coarse.len().div_ceil(SIGN_LINE) * SIGN_TABLES);
         sign_tables(&self.coarse, &mut self.tables);
     }
 
@@ -171,7 +172,7 @@ impl CellQuery {
         estimates: &mut [[f32; BLOCK_ROWS]; F],
     ) -> u32 {
         let lines = self.y.len() / SIGN_LINE;
-        assert!(self.tables.len() >= lines * crate::kernel::SIGN_TABLES);
+        assert!(self.tables.len() >= lines * SIGN_TABLES);
         let mut fans = [&[][..]; F];
         for (f, bytes) in fans.iter_mut().enumerate() {
             *bytes = cell.fan(fan + f);

@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::runtime::Pages;
+use crate::vectors::aligned::Line;
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::io::{self, Read, Write};
@@ -17,15 +18,6 @@ use std::sync::Arc;
 const SMALL_BYTES: usize = 2 << 20;
 /// The size of a large block, unless a single row needs more.
 const BLOCK_BYTES: usize = 64 << 20;
-
-/// A cache line: what rows are aligned to, if their width is a multiple of it.
-#[derive(Clone, Copy, bytemuck::Zeroable, Pod)]
-#[repr(C, align(64))]
-pub(crate) struct Line([u8; 64]);
-
-impl Line {
-    pub(crate) const ZERO: Line = Line([0; 64]);
-}
 
 /// The number of f32 that a row of `dim` values takes, so that every row starts on a cache line and no kernel has a rest.
 pub(crate) fn aligned_width(dim: usize) -> usize {

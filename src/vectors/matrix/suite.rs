@@ -30,7 +30,7 @@ fn written_and_read_again_owned_or_borrowed() {
     matrix.write_to(&mut bytes).expect("writing to memory");
     let mut read = Matrix::<i64>::zeros(3, 200_000).expect("memory");
     read.fill_from(&mut bytes.as_slice()).expect("enough bytes");
-    let mut aligned = vec![Line([0; 64]); bytes.len() / 64];
+    let mut aligned = vec![Line::ZERO; bytes.len() / 64];
     bytemuck::cast_slice_mut::<Line, u8>(&mut aligned).copy_from_slice(&bytes);
     struct Lines(Vec<Line>);
     impl AsRef<[u8]> for Lines {

@@ -7,7 +7,7 @@ use crate::kernel::{
     nibble_products, order_query, sign_products, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
-use crate::vectors::matrix::Line;
+use crate::vectors::aligned::Aligned;
 use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
@@ -92,6 +92,7 @@ impl Coding {
             let reach = largest.min(COARSE_REACH * norm / (self.width() as f64).sqrt());
             coded.coarse_step = reach / f64::from(MOST_COARSE);
             coded.weights.scale = (self.times() * coded.coarse_step) as f32;
+            coded.tables = vec![0; self.head_lines() * SIGN_TABLES];
             sign_tables(&in_steps(&y, coded.coarse_step, f64::from(MOST_COARSE)), &mut coded.tables);
             coded.digits = order_query(&coded.digits);
         }
@@ -231,30 +232,25 @@ impl PlaneQuery {
 
 /// What some queries show to blocks, side by side, piece after piece. It begins on a cache line: every look into a table that lies
 /// across two of them takes twice as long.
-pub(crate) struct Panel {
-    lines: Vec<Line>,
-    length: usize,
-}
+pub(crate) struct Panel(Aligned<u8>);
 
 impl Panel {
     /// What up to `lanes` queries show; lanes without a query are zero.
     pub(crate) fn new(queries: &[PlaneQuery], purpose: Purpose, lanes: usize) -> Panel {
         let (length, piece) =
             queries.first().map_or((0, 1), |query| (query.shown(purpose).0.len(), query.shown(purpose).1));
-        let mut panel =
-            Panel { lines: vec![Line::ZERO; (length * lanes).div_ceil(size_of::<Line>())], length: length * lanes };
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut panel.lines);
+        let mut panel = Aligned::zeros(length * lanes);
         for (q, query) in queries.iter().enumerate() {
             let pieces = query.shown(purpose).0.chunks_exact(piece);
-            for (to, from) in bytes.chunks_exact_mut(piece * lanes).zip(pieces) {
+            for (to, from) in panel.chunks_exact_mut(piece * lanes).zip(pieces) {
                 to[q * piece..][..piece].copy_from_slice(from);
             }
         }
-        panel
+        Panel(panel)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.length]
+        &self.0
     }
 }
 
