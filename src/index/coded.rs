@@ -5,7 +5,9 @@
 //! of rows alone, not on how they are split into calls. Where rows are not kept they are given up in the moment in which
 //! the codes become visible, so that a write that fails has changed nothing.
 
+use super::IndexOptions;
 use super::intake::{Intake, Staged};
+use super::lent::{Lent, LentPart};
 use super::sieve::Sifted;
 use super::table::{Table, TableSchema, load_matrix};
 use super::tabular::{Body, Tabled};
@@ -54,11 +56,18 @@ pub(crate) struct Coded {
     plane: Option<Plane>,
     /// The plane that the present write makes.
     coming: Option<Plane>,
+    /// The first rows, if they lie in files of others.
+    lent: Lent,
+    /// The plane of such rows while it is being made, slot after slot.
+    growing: Option<Plane>,
     looks: Arc<Looks>,
 }
 
 /// One row in so many is a great part of them.
 const GREAT_PART: usize = 4;
+
+/// Rows whose codes are made between two looks at who waits.
+const STEP_ROWS: usize = 8192;
 
 /// Rows that one task encodes.
 const ROWS_PER_TASK: usize = 64;
@@ -66,7 +75,28 @@ const ROWS_PER_TASK: usize = 64;
 impl Coded {
     pub(crate) fn new(table: Table, spec: Option<PlaneSpec>, plane: Option<Plane>) -> Coded {
         let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
-        Coded { table, free, spec, plane, coming: None, looks: Arc::default() }
+        Coded { free, plane, ..Coded::over(table, spec, Lent::default()) }
+    }
+
+    /// Rows that are lent, without codes.
+    pub(crate) fn lent(options: &IndexOptions, spec: Option<PlaneSpec>, parts: Vec<LentPart>) -> Result<Coded> {
+        let (lent, table) = Lent::new(options, parts)?;
+        Ok(Coded::over(table, spec, lent))
+    }
+
+    fn over(table: Table, spec: Option<PlaneSpec>, lent: Lent) -> Coded {
+        let free = BTreeSet::new();
+        Coded { table, free, spec, plane: None, coming: None, lent, growing: None, looks: Arc::default() }
+    }
+
+    /// The first slot of each part that is lent.
+    pub(crate) fn lent_from(&self) -> impl Iterator<Item = usize> {
+        self.lent.firsts()
+    }
+
+    /// Compares what is lent with its checksums, as far as a search may look at it.
+    pub(crate) fn check_for(&self, search: &Search<'_>, call: &Call<'_>) -> Result<()> {
+        self.lent.check_for(search.selection, call)
     }
 
     /// The codes, if there are enough rows.
@@ -94,7 +124,9 @@ impl Coded {
     ) -> Result<()> {
         let (free, before) = {
             let state = writer.read();
-            let reused = intake.stored().min(state.free.len());
+            // While codes are being made, those that are there stay as they are.
+            let free = if state.pending() > 0 { 0 } else { state.free.len() };
+            let reused = intake.stored().min(free);
             let free: Vec<u32> = state.free.iter().take(reused).copied().collect();
             body.check_room(&state, || state.growth(intake, &free))?;
             (free, state.table.slots())
@@ -137,6 +169,10 @@ impl Coded {
         self.table.growth(places, free.len()) + self.spec.map_or(0, codes)
     }
 
+    fn code_bytes(&self) -> usize {
+        self.plane.iter().chain(&self.growing).map(Plane::bytes).sum()
+    }
+
     fn coding(&self, spec: PlaneSpec, mean: Vec<f32>) -> Coding {
         Coding::new(self.table.metric(), spec.purpose, spec.code, mean, spec.seed)
     }
@@ -166,17 +202,64 @@ impl Coded {
         Ok(Some(plane))
     }
 
-    /// The mean of the first rows; under cosine of their directions.
+    /// How many slots are still to get codes: of rows that are lent, and of those that came while these had none.
+    pub(crate) fn pending(&self) -> usize {
+        if self.lent.is_empty() || self.spec.is_none() || self.plane.is_some() {
+            return 0;
+        }
+        self.table.slots() - self.growing.as_ref().map_or(0, Plane::rows)
+    }
+
+    /// Makes the codes of some of the slots that have none; how many have none then. The last of them makes all of them visible.
+    pub(crate) fn grow_plane(writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<usize> {
+        let state = writer.read();
+        let Some(spec) = state.spec.filter(|_| state.pending() > 0) else { return Ok(0) };
+        let (coding, first) = match &state.growing {
+            Some(plane) => (Arc::clone(plane.coding()), plane.rows()),
+            None => (Arc::new(state.coding(spec, state.lent_mean()?)), 0),
+        };
+        // The last step is a long one, so that no few slots are left.
+        let count = if state.pending() < 2 * STEP_ROWS { state.pending() } else { STEP_ROWS };
+        state.lent.check_range(first..first + count)?;
+        let table = &state.table;
+        let records = encode(&coding, count, call, |i, values| table.read(first + i, values))?;
+        drop(state);
+        let mut state = writer.write();
+        let slots = state.table.slots();
+        let growing = state.growing.get_or_insert_with(|| Plane::new(Arc::clone(&coding)));
+        growing.try_reserve(count)?;
+        for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
+            growing.push(record);
+        }
+        if growing.rows() == slots {
+            state.plane = state.growing.take();
+        }
+        Ok(state.pending())
+    }
+
+    /// The mean of the first rows that are visible.
+    fn lent_mean(&self) -> Result<Vec<f32>> {
+        let slots: Vec<u32> = self.table.visible().take(CENTRED_ROWS).map(|slot| slot as u32).collect();
+        self.lent.check_slots(&slots)?;
+        Ok(self.mean_of(slots.into_iter().map(|slot| slot as usize)))
+    }
+
+    /// The mean of the first rows.
     fn mean(&self) -> Vec<f32> {
+        self.mean_of(0..CENTRED_ROWS)
+    }
+
+    /// The mean of these rows; under cosine of their directions.
+    fn mean_of(&self, slots: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
         let (table, mut row) = (&self.table, vec![0.0; self.table.dim()]);
-        let mut mean = vec![0.0; table.dim()];
-        for slot in 0..CENTRED_ROWS {
+        let (mut mean, count) = (vec![0.0; table.dim()], slots.len().max(1) as f64);
+        for slot in slots {
             let factor = table.metric().coding_factor(table.read(slot, &mut row).sqrt());
             for (sum, &value) in mean.iter_mut().zip(&row) {
                 *sum += f64::from(value) * factor;
             }
         }
-        mean.into_iter().map(|sum| (sum / CENTRED_ROWS as f64) as f32).collect()
+        mean.into_iter().map(|sum| (sum / count) as f32).collect()
     }
 
     /// Writes the sections of the table and of the codes.
@@ -251,6 +334,11 @@ impl Tabled for Coded {
         };
         let Some(coding) = coding else {
             writer.write().table.store(piece, staged);
+            let is_lent = !writer.read().lent.is_empty();
+            if is_lent {
+                // They get their codes with the others.
+                return Ok(());
+            }
             let coming = writer.read().first_plane(call)?;
             writer.write().coming = coming;
             return Ok(());
@@ -277,13 +365,14 @@ impl Tabled for Coded {
     fn forget(&mut self, slots: usize) {
         self.table.truncate(slots);
         self.coming = None;
-        if let Some(plane) = &mut self.plane {
+        for plane in self.plane.iter_mut().chain(&mut self.growing) {
             plane.truncate(slots);
         }
     }
 
     fn freed(&mut self, slots: &[u32]) {
-        self.free.extend(slots);
+        // What is lent cannot be written to.
+        self.free.extend(slots.iter().filter(|&&slot| slot as usize >= self.lent.end()));
     }
 
     fn read_rows(&self, slots: &[u32], out: &mut [f32]) {
@@ -298,11 +387,20 @@ impl Tabled for Coded {
     }
 
     fn bytes(&self) -> usize {
-        self.table.bytes() + self.plane.as_ref().map_or(0, Plane::bytes)
+        self.table.bytes() + self.code_bytes()
+    }
+
+    fn check_rows(&self, slots: Option<&[u32]>, call: &Call<'_>) -> Result<()> {
+        slots.map_or_else(|| self.lent.check_all(call), |slots| self.lent.check_slots(slots))
+    }
+
+    fn dead(&self) -> usize {
+        self.table.slots() - self.table.live() - self.lent.gaps()
     }
 
     fn describe(&self, stats: &mut Stats) {
-        stats.code_bytes = self.plane.as_ref().map_or(0, Plane::bytes);
+        stats.code_bytes = self.code_bytes();
+        stats.pending = self.pending();
         stats.queries = self.looks.queries.load(Ordering::Relaxed);
         stats.reranked = self.looks.rows.load(Ordering::Relaxed);
     }

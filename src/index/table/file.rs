@@ -2,7 +2,7 @@
 
 use super::ids::Slots;
 use super::{MAX_ROWS, Table, Version};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::IndexOptions;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};
@@ -137,6 +137,26 @@ impl Table {
         Ok(Table {
             rows: load_rows(rows, (options.dim, options.codec, len))?,
             terms: load_matrix(part, "terms", 1, len)?,
+            len,
+            live_count: live.count(),
+            live,
+            published: len as u32,
+            next_id: len as i64,
+            ..Table::new(options.dim, options.metric, options.codec)
+        })
+    }
+
+    /// A table over rows and terms that are lent. Ids are slots.
+    pub(crate) fn lent(options: &IndexOptions, rows: KeptRows, terms: Matrix<f32>, live: Bits) -> Result<Table> {
+        let len = rows.len();
+        if len > MAX_ROWS {
+            let limit = format!("and an index holds at most {MAX_ROWS} rows");
+            return Err(Error::Capacity { what: "the rows of the files", needed: len as u64, limit });
+        }
+        assert!(terms.len() == len && live.ones().last().is_none_or(|last| last < len));
+        Ok(Table {
+            rows,
+            terms,
             len,
             live_count: live.count(),
             live,

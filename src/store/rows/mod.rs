@@ -196,14 +196,13 @@ impl Rows {
         let values = SegmentRows { segment: &sealed.file, slots: &slots };
         self.index().add(&values, Some(&numbers), &Call::uninterrupted())?;
         let replaced = self.forget_all(&keys)?;
-        self.adopt(sealed);
+        self.adopt(sealed, self.next);
         self.hide(&replaced)
     }
 
-    /// Takes a segment whose rows are in the index.
-    pub(super) fn adopt(&mut self, sealed: Sealed) {
-        let first = self.next;
-        self.next += sealed.file.len() as i64;
+    /// Takes a segment whose rows are in the index, with this number and those that follow.
+    pub(super) fn adopt(&mut self, sealed: Sealed, first: i64) {
+        self.next = first + sealed.file.len() as i64;
         self.segments.insert(sealed.name.file, sealed.numbered(Numbers::From(first)));
     }
 
