@@ -69,6 +69,11 @@ impl Schema {
         self.graph.map_or(0, |parameters| parameters.linked_bytes(self.metric, self.dim))
     }
 
+    /// Bytes that a row which waits in the index takes later, about: for its links, or for codes of four bits a value.
+    pub(super) fn awaited_bytes(&self) -> usize {
+        if self.index == IndexKind::Flat { self.dim / 2 + 12 } else { self.linked_bytes() }
+    }
+
     /// An empty index of this kind. The one place that knows how many kinds there are.
     pub(super) fn index(&self) -> Result<Indexed> {
         let options = self.options();

@@ -162,11 +162,11 @@ impl Rows {
         numbers
     }
 
-    /// Bytes that all of it takes in memory, about, with the graph as it will be when all rows are linked.
+    /// Bytes that all of it takes in memory, about, with the index as it will be when no row waits for anything.
     pub(super) fn bytes(&self) -> u64 {
         let stats = self.index().stats();
-        let graph = stats.bytes + stats.pending * self.schema.linked_bytes();
-        (graph + self.fresh.bytes()) as u64
+        let index = stats.bytes + stats.pending * self.schema.awaited_bytes();
+        (index + self.fresh.bytes()) as u64
     }
 
     /// Puts rows with distinct keys; all or, on an error, none.
