@@ -74,7 +74,7 @@ impl Lent {
         };
         let rows = KeptRows::lent(options.dim, options.codec, lenders(|part| &part.rows))?;
         let terms = Matrix::lent(1, lenders(|part| &part.terms))?;
-        let table = Table::lent(options, rows, terms, Bits::from_words(live))?;
+        let table = Table::of_slots(options, rows, terms, Bits::from_words(live))?;
         Ok((lent, table))
     }
 

@@ -141,12 +141,7 @@ impl KeptRows {
 
     /// Writes the bytes of all rows, one after another.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.write_first(self.len(), out)
-    }
-
-    /// Writes the bytes of the first `len` rows, one after another.
-    pub(crate) fn write_first(&self, len: usize, out: &mut dyn Write) -> io::Result<()> {
-        if self.is_plain() { self.plain.write_first(len, out) } else { self.coded.write_first(len, out) }
+        if self.is_plain() { self.plain.write_to(out) } else { self.coded.write_to(out) }
     }
 
     /// The values of the rows in `slots`, one after another: row after row into `out`, which holds as many times
