@@ -118,7 +118,7 @@ impl Tabular for FlatIndex {
         Ok(sifted.into_iter().map(|sifted| sifted.top).collect())
     }
 
-    /// Makes codes that are still to be made, of some thousand rows at least.
+    /// Makes codes that are still to be made, of a step of rows at least.
     fn link_pending(&self, writer: &Writer<'_, Coded>, most: usize, call: &Call<'_>) -> Result<usize> {
         let before = writer.read().pending();
         let mut left = before;

@@ -1,9 +1,11 @@
 //! A table and, once there are enough rows, codes of them: what the flat and the quantized index are made of.
 //!
-//! Codes are centred on the mean of the first [`CENTRED_ROWS`] slots. Until there are so many rows, all rows are kept and no codes
+//! Codes are centred on the mean of the first [`CENTRED_ROWS`](crate::vectors::CENTRED_ROWS) slots. Until there are so many rows, all rows are kept and no codes
 //! are needed; the write that brings the last of them makes the plane. So which codes a row gets depends on the sequence
 //! of rows alone, not on how they are split into calls. Where rows are not kept they are given up in the moment in which
 //! the codes become visible, so that a write that fails has changed nothing.
+
+mod making;
 
 use super::IndexOptions;
 use super::intake::{Intake, Staged};
@@ -14,9 +16,10 @@ use super::tabular::{Body, Tabled};
 use super::{Search, Stats};
 use crate::error::Result;
 use crate::kernel::BLOCK_ROWS;
-use crate::runtime::{Call, Writer, map};
+use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Piece, Plane, Purpose, RowSource};
+use crate::vectors::{Code, Coding, Piece, Plane, Purpose, RowSource};
+use making::encode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
@@ -65,12 +68,6 @@ pub(crate) struct Coded {
 
 /// One row in so many is a great part of them.
 const GREAT_PART: usize = 4;
-
-/// Rows whose codes are made between two looks at who waits.
-const STEP_ROWS: usize = 8192;
-
-/// Rows that one task encodes.
-const ROWS_PER_TASK: usize = 64;
 
 impl Coded {
     pub(crate) fn new(table: Table, spec: Option<PlaneSpec>, plane: Option<Plane>) -> Coded {
@@ -187,79 +184,6 @@ impl Coded {
             _ => fresh.plane = fresh.first_plane(call)?,
         }
         Ok(fresh)
-    }
-
-    /// A plane over all slots, if there are enough of them.
-    fn first_plane(&self, call: &Call<'_>) -> Result<Option<Plane>> {
-        let Some(spec) = self.spec.filter(|_| self.table.slots() >= CENTRED_ROWS) else { return Ok(None) };
-        let coding = Arc::new(self.coding(spec, self.mean()));
-        let mut plane = Plane::new(Arc::clone(&coding));
-        plane.try_reserve(self.table.slots())?;
-        let records = encode(&coding, self.table.slots(), call, |slot, values| self.table.read(slot, values))?;
-        for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
-            plane.push(record);
-        }
-        Ok(Some(plane))
-    }
-
-    /// How many slots are still to get codes: of rows that are lent, and of those that came while these had none.
-    pub(crate) fn pending(&self) -> usize {
-        if self.lent.is_empty() || self.spec.is_none() || self.plane.is_some() {
-            return 0;
-        }
-        self.table.slots() - self.growing.as_ref().map_or(0, Plane::rows)
-    }
-
-    /// Makes the codes of some of the slots that have none; how many have none then. The last of them makes all of them visible.
-    pub(crate) fn grow_plane(writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<usize> {
-        let state = writer.read();
-        let Some(spec) = state.spec.filter(|_| state.pending() > 0) else { return Ok(0) };
-        let (coding, first) = match &state.growing {
-            Some(plane) => (Arc::clone(plane.coding()), plane.rows()),
-            None => (Arc::new(state.coding(spec, state.lent_mean()?)), 0),
-        };
-        // The last step is a long one, so that no few slots are left.
-        let count = if state.pending() < 2 * STEP_ROWS { state.pending() } else { STEP_ROWS };
-        state.lent.check_range(first..first + count)?;
-        let table = &state.table;
-        let records = encode(&coding, count, call, |i, values| table.read(first + i, values))?;
-        drop(state);
-        let mut state = writer.write();
-        let slots = state.table.slots();
-        let growing = state.growing.get_or_insert_with(|| Plane::new(Arc::clone(&coding)));
-        growing.try_reserve(count)?;
-        for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
-            growing.push(record);
-        }
-        if growing.rows() == slots {
-            state.plane = state.growing.take();
-        }
-        Ok(state.pending())
-    }
-
-    /// The mean of the first rows that are visible.
-    fn lent_mean(&self) -> Result<Vec<f32>> {
-        let slots: Vec<u32> = self.table.visible().take(CENTRED_ROWS).map(|slot| slot as u32).collect();
-        self.lent.check_slots(&slots)?;
-        Ok(self.mean_of(slots.into_iter().map(|slot| slot as usize)))
-    }
-
-    /// The mean of the first rows.
-    fn mean(&self) -> Vec<f32> {
-        self.mean_of(0..CENTRED_ROWS)
-    }
-
-    /// The mean of these rows; under cosine of their directions.
-    fn mean_of(&self, slots: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
-        let (table, mut row) = (&self.table, vec![0.0; self.table.dim()]);
-        let (mut mean, count) = (vec![0.0; table.dim()], slots.len().max(1) as f64);
-        for slot in slots {
-            let factor = table.metric().coding_factor(table.read(slot, &mut row).sqrt());
-            for (sum, &value) in mean.iter_mut().zip(&row) {
-                *sum += f64::from(value) * factor;
-            }
-        }
-        mean.into_iter().map(|sum| (sum / count) as f32).collect()
     }
 
     /// Writes the sections of the table and of the codes.
@@ -409,23 +333,4 @@ impl Tabled for Coded {
         let plane = self.plane.as_ref().map(Plane::try_clone).transpose()?;
         Ok(Coded::new(self.table.try_clone()?, self.spec, plane))
     }
-}
-
-/// The records of `count` rows, some at a time. `read` writes the values of a row and returns its squared norm.
-fn encode(
-    coding: &Coding,
-    count: usize,
-    call: &Call<'_>,
-    read: impl Fn(usize, &mut [f32]) -> f64 + Sync,
-) -> Result<Vec<Vec<u8>>> {
-    map(call, count.div_ceil(ROWS_PER_TASK), |task| {
-        let rows = task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK);
-        let mut records = vec![0; rows.len() * coding.record_bytes()];
-        let (mut encoder, mut values) = (Encoder::new(coding), vec![0.0; coding.mean().len()]);
-        for (i, record) in rows.zip(records.chunks_exact_mut(coding.record_bytes())) {
-            let squared_norm = read(i, &mut values);
-            encoder.encode(&values, squared_norm, record);
-        }
-        records
-    })
 }
