@@ -6,8 +6,9 @@ use crate::runtime::{Call, Writer, map};
 use crate::vectors::{CENTRED_ROWS, Coding, Encoder, Plane};
 use std::sync::Arc;
 
-/// Codes that are made between two looks at who waits: of so many bytes, and of some rows at least. Some milliseconds.
-const STEP_BYTES: usize = 512 << 10;
+/// Codes that are made between two looks at who waits: of so many bytes, and of some rows at least. Some milliseconds; in tests, less, so that
+/// there are several steps.
+const STEP_BYTES: usize = if cfg!(test) { 8 << 10 } else { 512 << 10 };
 const LEAST_STEP: usize = 64;
 
 /// Rows that one task encodes.
