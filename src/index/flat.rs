@@ -2,11 +2,13 @@
 //!
 //! Beside the rows lies a plane of four bits a value, unless it is not wanted. Its bounds rule nearly all rows out (see
 //! [`Plane`](crate::vectors::Plane)), and the canonical scores of the others decide: the answer is that of a scan of all rows, at an
-//! eighth of the bytes. Slots of deleted rows are used again; [`optimize`](super::Index::optimize) gives their memory back.
+//! eighth of the bytes. Rows that lie in files are read there from the first search on, and get their codes later; until then they are all
+//! that is looked at. Slots of deleted rows are used again; [`optimize`](super::Index::optimize) gives their memory back.
 
 use super::coded::{Coded, CodedSchema, PlaneSpec};
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
+use super::lent::LentPart;
 use super::scan::Scan;
 use super::selection::Selection;
 use super::sieve::Sieve;
@@ -61,6 +63,15 @@ impl FlatIndex {
         Ok(FlatIndex { body: Body::new(state, options.max_bytes), accelerate })
     }
 
+    /// An index of rows that lie in files, which must stay as they are; and the first id of each part. Ids in a part follow each other. There are
+    /// codes once [`catch_up`](super::Index::catch_up) has made them.
+    pub(crate) fn over(options: IndexOptions, parts: Vec<LentPart>) -> Result<(FlatIndex, Vec<i64>)> {
+        options.check()?;
+        let state = Coded::lent(&options, spec(options.metric, true), parts)?;
+        let firsts = state.lent_from().map(|first| first as i64).collect();
+        Ok((FlatIndex { body: Body::new(state, options.max_bytes), accelerate: true }, firsts))
+    }
+
     /// Whether there are, or once there are enough rows will be, codes beside them.
     pub fn accelerates(&self) -> bool {
         self.accelerate
@@ -91,6 +102,7 @@ impl Tabular for FlatIndex {
         search: &Search<'_>,
         call: &Call<'_>,
     ) -> Result<Vec<TopK>> {
+        state.check_for(search, call)?;
         let Some(plane) = state.useful_plane(search).filter(|_| suits(state, queries, search)) else {
             return Scan::new(state.table(), search).run(queries, call);
         };
@@ -104,6 +116,17 @@ impl Tabular for FlatIndex {
             }
         }
         Ok(sifted.into_iter().map(|sifted| sifted.top).collect())
+    }
+
+    /// Makes codes that are still to be made, of a step of rows at least.
+    fn link_pending(&self, writer: &Writer<'_, Coded>, most: usize, call: &Call<'_>) -> Result<usize> {
+        let before = writer.read().pending();
+        let mut left = before;
+        while left > 0 && before - left < most {
+            call.check()?;
+            left = Coded::grow_plane(writer, call)?;
+        }
+        Ok(left)
     }
 
     fn rebuild(&self, writer: &Writer<'_, Coded>, call: &Call<'_>) -> Result<Coded> {

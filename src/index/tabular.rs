@@ -54,6 +54,17 @@ pub(crate) trait Tabled: Send + Sync + Sized {
         self.table().bytes()
     }
 
+    /// Sees to it that the rows in `slots` may be believed, or, for `None`, all rows: of such as lie in files.
+    fn check_rows(&self, slots: Option<&[u32]>, call: &Call<'_>) -> Result<()> {
+        let _ = (slots, call);
+        Ok(())
+    }
+
+    /// How many slots had a row that is gone.
+    fn dead(&self) -> usize {
+        self.table().slots() - self.table().live()
+    }
+
     /// Adds the numbers that only this kind of index has.
     fn describe(&self, stats: &mut Stats) {
         let _ = stats;
@@ -307,10 +318,11 @@ impl<T: Tabular> Index for T {
 
     fn optimize(&self, call: &Call<'_>) -> Result<()> {
         let writer = self.body().writer(call)?;
-        let all_live = writer.read().table().all_live();
-        if all_live {
+        let dead = writer.read().dead();
+        if dead == 0 {
             return self.link_pending(&writer, usize::MAX, call).map(drop);
         }
+        writer.read().check_rows(None, call)?;
         let rebuilt = self.rebuild(&writer, call)?;
         *writer.write() = rebuilt;
         Ok(())
@@ -322,7 +334,7 @@ impl<T: Tabular> Index for T {
         let mut stats = Stats {
             kind: T::KIND,
             rows: table.live(),
-            dead: table.slots() - table.live(),
+            dead: state.dead(),
             bytes: state.bytes(),
             graph_bytes: 0,
             code_bytes: 0,
@@ -338,17 +350,21 @@ impl<T: Tabular> Index for T {
 
     fn save(&self, path: &Path) -> Result<()> {
         let state = self.body().state.read();
+        state.check_rows(None, &Call::uninterrupted())?;
         ContainerWriter::save(path, T::KIND, |writer| self.write(&state, writer))
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let state = self.body().state.read();
+        state.check_rows(None, &Call::uninterrupted())?;
         let written = ContainerWriter::to_bytes(T::KIND, |writer| self.write(&state, writer));
         written.map_err(|error| Error::io(Path::new("<bytes>"), error))
     }
 
     fn copy(&self) -> Result<IndexFile> {
-        let state = self.body().state.read().try_clone()?;
+        let state = self.body().state.read();
+        state.check_rows(None, &Call::uninterrupted())?;
+        let state = state.try_clone()?;
         Ok(self.with_body(Body::new(state, self.body().max_bytes)))
     }
 }
@@ -360,6 +376,7 @@ fn get_rows(state: &impl Tabled, ids: &[i64]) -> Result<Vec<f32>> {
     values.try_reserve_exact(wanted).map_err(|_| Error::out_of_memory("the rows", wanted.saturating_mul(4)))?;
     let slot = |&id: &i64| table.slot_of(id).map(|slot| slot as u32).ok_or(Error::MissingId(id));
     let slots = ids.iter().map(slot).collect::<Result<Vec<_>>>()?;
+    state.check_rows(Some(&slots), &Call::uninterrupted())?;
     values.resize(wanted, 0.0);
     state.read_rows(&slots, &mut values);
     Ok(values)

@@ -78,6 +78,11 @@ impl<'a> Call<'a> {
         Call::new(&Nobody, None)
     }
 
+    /// A call that nobody waits for, on half of the cores.
+    pub(crate) fn in_background() -> Call<'static> {
+        Call::new(&Nobody, NonZeroUsize::new((cores() / 2).max(1)))
+    }
+
     /// A call that nobody interrupts, on the calling thread alone.
     pub fn single_threaded() -> Call<'static> {
         Call::new(&Nobody, Some(NonZeroUsize::MIN))

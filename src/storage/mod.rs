@@ -4,4 +4,4 @@ mod container;
 pub(crate) mod log;
 pub(crate) mod vfs;
 
-pub(crate) use container::{Container, ContainerWriter, Guarded, Seal, Section};
+pub(crate) use container::{Container, ContainerWriter, Guarded, Seal};

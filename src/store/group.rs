@@ -155,14 +155,14 @@ fn write_alone(desk: &mut Desk, live: &Arc<Live>, changes: Changes) -> Result<Re
 
 /// Writes the rows to a segment first; then the batch only has to name it.
 fn write_directly(desk: &mut Desk, live: &Live, vfs: &dyn Vfs, file: u64, intake: Intake) -> Result<()> {
-    let (id, dim) = (live.id, intake.dim);
+    let (id, dim, schema) = (live.id, intake.dim, &live.schema);
     let Intake { rows, values, .. } = intake;
     let rows: Vec<_> = rows.into_iter().map(Some).collect();
     let written = (|| {
         let values = |range: Range<usize>| Ok(values[range.start * dim..range.end * dim].to_vec());
-        let name = segment::write(vfs, file, &Input { collection: id, dim, rows: &rows, values: &values })?;
+        let name = segment::write(vfs, file, &Input { collection: id, schema, rows: &rows, values: &values })?;
         vfs.sync_directory().map_err(|error| Error::io(&vfs.path(""), error))?;
-        Ok((name, Segment::open(vfs, &name, id, dim)?))
+        Ok((name, Segment::open(vfs, &name, id, schema)?))
     })();
     let (name, opened) = written.inspect_err(|_| drop(vfs.remove(&segment_name(file))))?;
     let mut frame = Frame::new();

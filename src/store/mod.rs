@@ -263,7 +263,7 @@ impl Store {
         self.inner.change(call, |desk, _| desk.flush())
     }
 
-    /// As [`flush`](Store::flush), and links every row into its graph, and keeps that.
+    /// As [`flush`](Store::flush), and links every row into its graph, and keeps that; of flat collections it makes the codes.
     pub fn flush_and_link(&self, call: &Call<'_>) -> Result<()> {
         self.flush(call)?;
         let world = self.inner.world()?;
@@ -313,7 +313,7 @@ impl Store {
         desk.flush()?;
         let Kind::Writer(writer) = &desk.kind else { return Ok(()) };
         let world = self.inner.world()?;
-        let is_long = writer.log.end() > writer.limits.short_log;
+        let is_long = writer.log.end() > writer.limits.short_log || world.has_unlisted_segments();
         if is_long || world.has_grown_graph() { desk.checkpoint(&world, true, &Call::uninterrupted()) } else { Ok(()) }
     }
 }

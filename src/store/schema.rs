@@ -1,7 +1,7 @@
 //! What a collection is made of: chosen when it is created, and the same for ever.
 
 use crate::error::{Error, Result};
-use crate::index::{Bits, FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions};
+use crate::index::{Bits, FlatIndex, GraphCodec, HnswIndex, HnswParameters, Index, IndexOptions, LentPart};
 use crate::storage::Container;
 use crate::vectors::{Codec, Metric};
 use serde::{Deserialize, Serialize};
@@ -69,9 +69,14 @@ impl Schema {
         self.graph.map_or(0, |parameters| parameters.linked_bytes(self.metric, self.dim))
     }
 
+    /// Bytes that a row which waits in the index takes later, about: for its links, or for codes of four bits a value.
+    pub(super) fn awaited_bytes(&self) -> usize {
+        if self.index == IndexKind::Flat { self.dim / 2 + 12 } else { self.linked_bytes() }
+    }
+
     /// An empty index of this kind. The one place that knows how many kinds there are.
     pub(super) fn index(&self) -> Result<Indexed> {
-        let options = self.options()?;
+        let options = self.options();
         match (self.index, self.graph) {
             (IndexKind::Flat, None) => Ok(Indexed::Flat(Arc::new(FlatIndex::new(options)?))),
             (IndexKind::Hnsw, Some(parameters)) if parameters.codec == GraphCodec::Lean => {
@@ -88,16 +93,17 @@ impl Schema {
         let Some(parameters) = self.graph else {
             return Err(graph.corrupt("header", "it belongs to a collection that has no graph"));
         };
-        Ok(Indexed::graph_of(HnswIndex::over(self.options()?, parameters, graph, rows, live)?))
+        Ok(Indexed::graph_of(HnswIndex::over(self.options(), parameters, graph, rows, live)?))
     }
 
-    fn options(&self) -> Result<IndexOptions> {
-        // A kept row must stay what it is when it is kept again: segments are written from it.
-        if self.codec == Codec::I8 {
-            let message = "a collection cannot keep its vectors in codec 'i8' yet; use 'f32', 'f16', 'bf16' or 'u8'";
-            return Err(Error::InvalidArgument(message.to_owned()));
-        }
-        Ok(IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None })
+    /// The index over rows that lie in files, and the first id of each part.
+    pub(super) fn index_in(&self, parts: Vec<LentPart>) -> Result<(Indexed, Vec<i64>)> {
+        let (index, firsts) = FlatIndex::over(self.options(), parts)?;
+        Ok((Indexed::Flat(Arc::new(index)), firsts))
+    }
+
+    fn options(&self) -> IndexOptions {
+        IndexOptions { dim: self.dim, metric: self.metric, codec: self.codec, max_bytes: None }
     }
 }
 

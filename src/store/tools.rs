@@ -27,7 +27,7 @@ pub struct CollectionStats {
     pub logged_rows: usize,
     /// Segments.
     pub segments: usize,
-    /// Rows that are not linked into the graph yet, and looked at one by one.
+    /// Rows that are not linked into the graph yet, or of a flat collection have no codes yet, and are looked at one by one.
     pub unlinked_rows: usize,
     /// Rows under the graph that is in a file; with it they need not be linked again.
     pub saved_rows: usize,

@@ -75,7 +75,7 @@ impl Verified {
             let mut whole = Vec::new();
             for segment in &collection.segments {
                 call.check()?;
-                let opened = Segment::open(vfs, &segment.name(), collection.id, collection.schema.dim);
+                let opened = Segment::open(vfs, &segment.name(), collection.id, &collection.schema);
                 let opened = self.note(opened.and_then(|opened| opened.digest().map(|_| opened)))?;
                 let gone = match &segment.deletions {
                     Some(deletions) => self.note(read_deletions(vfs, deletions, segment.rows))?,

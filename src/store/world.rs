@@ -5,7 +5,7 @@ use super::graph;
 use super::key::Key;
 use super::manifest::{CollectionRecord, GraphRecord, Manifest, SegmentRecord, read_deletions};
 use super::rows::{Rows, Sealed};
-use super::schema::Schema;
+use super::schema::{IndexKind, Schema};
 use super::segment::Segment;
 use crate::error::{Error, Result};
 use crate::index::Bits;
@@ -99,6 +99,12 @@ impl World {
         self.collections.values().try_for_each(verify)
     }
 
+    /// Whether there are segments that only a log names: who opens the store reads all of their rows.
+    pub(super) fn has_unlisted_segments(&self) -> bool {
+        let is_unlisted = |live: &Arc<Live>| live.rows.read().segments.values().any(|sealed| !sealed.listed);
+        self.collections.values().any(is_unlisted)
+    }
+
     /// Whether there are graphs that have grown so much that they should be written when there is time.
     pub(super) fn has_grown_graph(&self) -> bool {
         self.collections.values().any(|live| graph::is_due(&live.rows.read(), graph::GROWN))
@@ -150,7 +156,7 @@ impl World {
             Operation::Attach { collection, segment } => {
                 self.attached.insert(segment.file);
                 let live = self.known(collection)?;
-                let file = Segment::open(vfs, &segment, collection, live.schema.dim)?;
+                let file = Segment::open(vfs, &segment, collection, &live.schema)?;
                 live.change(|rows| rows.attach(Sealed::new(segment, file), false))??;
             }
         }
@@ -227,10 +233,11 @@ fn distinct(rows: &[Row]) -> bool {
     keys.len() == rows.len()
 }
 
-/// The rows of a collection, as the manifest lists them: those under the graph are taken over with it, the others are added.
+/// The rows of a collection, as the manifest lists them: those under the graph are taken over with it, those of a flat collection where they lie,
+/// and the others are added.
 fn open_collection(vfs: &dyn Vfs, record: &CollectionRecord) -> Result<Arc<Live>> {
     let open = |segment: &SegmentRecord| {
-        let file = Segment::open(vfs, &segment.name(), record.id, record.schema.dim)?;
+        let file = Segment::open(vfs, &segment.name(), record.id, &record.schema)?;
         let gone = match &segment.deletions {
             Some(deletions) => read_deletions(vfs, deletions, segment.rows)?,
             None => Bits::default(),
@@ -244,12 +251,27 @@ fn open_collection(vfs: &dyn Vfs, record: &CollectionRecord) -> Result<Arc<Live>
     });
     let mut rows = match base {
         Some((graph, base)) => open_with_graph(vfs, record, graph, base)?,
-        None => Rows::new(record.schema)?,
+        None => open_in_place(record.schema, &mut segments)?,
     };
     rows.meta.clone_from(&record.meta);
     segments.into_iter().try_for_each(|sealed| rows.attach(sealed, true))?;
     Ok(Live::new(record.id, record.name.clone(), rows))
 }
+
+/// The rows of the segments that an index reads where they lie; these are taken out of the list.
+fn open_in_place(schema: Schema, segments: &mut Vec<Sealed>) -> Result<Rows> {
+    if schema.index != IndexKind::Flat || segments.iter().all(|sealed| sealed.file.len() < LEAST_LENT) {
+        return Rows::new(schema);
+    }
+    let lent = std::mem::take(segments);
+    let (index, firsts) = schema.index_in(lent.iter().map(|sealed| sealed.file.lent(&sealed.gone)).collect())?;
+    let mut rows = Rows::over(schema, index);
+    lent.into_iter().zip(firsts).for_each(|(sealed, first)| rows.adopt(sealed, first));
+    Ok(rows)
+}
+
+/// If no segment has more rows, all are read at once: that takes no longer.
+const LEAST_LENT: usize = 1024;
 
 /// The rows of a segment under the graph that goes with it. If that is damaged it is made again, in time.
 fn open_with_graph(vfs: &dyn Vfs, record: &CollectionRecord, graph: GraphRecord, base: Sealed) -> Result<Rows> {
@@ -258,7 +280,7 @@ fn open_with_graph(vfs: &dyn Vfs, record: &CollectionRecord, graph: GraphRecord,
         Ok(index) => {
             let mut rows = Rows::over(record.schema, index);
             rows.graph = Some(graph);
-            rows.adopt(base);
+            rows.adopt(base, 0);
             Ok(rows)
         }
         Err(damage @ (Error::Corruption { .. } | Error::FormatVersion { .. })) => {

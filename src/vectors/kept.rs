@@ -5,7 +5,7 @@
 //! the form in which rows come in and move from one table to another.
 
 use super::codec::{Codec, CodecTask, RowCodec};
-use super::matrix::{Matrix, aligned_width};
+use super::matrix::{Lender, Matrix, aligned_width};
 use crate::error::Result;
 use crate::simd::{self, Operation, Simd};
 use std::io::{self, Write};
@@ -44,6 +44,22 @@ impl KeptRows {
         KeptRows { coded, ..KeptRows::new(dim, codec) }
     }
 
+    /// The rows in somebody's bytes, where they lie.
+    pub(crate) fn borrowed(dim: usize, codec: Codec, lender: Lender) -> KeptRows {
+        match codec {
+            Codec::F32 => KeptRows::from_plain(dim, Matrix::borrowed(aligned_width(dim), lender)),
+            _ => KeptRows::from_coded(dim, codec, Matrix::borrowed(coded_width(codec, dim), lender)),
+        }
+    }
+
+    /// The rows of several lenders; see [`Matrix::lent`].
+    pub(crate) fn lent(dim: usize, codec: Codec, lenders: Vec<Lender>) -> Result<KeptRows> {
+        Ok(match codec {
+            Codec::F32 => KeptRows::from_plain(dim, Matrix::lent(aligned_width(dim), lenders)?),
+            _ => KeptRows::from_coded(dim, codec, Matrix::lent(coded_width(codec, dim), lenders)?),
+        })
+    }
+
     pub(crate) fn codec(&self) -> Codec {
         self.codec
     }
@@ -71,7 +87,7 @@ impl KeptRows {
 
     /// Bytes a row, with its padding.
     pub(crate) fn row_bytes(&self) -> usize {
-        if self.is_plain() { self.plain.width() * size_of::<f32>() } else { self.coded.width() }
+        kept_bytes(self.codec, self.dim)
     }
 
     /// Bytes that the rows take.
@@ -125,12 +141,7 @@ impl KeptRows {
 
     /// Writes the bytes of all rows, one after another.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.write_first(self.len(), out)
-    }
-
-    /// Writes the bytes of the first `len` rows, one after another.
-    pub(crate) fn write_first(&self, len: usize, out: &mut dyn Write) -> io::Result<()> {
-        if self.is_plain() { self.plain.write_first(len, out) } else { self.coded.write_first(len, out) }
+        if self.is_plain() { self.plain.write_to(out) } else { self.coded.write_to(out) }
     }
 
     /// The values of the rows in `slots`, one after another: row after row into `out`, which holds as many times
@@ -140,7 +151,12 @@ impl KeptRows {
     }
 }
 
-/// Bytes of a row under `codec`, with the padding.
+/// Bytes of a row under any codec, with the padding.
+pub(crate) fn kept_bytes(codec: Codec, dim: usize) -> usize {
+    if codec == Codec::F32 { aligned_width(dim) * size_of::<f32>() } else { coded_width(codec, dim) }
+}
+
+/// Bytes of a row under `codec`, another than f32, with the padding.
 pub(crate) fn coded_width(codec: Codec, dim: usize) -> usize {
     let bytes = codec.row_bytes(dim);
     if bytes > LINE_BYTES { bytes.next_multiple_of(ROW_ALIGNMENT) } else { bytes.next_power_of_two() }

@@ -421,7 +421,7 @@ impl Collection {
     ///     name, dim, metric, codec, index.
     ///     rows: those that can be found. dead_rows: deleted or replaced, and still taking room on the disk.
     ///     logged_rows: in a log only. segments: files of rows. unlinked_rows: not in the graph
-    ///     yet, and looked at one by one. saved_rows: under the graph that is in a file, and need not be
+    ///     yet, or of a flat collection without codes yet, and looked at one by one. saved_rows: under the graph that is in a file, and need not be
     ///     linked again at opening. graph_damage: what was wrong with that file when the store was opened,
     ///     if it had to be done without; None otherwise. memory_bytes: of all of it, about.
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

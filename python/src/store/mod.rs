@@ -154,7 +154,7 @@ impl Store {
     /// index : {"hnsw", "flat"}, default "hnsw"
     ///     How it is searched. "hnsw": through a graph, into which rows are linked in the background, see `HnswIndex`; not under "hamming".
     ///     "flat": exactly, see `FlatIndex`.
-    /// codec : {"auto", "f32", "f16", "bf16", "u8", "b1"}, default "auto"
+    /// codec : {"auto", "f32", "f16", "bf16", "u8", "i8", "b1"}, default "auto"
     ///     How vectors are kept, see `FlatIndex`. "auto": as they are given, "f32"; under "hamming" as bits, "b1". With "hnsw": "f32" or
     ///     "f16".
     /// m, ef_construction, seed : int, optional

@@ -52,7 +52,7 @@ impl HnswIndex {
         Ok(LinkedPart { state: self.body().read(), _turn: turn, parameters: self.parameters })
     }
 
-    /// The index whose linked part `graph` has, over the section `rows` of another file, with ids that are slots. Both were opened to be
+    /// The index whose linked part `graph` has, over the rows and terms that another file has, with ids that are slots. Both were opened to be
     /// taken. Only the rows in `live` are visible.
     pub(crate) fn over(
         options: IndexOptions,
@@ -70,8 +70,7 @@ impl HnswIndex {
         if schema.codec != Codec::F32 && !schema.graph.walks_cells() {
             return Err(graph.corrupt("schema", "a walk cannot read the rows"));
         }
-        let rows = if schema.codec == Codec::F32 { rows } else { graph };
-        let table = Table::over(&options, rows, graph, schema.rows, live)?;
+        let table = Table::over(&options, rows, schema.rows, live)?;
         let linked = Graph::load(graph, &schema.graph, &parameters, &table)?;
         Ok(index.with_state(State::new(table, linked)))
     }
@@ -108,7 +107,6 @@ impl LinkedPart<'_> {
             graph: graph.schema(),
         };
         write_schema(writer, &schema)?;
-        table.save_part(self.len(), writer)?;
         graph.save(self.len(), writer)
     }
 }

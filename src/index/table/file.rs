@@ -2,7 +2,7 @@
 
 use super::ids::Slots;
 use super::{MAX_ROWS, Table, Version};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::IndexOptions;
 use crate::index::selection::Bits;
 use crate::storage::{Container, ContainerWriter};
@@ -112,31 +112,29 @@ impl Table {
         Ok(table)
     }
 
-    /// Writes what of the first rows is in no file of rows: the rows themselves, unless they are kept as f32.
-    pub(crate) fn save_part(&self, rows: usize, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
-        if self.codec() != Codec::F32 {
-            writer.section("rows", |out| self.rows.write_first(rows, out))?;
-        }
-        writer.section("terms", |out| self.terms.write_first(rows, out))
-    }
-
-    /// A table over the section `rows` of one file and what [`save_part`](Table::save_part) wrote to another. Ids are slots.
-    pub(crate) fn over(
-        options: &IndexOptions,
-        rows: &Container,
-        part: &Container,
-        len: usize,
-        live: Bits,
-    ) -> Result<Table> {
+    /// A table over the sections `rows` and `terms` of a file that has them for `len` slots. Ids are slots.
+    pub(crate) fn over(options: &IndexOptions, file: &Container, len: usize, live: Bits) -> Result<Table> {
         if len > MAX_ROWS {
-            return Err(part.corrupt("schema", "its numbers are out of range"));
+            return Err(file.corrupt("schema", "its numbers are out of range"));
         }
         if live.ones().last().is_some_and(|last| last >= len) {
-            return Err(part.corrupt("schema", "it has fewer rows than there are"));
+            return Err(file.corrupt("schema", "it has fewer rows than there are"));
         }
+        let rows = load_rows(file, (options.dim, options.codec, len))?;
+        Table::of_slots(options, rows, load_matrix(file, "terms", 1, len)?, live)
+    }
+
+    /// A table of these rows and their terms. Ids are slots.
+    pub(crate) fn of_slots(options: &IndexOptions, rows: KeptRows, terms: Matrix<f32>, live: Bits) -> Result<Table> {
+        let len = rows.len();
+        if len > MAX_ROWS {
+            let limit = format!("and an index holds at most {MAX_ROWS} rows");
+            return Err(Error::Capacity { what: "the rows of the files", needed: len as u64, limit });
+        }
+        assert!(terms.len() == len && live.ones().last().is_none_or(|last| last < len));
         Ok(Table {
-            rows: load_rows(rows, (options.dim, options.codec, len))?,
-            terms: load_matrix(part, "terms", 1, len)?,
+            rows,
+            terms,
             len,
             live_count: live.count(),
             live,

@@ -60,6 +60,11 @@ impl Table {
         None
     }
 
+    /// The visible slots, ascending.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = usize> {
+        self.live.ones()
+    }
+
     /// The visible slots in the order of their ids.
     pub(crate) fn slots_by_id(&self) -> Vec<u32> {
         let mut slots: Vec<u32> =

@@ -87,16 +87,33 @@ impl Guarded {
         self.section.as_ref().len()
     }
 
+    /// Its bytes, verified or not: whoever reads them sees to that with [`check`](Guarded::check).
+    pub(crate) fn section(&self) -> Section {
+        self.section.clone()
+    }
+
+    /// Compares what lies in `range` with its checksums, unless that has been done.
+    pub(crate) fn check(&self, range: Range<usize>) -> Result<()> {
+        if range.end > self.len() {
+            return Err(self.out_of_range());
+        }
+        let mut blocks = (range.start / BLOCK..range.end.div_ceil(BLOCK)).filter(|&block| !self.is_seen(block));
+        let Some(first) = blocks.next() else { return Ok(()) };
+        let Section { map, range: section } = &self.section;
+        map.read_soon(section.start + first * BLOCK..section.start + range.end);
+        self.compare(first)?;
+        blocks.try_for_each(|block| self.compare(block))
+    }
+
     /// Some bytes of it.
     #[inline]
     pub(crate) fn get(&self, range: Range<usize>) -> Result<&[u8]> {
         let Some(bytes) = self.section.as_ref().get(range.clone()) else {
-            return Err(self.corrupt("a place is out of range".to_owned()));
+            return Err(self.out_of_range());
         };
         if !bytes.is_empty() {
             for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
-                let seen = self.seen[block / 64].load(Ordering::Relaxed);
-                if seen >> (block % 64) & 1 == 0 {
+                if !self.is_seen(block) {
                     self.verify(block)?;
                 }
             }
@@ -109,18 +126,31 @@ impl Guarded {
         self.section.as_ref().get(at)
     }
 
+    #[inline]
+    fn is_seen(&self, block: usize) -> bool {
+        self.seen[block / 64].load(Ordering::Relaxed) >> (block % 64) & 1 == 1
+    }
+
     #[cold]
     fn verify(&self, block: usize) -> Result<()> {
-        let bytes = self.section.as_ref();
-        let start = block * BLOCK;
-        let end = bytes.len().min(start + BLOCK);
         let Section { map, range } = &self.section;
-        map.read_soon(range.start + start..range.start + end);
+        let start = range.start + block * BLOCK;
+        map.read_soon(start..range.end.min(start + BLOCK));
+        self.compare(block)
+    }
+
+    fn compare(&self, block: usize) -> Result<()> {
+        let (bytes, start) = (self.section.as_ref(), block * BLOCK);
+        let end = bytes.len().min(start + BLOCK);
         if xxh3_64(&bytes[start..end]) != self.sums[block] {
             return Err(self.corrupt(format!("the checksum of the block at byte {start} does not match")));
         }
         self.seen[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
         Ok(())
+    }
+
+    fn out_of_range(&self) -> Error {
+        self.corrupt("a place is out of range".to_owned())
     }
 
     fn corrupt(&self, what: String) -> Error {

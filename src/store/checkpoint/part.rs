@@ -145,18 +145,18 @@ impl Part {
         files: &mut Files<'_>,
     ) -> Result<Sealed> {
         let (vfs, file, told) = (files.vfs, files.new_file(segment_name), files.told);
-        let (collection, dim) = (self.live.id, self.live.schema.dim);
+        let (collection, schema) = (self.live.id, &self.live.schema);
         let expected = RefCell::new(Digest::default());
         let values = |range: Range<usize>| {
             let values = values(range.clone())?;
             told(range.len())?;
-            for (row, values) in content[range].iter().zip(values.chunks_exact(dim)) {
+            for (row, values) in content[range].iter().zip(values.chunks_exact(schema.dim)) {
                 row.iter().for_each(|row| expected.borrow_mut().add(collection, row, values));
             }
             Ok(values)
         };
-        let name = write(vfs, file, &Input { collection, dim, rows: content, values: &values })?;
-        let written = Segment::open(vfs, &name, collection, dim)?;
+        let name = write(vfs, file, &Input { collection, schema, rows: content, values: &values })?;
+        let written = Segment::open(vfs, &name, collection, schema)?;
         if written.digest()? != expected.into_inner() {
             let what = "what was written is not what was to be written".to_owned();
             return Err(corrupt(vfs, &segment_name(file), what));

@@ -162,11 +162,11 @@ impl Rows {
         numbers
     }
 
-    /// Bytes that all of it takes in memory, about, with the graph as it will be when all rows are linked.
+    /// Bytes that all of it takes in memory, about, with the index as it will be when no row waits for anything.
     pub(super) fn bytes(&self) -> u64 {
         let stats = self.index().stats();
-        let graph = stats.bytes + stats.pending * self.schema.linked_bytes();
-        (graph + self.fresh.bytes()) as u64
+        let index = stats.bytes + stats.pending * self.schema.awaited_bytes();
+        (index + self.fresh.bytes()) as u64
     }
 
     /// Puts rows with distinct keys; all or, on an error, none.
@@ -196,14 +196,13 @@ impl Rows {
         let values = SegmentRows { segment: &sealed.file, slots: &slots };
         self.index().add(&values, Some(&numbers), &Call::uninterrupted())?;
         let replaced = self.forget_all(&keys)?;
-        self.adopt(sealed);
+        self.adopt(sealed, self.next);
         self.hide(&replaced)
     }
 
-    /// Takes a segment whose rows are in the index.
-    pub(super) fn adopt(&mut self, sealed: Sealed) {
-        let first = self.next;
-        self.next += sealed.file.len() as i64;
+    /// Takes a segment whose rows are in the index, with this number and those that follow.
+    pub(super) fn adopt(&mut self, sealed: Sealed, first: i64) {
+        self.next = first + sealed.file.len() as i64;
         self.segments.insert(sealed.name.file, sealed.numbered(Numbers::From(first)));
     }
 

@@ -1,6 +1,6 @@
 //! A segment: rows in a file that is written once and never changed.
 //!
-//! A container (FORMAT.md) with the vectors, each on a cache line, and beside them keys, metadata and stamps, each as one run of bytes
+//! A container (FORMAT.md) with the vectors as the index keeps them, what scores need beside each, and keys, metadata and stamps, each as one run of bytes
 //! with the places where its parts end. A slot may be empty but for its vector: its row was deleted before the segment was written, and
 //! the graph that goes with the segment still steps on it. Which of the rows are still there is kept elsewhere: in the deletions that go
 //! with it.
@@ -19,27 +19,30 @@ use super::files::{open_sealed, segment_name};
 use super::key::{Key, KeyRef};
 use super::metadata::Document;
 use super::postings::{Postings, SECTION};
+use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::index::{Bits, LentPart};
 use crate::simd::prefetch_far;
 use crate::storage::vfs::Vfs;
-use crate::storage::{Container, Guarded, Section};
-use crate::vectors::{RowSource, aligned_width};
+use crate::storage::{Container, Guarded};
+use crate::vectors::{Codec, KeptRows, RowSource, kept_bytes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) const KIND: &str = "segment";
 
-/// The sections beside the vectors that what answers say depends on.
-const GUARDED: [&str; 6] = ["keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
+/// The sections that what answers say depends on.
+const GUARDED: [&str; 8] = ["rows", "terms", "keys", "key_ends", "order", "metadata", "metadata_ends", "stamps"];
 
 /// The `schema` section.
 #[derive(Serialize, Deserialize)]
 struct SegmentSchema {
     collection: u64,
     dim: usize,
+    codec: Codec,
     rows: usize,
 }
 
@@ -49,7 +52,9 @@ pub(super) struct Segment {
     collection: u64,
     dim: usize,
     rows: usize,
-    values: Section,
+    kept: KeptRows,
+    values: Arc<Guarded>,
+    terms: Arc<Guarded>,
     keys: Parts,
     order: Guarded,
     metadata: Parts,
@@ -68,18 +73,26 @@ struct Parts {
 
 impl Segment {
     /// Opens the segment of that name.
-    pub(super) fn open(vfs: &dyn Vfs, name: &SegmentName, collection: u64, dim: usize) -> Result<Segment> {
+    pub(super) fn open(vfs: &dyn Vfs, name: &SegmentName, collection: u64, of: &Schema) -> Result<Segment> {
         let container = open_sealed(vfs, &segment_name(name.file), KIND, name.seal, Container::map)?;
         let schema = container.read("schema")?;
         let schema: SegmentSchema =
             serde_json::from_slice(&schema).map_err(|error| container.corrupt("schema", error.to_string()))?;
-        let expected = (collection, dim, name.rows);
-        if (schema.collection, schema.dim, schema.rows as u64) != expected || name.rows > u64::from(u32::MAX) {
+        let (dim, codec) = (of.dim, of.codec);
+        let expected = (collection, dim, codec, name.rows);
+        let found = (schema.collection, schema.dim, schema.codec, schema.rows as u64);
+        if found != expected || name.rows > u64::from(u32::MAX) {
             return Err(container.corrupt("schema", "it belongs to another collection"));
         }
         let rows = schema.rows;
-        let [keys, key_ends, order, metadata, metadata_ends, stamps] = container.guarded(GUARDED)?;
-        let fits = [(&key_ends, rows * 8), (&metadata_ends, rows * 8), (&stamps, rows * 16)];
+        let [values, terms, keys, key_ends, order, metadata, metadata_ends, stamps] = container.guarded(GUARDED)?;
+        let fits = [
+            (&values, rows * kept_bytes(codec, dim)),
+            (&terms, rows * 4),
+            (&key_ends, rows * 8),
+            (&metadata_ends, rows * 8),
+            (&stamps, rows * 16),
+        ];
         if fits.iter().any(|(section, length)| section.len() != *length) || order.len() > rows * 4 {
             return Err(container.corrupt("schema", "its sections are not as long as it says"));
         }
@@ -87,7 +100,9 @@ impl Segment {
             collection,
             dim,
             rows,
-            values: section(&container, "rows", Some(rows * aligned_width(dim) * 4))?,
+            kept: KeptRows::borrowed(dim, codec, Arc::new(values.section())),
+            values: Arc::new(values),
+            terms: Arc::new(terms),
             keys: Parts { bytes: keys, ends: key_ends },
             order,
             metadata: Parts { bytes: metadata, ends: metadata_ends },
@@ -191,7 +206,7 @@ impl Segment {
     pub(super) fn postings(&self) -> Option<&Postings> {
         let parse = || {
             self.container.verify(SECTION).ok()?;
-            let bytes = section(&self.container, SECTION, None).ok()?;
+            let bytes = self.container.mapped(SECTION).ok()??;
             Postings::parse(bytes, self.rows, Path::new("")).ok()
         };
         self.postings.get_or_init(parse).as_ref()
@@ -206,25 +221,27 @@ impl Segment {
         Ok(Row { key, created, updated, metadata })
     }
 
-    /// The values of the row in a slot.
-    pub(super) fn values(&self, slot: usize, out: &mut [f32]) {
-        let width = aligned_width(self.dim) * 4;
-        let bytes = &self.values.as_ref()[slot * width..][..self.dim * 4];
-        for (value, word) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *value = f32::from_le_bytes(*word);
-        }
+    /// The values of the row in a slot, as they are kept. Unverified.
+    fn values(&self, slot: usize, out: &mut [f32]) {
+        self.kept.read(&[slot as u32], out);
+    }
+
+    /// The vectors, for an index that reads them here. Those of slots that are `gone` it does not find.
+    pub(super) fn lent(&self, gone: &Bits) -> LentPart {
+        let (rows, terms) = (Arc::clone(&self.values), Arc::clone(&self.terms));
+        LentPart { len: self.rows, rows, terms, live: gone.complement(self.rows) }
     }
 
     /// Says that all vectors are going to be read; the first time, for then the system has them.
     pub(super) fn read_soon(&self) {
         if !self.announced.swap(true, Ordering::Relaxed) {
-            self.values.read_soon();
+            self.values.section().read_soon();
         }
     }
 
-    /// Compares the vectors with their checksum: before all of them are read.
+    /// Compares the vectors with their checksums: before all of them are read.
     pub(super) fn verify_values(&self) -> Result<()> {
-        self.container.verify("rows")
+        self.values.check(0..self.values.len())
     }
 
     /// What its rows are, whatever their order. Reads every byte, and makes sure that it is one that was written.
@@ -246,14 +263,6 @@ impl Segment {
             return Err(self.container.corrupt("order", "a key is missing"));
         }
         Ok(digest)
-    }
-}
-
-/// A section of a container that is mapped, of so many bytes.
-fn section(container: &Container, name: &str, length: Option<usize>) -> Result<Section> {
-    match container.mapped(name)? {
-        Some(section) if length.is_none_or(|length| length == section.as_ref().len()) => Ok(section),
-        _ => Err(container.corrupt(name, format!("it should have {length:?} bytes"))),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::store::batch::{Row, SegmentName};
 use crate::store::files::{segment_name, write_sealed};
 use crate::store::key::Key;
 use crate::store::postings::{self, Postings};
-use crate::vectors::aligned_width;
+use crate::store::schema::Schema;
+use crate::vectors::{Piece, Rows, kept_bytes};
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ const PIECE: usize = 1 << 18;
 /// Rows on their way into a segment.
 pub(in crate::store) struct Input<'a> {
     pub(in crate::store) collection: u64,
-    pub(in crate::store) dim: usize,
+    pub(in crate::store) schema: &'a Schema,
     /// `None`: a slot without a row.
     pub(in crate::store) rows: &'a [Option<Row>],
     /// Gives the values of some of the rows, one after another.
@@ -33,10 +34,13 @@ pub(in crate::store) fn write(vfs: &dyn Vfs, file: u64, input: &Input<'_>) -> Re
 
 fn write_sections(writer: &mut ContainerWriter<'_>, input: &Input<'_>) -> io::Result<()> {
     let rows = input.rows;
-    let schema = SegmentSchema { collection: input.collection, dim: input.dim, rows: rows.len() };
+    let Schema { dim, codec, .. } = *input.schema;
+    let schema = SegmentSchema { collection: input.collection, dim, codec, rows: rows.len() };
     let schema = serde_json::to_vec(&schema)?;
     writer.section("schema", |out| out.write_all(&schema))?;
-    writer.section("rows", |out| write_values(out, input))?;
+    let mut terms = Vec::with_capacity(rows.len());
+    writer.section_in_blocks("rows", |out| write_values(out, input, &mut terms))?;
+    writer.section_in_blocks("terms", |out| out.write_all(bytemuck::cast_slice(&terms)))?;
     write_parts(writer, "keys", "key_ends", rows, |row, out| row.key.encode(out))?;
     write_order(writer, rows)?;
     write_parts(writer, "metadata", "metadata_ends", rows, |row, out| out.extend_from_slice(row.metadata.bytes()))?;
@@ -80,14 +84,19 @@ fn write_order(writer: &mut ContainerWriter<'_>, rows: &[Option<Row>]) -> io::Re
     writer.section_in_blocks("order", |out| out.write_all(bytemuck::cast_slice(&order)))
 }
 
-fn write_values(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {
-    let (dim, count) = (input.dim, input.rows.len());
-    let padding = vec![0u8; (aligned_width(dim) - dim) * 4];
-    let step = (PIECE / dim).max(1);
+/// The vectors as they are kept, and their terms. Encoding what was decoded changes nothing.
+fn write_values(out: &mut dyn Write, input: &Input<'_>, terms: &mut Vec<f32>) -> io::Result<()> {
+    let (Schema { dim, codec, metric, .. }, count) = (*input.schema, input.rows.len());
+    let padding = vec![0u8; kept_bytes(codec, dim) - codec.row_bytes(dim)];
+    let (step, mut piece) = ((PIECE / dim).max(1), Piece::new(codec, dim, 1));
     for start in (0..count).step_by(step) {
-        let values = (input.values)(start..(start + step).min(count)).map_err(io::Error::other)?;
-        for row in values.chunks_exact(dim) {
-            out.write_all(bytemuck::cast_slice(row))?;
+        let range = start..(start + step).min(count);
+        let values = (input.values)(range.clone()).map_err(io::Error::other)?;
+        let values = Rows::new(&values, dim).map_err(io::Error::other)?;
+        for row in 0..range.len() {
+            let squared_norm = piece.read(0, &values, row).map_err(io::Error::other)?;
+            terms.push(metric.term(squared_norm));
+            out.write_all(piece.row(0))?;
             out.write_all(&padding)?;
         }
     }

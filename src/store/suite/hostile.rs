@@ -141,10 +141,11 @@ fn a_key_in_two_segments_is_found_by_verify() {
     let loaded = recover::load(&disk, false).expect("a store");
     let mut manifest = loaded.manifest;
     let collection = &mut manifest.collections[0];
+    let schema = collection.schema;
     let file = 900;
     let row = batch::Row { key: Key::Int(17), created: 1, updated: 1, metadata: Document::empty() };
     let values = |_| Ok(vec![1.0; model::DIM]);
-    let input = segment::Input { collection: collection.id, dim: model::DIM, rows: &[Some(row)], values: &values };
+    let input = segment::Input { collection: collection.id, schema: &schema, rows: &[Some(row)], values: &values };
     let name = segment::write(&disk, file, &input).expect("room");
     let segment = manifest::FileRecord::new(file, name.seal);
     collection.segments.push(manifest::SegmentRecord { segment, rows: 1, deletions: None });

@@ -1,11 +1,12 @@
 //! The store against a model, on a disk that does its worst.
 //!
 //! [`model`] is what a store should hold after each change. [`crashes`] cuts the power anywhere, [`faults`] lets any call fail,
-//! [`torn`] tears the log at every byte, [`hostile`] hands in files that nobody wrote, [`graphs`] loses graphs, [`groups`] has threads write at once, [`filters`] asks what filters remember.
+//! [`torn`] tears the log at every byte, [`hostile`] hands in files that nobody wrote, [`graphs`] loses graphs, [`flats`] reads rows where they lie, [`groups`] has threads write at once, [`filters`] asks what filters remember.
 
 mod crashes;
 mod faults;
 mod filters;
+mod flats;
 mod graphs;
 mod groups;
 mod hostile;

@@ -5,6 +5,9 @@
 //! the roundings of the scale's division, of x / scale and of code * scale add. So a row with one value far above the
 //! others keeps little of the others. A row whose scale would lie in the denormal range, where this does not hold, is refused,
 //! unless it is zero.
+//!
+//! What was decoded is encoded to the same code again, so a row may be moved from file to file. The largest code is +-127, and its value comes
+//! to the same scale: max|x| / 127, multiplied with 127 and divided by it, each time rounded, is what it was. (The suite tries every fraction.)
 
 use super::row::{RowCodec, Unfit, largest_magnitude};
 use crate::simd::Simd;

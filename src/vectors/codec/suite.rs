@@ -190,6 +190,31 @@ fn i8_is_within_its_bound() {
 }
 
 #[test]
+fn what_is_kept_is_kept_as_it_is() {
+    for &codec in Codec::ALL {
+        let mut kept_rows = 0;
+        for_every_row(|what, row| {
+            let Ok((values, code)) = kept(codec, row) else { return };
+            let again = kept(codec, &values).expect(what);
+            assert_eq!(again.1, code, "{}, {what}", codec.name());
+            kept_rows += 1;
+        });
+        assert!(kept_rows > 250, "{}: {kept_rows}", codec.name());
+    }
+}
+
+#[test]
+fn the_scale_of_what_i8_keeps_is_what_it_was() {
+    // Every fraction that a largest value can have; a power of two more or less changes no rounding, the smallest scale being a normal number.
+    for fraction in 0..1 << 23 {
+        let largest = f32::from_bits(0x3f80_0000 | fraction);
+        let scale = largest / 127.0;
+        assert_eq!(127.0 * scale / 127.0, scale, "{largest}");
+        assert_eq!((largest / scale).round(), 127.0, "{largest}");
+    }
+}
+
+#[test]
 fn any_bytes_decode_to_something() {
     let mut numbers = Numbers(3);
     for &codec in Codec::ALL {

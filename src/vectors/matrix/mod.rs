@@ -4,7 +4,12 @@
 //! growth copies nothing and allocates under no lock for longer than a mapping takes; the pages of a block become real
 //! when they are written, as huge pages where the system has them. A small matrix starts in a small block. A matrix may
 //! also *borrow* its rows from a mapped file; then it is read-only. Or it *adopts* them from a private mapping of a file, and goes on from
-//! there: the first rows are pages of the file until they are written to, later ones are blocks of its own.
+//! there: the first rows are pages of the file until they are written to, later ones are blocks of its own. Or several files *lend* it their
+//! rows, which stay as they are, and it appends others to them.
+
+mod lent;
+
+pub(crate) use lent::LENT_ROWS;
 
 use crate::error::{Error, Result};
 use crate::runtime::Pages;
@@ -24,7 +29,8 @@ pub(crate) fn aligned_width(dim: usize) -> usize {
     dim.next_multiple_of(16)
 }
 
-type Lender = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// Whose bytes a matrix reads.
+pub(crate) type Lender = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 enum Memory {
     /// One block on the heap, growing by doubling.
@@ -33,6 +39,13 @@ enum Memory {
     Blocks(Vec<MmapMut>),
     /// Pages that are ours alone, and blocks for the rows behind them.
     Adopted(#[expect(dead_code, reason = "keeps the mapping alive")] Pages, Vec<MmapMut>),
+    /// The rows of several lenders, in blocks of [`LENT_ROWS`]; what does not fill one is copied to a block of our own.
+    Lent {
+        #[expect(dead_code, reason = "keeps the mappings alive")]
+        lenders: Vec<Lender>,
+        is_lent: Vec<bool>,
+        blocks: Vec<MmapMut>,
+    },
     /// Somebody else's bytes. Kept for its lifetime only.
     Borrowed(#[expect(dead_code, reason = "keeps the mapping alive")] Lender),
 }
@@ -235,11 +248,22 @@ impl<T: Pod> Matrix<T> {
     }
 
     fn add_block(&mut self) -> Option<()> {
-        let mut block = new_block(self.block_bytes()?)?;
-        let (Memory::Blocks(blocks) | Memory::Adopted(_, blocks)) = &mut self.memory else { return None };
-        self.bases.push(block.as_mut_ptr().cast());
-        blocks.push(block);
-        self.capacity += self.mask + 1;
+        let bytes = self.block_bytes()?;
+        // Where blocks are small, for the sake of lenders, several are made at once.
+        let count = if matches!(self.memory, Memory::Lent { .. }) { (BLOCK_BYTES / bytes).max(1) } else { 1 };
+        let mut block = new_block(bytes.checked_mul(count)?)?;
+        let start = block.as_mut_ptr();
+        match &mut self.memory {
+            Memory::Blocks(blocks) | Memory::Adopted(_, blocks) => blocks.push(block),
+            Memory::Lent { is_lent, blocks, .. } => {
+                is_lent.resize(is_lent.len() + count, false);
+                blocks.push(block);
+            }
+            Memory::Small(_) | Memory::Borrowed(_) => return None,
+        }
+        // Within the block, which has room for so many.
+        self.bases.extend((0..count).map(|i| start.wrapping_add(i * bytes).cast::<T>()));
+        self.capacity += count * (self.mask + 1);
         Some(())
     }
 
@@ -313,9 +337,18 @@ impl<T: Pod> Matrix<T> {
     /// As [`run`](Matrix::run), to be written to.
     pub(crate) fn run_mut(&mut self, start: usize, count: usize) -> &mut [T] {
         assert!(count > 0 && start + count <= self.len && self.same_block(start, start + count - 1));
-        assert!(!matches!(self.memory, Memory::Borrowed(_)), "a borrowed matrix is read-only");
+        assert!(!self.is_read_only(start), "borrowed rows are read-only");
         // SAFETY: the rows exist and follow each other in one block of our own, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.address_unchecked(start).cast_mut(), count * self.width) }
+    }
+
+    /// Whether the block of this row is somebody else's.
+    fn is_read_only(&self, row: usize) -> bool {
+        match &self.memory {
+            Memory::Borrowed(_) => true,
+            Memory::Lent { is_lent, .. } => is_lent[row >> self.shift],
+            _ => false,
+        }
     }
 
     fn same_block(&self, a: usize, b: usize) -> bool {

@@ -73,6 +73,37 @@ fn adopted_rows_are_followed_by_others_and_the_file_stays_as_it_is() {
 }
 
 #[test]
+fn lent_rows_begin_at_round_numbers_and_are_followed_by_others() {
+    // Of lenders whose rows fill their blocks, do not, or are none.
+    let lengths = [LENT_ROWS, 2 * LENT_ROWS + 5, 0, 7];
+    let lender = |(at, &length): (usize, &usize)| -> Lender {
+        let words: Vec<u64> = (0..length * 8).map(|word| (at * 100_000 + word / 8) as u64).collect();
+        Arc::new(bytemuck::cast_slice::<u64, u8>(&words).to_vec())
+    };
+    let mut matrix = Matrix::<u8>::lent(64, lengths.iter().enumerate().map(lender).collect()).expect("memory");
+    let firsts = [0, LENT_ROWS, 4 * LENT_ROWS, 4 * LENT_ROWS];
+    let expected = |row: usize| {
+        let at = (0..4).rfind(|&at| firsts[at] <= row && row < firsts[at] + lengths[at]);
+        at.map_or(0, |at| (at * 100_000 + row - firsts[at]) as u64)
+    };
+    let len = firsts[3] + lengths[3];
+    assert_eq!(matrix.len(), len);
+    for row in 0..3 * LENT_ROWS {
+        matrix.try_reserve(1).expect("memory");
+        matrix.push(&(row as u64).to_le_bytes());
+    }
+    let number = |matrix: &Matrix<u8>, row: usize| u64::from_le_bytes(*matrix.row(row).first_chunk().expect("8 bytes"));
+    assert!((0..len).all(|row| number(&matrix, row) == expected(row)));
+    assert!((0..3 * LENT_ROWS).all(|row| number(&matrix, len + row) == row as u64));
+    // What was not lent can be written to, and only that.
+    matrix.truncate(len + 1);
+    matrix.row_mut(len)[0] = 9;
+    assert_eq!(number(&matrix.try_clone().expect("memory"), len), 9);
+    let lent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| matrix.row_mut(5)[0] = 1));
+    assert!(lent.is_err());
+}
+
+#[test]
 fn truncated_rows_are_overwritten_by_the_next() {
     let mut matrix = Matrix::<u32>::new(2);
     matrix.try_reserve(3).expect("memory");

@@ -1,20 +1,25 @@
 //! A table and, once there are enough rows, codes of them: what the flat and the quantized index are made of.
 //!
-//! Codes are centred on the mean of the first [`CENTRED_ROWS`] slots. Until there are so many rows, all rows are kept and no codes
+//! Codes are centred on the mean of the first [`CENTRED_ROWS`](crate::vectors::CENTRED_ROWS) slots. Until there are so many rows, all rows are kept and no codes
 //! are needed; the write that brings the last of them makes the plane. So which codes a row gets depends on the sequence
 //! of rows alone, not on how they are split into calls. Where rows are not kept they are given up in the moment in which
 //! the codes become visible, so that a write that fails has changed nothing.
 
+mod making;
+
+use super::IndexOptions;
 use super::intake::{Intake, Staged};
+use super::lent::{Lent, LentPart};
 use super::sieve::Sifted;
 use super::table::{Table, TableSchema, load_matrix};
 use super::tabular::{Body, Tabled};
 use super::{Search, Stats};
 use crate::error::Result;
 use crate::kernel::BLOCK_ROWS;
-use crate::runtime::{Call, Writer, map};
+use crate::runtime::{Call, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Code, Coding, Encoder, Piece, Plane, Purpose, RowSource};
+use crate::vectors::{Code, Coding, Piece, Plane, Purpose, RowSource};
+use making::encode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
@@ -54,19 +59,41 @@ pub(crate) struct Coded {
     plane: Option<Plane>,
     /// The plane that the present write makes.
     coming: Option<Plane>,
+    /// The first rows, if they lie in files of others.
+    lent: Lent,
+    /// The plane of such rows while it is being made, slot after slot.
+    growing: Option<Plane>,
     looks: Arc<Looks>,
 }
 
 /// One row in so many is a great part of them.
 const GREAT_PART: usize = 4;
 
-/// Rows that one task encodes.
-const ROWS_PER_TASK: usize = 64;
-
 impl Coded {
     pub(crate) fn new(table: Table, spec: Option<PlaneSpec>, plane: Option<Plane>) -> Coded {
         let free = (0..table.slots()).filter(|&slot| !table.is_live(slot)).map(|slot| slot as u32).collect();
-        Coded { table, free, spec, plane, coming: None, looks: Arc::default() }
+        Coded { free, plane, ..Coded::over(table, spec, Lent::default()) }
+    }
+
+    /// Rows that are lent, without codes.
+    pub(crate) fn lent(options: &IndexOptions, spec: Option<PlaneSpec>, parts: Vec<LentPart>) -> Result<Coded> {
+        let (lent, table) = Lent::new(options, parts)?;
+        Ok(Coded::over(table, spec, lent))
+    }
+
+    fn over(table: Table, spec: Option<PlaneSpec>, lent: Lent) -> Coded {
+        let free = BTreeSet::new();
+        Coded { table, free, spec, plane: None, coming: None, lent, growing: None, looks: Arc::default() }
+    }
+
+    /// The first slot of each part that is lent.
+    pub(crate) fn lent_from(&self) -> impl Iterator<Item = usize> {
+        self.lent.firsts()
+    }
+
+    /// Compares what is lent with its checksums, as far as a search may look at it.
+    pub(crate) fn check_for(&self, search: &Search<'_>, call: &Call<'_>) -> Result<()> {
+        self.lent.check_for(search.selection, call)
     }
 
     /// The codes, if there are enough rows.
@@ -94,7 +121,9 @@ impl Coded {
     ) -> Result<()> {
         let (free, before) = {
             let state = writer.read();
-            let reused = intake.stored().min(state.free.len());
+            // While codes are being made, those that are there stay as they are.
+            let free = if state.pending() > 0 { 0 } else { state.free.len() };
+            let reused = intake.stored().min(free);
             let free: Vec<u32> = state.free.iter().take(reused).copied().collect();
             body.check_room(&state, || state.growth(intake, &free))?;
             (free, state.table.slots())
@@ -137,6 +166,10 @@ impl Coded {
         self.table.growth(places, free.len()) + self.spec.map_or(0, codes)
     }
 
+    fn code_bytes(&self) -> usize {
+        self.plane.iter().chain(&self.growing).map(Plane::bytes).sum()
+    }
+
     fn coding(&self, spec: PlaneSpec, mean: Vec<f32>) -> Coding {
         Coding::new(self.table.metric(), spec.purpose, spec.code, mean, spec.seed)
     }
@@ -151,32 +184,6 @@ impl Coded {
             _ => fresh.plane = fresh.first_plane(call)?,
         }
         Ok(fresh)
-    }
-
-    /// A plane over all slots, if there are enough of them.
-    fn first_plane(&self, call: &Call<'_>) -> Result<Option<Plane>> {
-        let Some(spec) = self.spec.filter(|_| self.table.slots() >= CENTRED_ROWS) else { return Ok(None) };
-        let coding = Arc::new(self.coding(spec, self.mean()));
-        let mut plane = Plane::new(Arc::clone(&coding));
-        plane.try_reserve(self.table.slots())?;
-        let records = encode(&coding, self.table.slots(), call, |slot, values| self.table.read(slot, values))?;
-        for record in records.iter().flat_map(|records| records.chunks_exact(coding.record_bytes())) {
-            plane.push(record);
-        }
-        Ok(Some(plane))
-    }
-
-    /// The mean of the first rows; under cosine of their directions.
-    fn mean(&self) -> Vec<f32> {
-        let (table, mut row) = (&self.table, vec![0.0; self.table.dim()]);
-        let mut mean = vec![0.0; table.dim()];
-        for slot in 0..CENTRED_ROWS {
-            let factor = table.metric().coding_factor(table.read(slot, &mut row).sqrt());
-            for (sum, &value) in mean.iter_mut().zip(&row) {
-                *sum += f64::from(value) * factor;
-            }
-        }
-        mean.into_iter().map(|sum| (sum / CENTRED_ROWS as f64) as f32).collect()
     }
 
     /// Writes the sections of the table and of the codes.
@@ -251,6 +258,11 @@ impl Tabled for Coded {
         };
         let Some(coding) = coding else {
             writer.write().table.store(piece, staged);
+            let is_lent = !writer.read().lent.is_empty();
+            if is_lent {
+                // They get their codes with the others.
+                return Ok(());
+            }
             let coming = writer.read().first_plane(call)?;
             writer.write().coming = coming;
             return Ok(());
@@ -277,13 +289,14 @@ impl Tabled for Coded {
     fn forget(&mut self, slots: usize) {
         self.table.truncate(slots);
         self.coming = None;
-        if let Some(plane) = &mut self.plane {
+        for plane in self.plane.iter_mut().chain(&mut self.growing) {
             plane.truncate(slots);
         }
     }
 
     fn freed(&mut self, slots: &[u32]) {
-        self.free.extend(slots);
+        // What is lent cannot be written to.
+        self.free.extend(slots.iter().filter(|&&slot| slot as usize >= self.lent.end()));
     }
 
     fn read_rows(&self, slots: &[u32], out: &mut [f32]) {
@@ -298,11 +311,20 @@ impl Tabled for Coded {
     }
 
     fn bytes(&self) -> usize {
-        self.table.bytes() + self.plane.as_ref().map_or(0, Plane::bytes)
+        self.table.bytes() + self.code_bytes()
+    }
+
+    fn check_rows(&self, slots: Option<&[u32]>, call: &Call<'_>) -> Result<()> {
+        slots.map_or_else(|| self.lent.check_all(call), |slots| self.lent.check_slots(slots))
+    }
+
+    fn dead(&self) -> usize {
+        self.table.slots() - self.table.live() - self.lent.gaps()
     }
 
     fn describe(&self, stats: &mut Stats) {
-        stats.code_bytes = self.plane.as_ref().map_or(0, Plane::bytes);
+        stats.code_bytes = self.code_bytes();
+        stats.pending = self.pending();
         stats.queries = self.looks.queries.load(Ordering::Relaxed);
         stats.reranked = self.looks.rows.load(Ordering::Relaxed);
     }
@@ -311,23 +333,4 @@ impl Tabled for Coded {
         let plane = self.plane.as_ref().map(Plane::try_clone).transpose()?;
         Ok(Coded::new(self.table.try_clone()?, self.spec, plane))
     }
-}
-
-/// The records of `count` rows, some at a time. `read` writes the values of a row and returns its squared norm.
-fn encode(
-    coding: &Coding,
-    count: usize,
-    call: &Call<'_>,
-    read: impl Fn(usize, &mut [f32]) -> f64 + Sync,
-) -> Result<Vec<Vec<u8>>> {
-    map(call, count.div_ceil(ROWS_PER_TASK), |task| {
-        let rows = task * ROWS_PER_TASK..count.min((task + 1) * ROWS_PER_TASK);
-        let mut records = vec![0; rows.len() * coding.record_bytes()];
-        let (mut encoder, mut values) = (Encoder::new(coding), vec![0.0; coding.mean().len()]);
-        for (i, record) in rows.zip(records.chunks_exact_mut(coding.record_bytes())) {
-            let squared_norm = read(i, &mut values);
-            encoder.encode(&values, squared_norm, record);
-        }
-        records
-    })
 }
