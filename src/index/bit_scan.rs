@@ -5,7 +5,8 @@
 //! of queries against a chunk of rows. A tile of the chunk, small enough for the second-level cache, meets all queries of
 //! the group before the next is read: most of them in panels, and those that do not fill one each by itself.
 
-use super::scan::{Plan, Scan};
+use super::plan::Plan;
+use super::scan::Scan;
 use super::topk::{Sets, TopK};
 use crate::error::Result;
 use crate::kernel::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};

@@ -12,6 +12,7 @@ mod hnsw;
 mod intake;
 mod lent;
 mod look;
+mod plan;
 mod quantized;
 mod rerank;
 mod scan;

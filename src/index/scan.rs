@@ -9,6 +9,7 @@
 
 use super::Search;
 use super::bit_scan;
+use super::plan::Plan;
 use super::selection::{Bits, Selection};
 use super::table::Table;
 use super::tile::{Room, Rooms, Tile, lone_tile, panel_tile};
@@ -64,6 +65,13 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
+    /// The chunks of tasks that so many queries meet.
+    fn plan(&self, queries: usize) -> Plan {
+        let width = self.table.width();
+        let by_work = TASK_WORK / (width * queries.max(1));
+        Plan::cut(self.from..self.table.slots(), by_work.min(TASK_BYTES / (width * size_of::<f32>())))
+    }
+
     /// Which of the 64 slots from `64 * word` on are visible and selected.
     #[inline]
     pub(super) fn candidate_word(&self, word: usize) -> u64 {
@@ -103,7 +111,7 @@ impl Task for Prepare<'_, '_> {
         let lanes = if self.queries.len() <= S::LANES { S::LANES } else { 2 * S::LANES };
         let group = if self.queries.len() < PANEL_MIN { 1 } else { lanes * GROUP_PANELS };
         let mut results = Vec::with_capacity(self.queries.len());
-        let plan = Plan::new(&self.scan, self.queries.len().min(group));
+        let plan = self.scan.plan(self.queries.len().min(group));
         let groups: Vec<Group<'_>> =
             self.queries.chunks(group).map(|queries| Group::new(queries, lanes, group > 1, &self.scan)).collect();
         let tasks = groups.len() * plan.chunks;
@@ -118,34 +126,6 @@ impl Task for Prepare<'_, '_> {
             results.extend(group.found.finish());
         }
         Ok(results)
-    }
-}
-
-/// How the rows are cut into chunks.
-pub(super) struct Plan {
-    first: usize,
-    slots: usize,
-    chunk: usize,
-    pub(super) chunks: usize,
-}
-
-impl Plan {
-    fn new(scan: &Scan<'_>, queries: usize) -> Plan {
-        let width = scan.table.width();
-        let by_work = TASK_WORK / (width * queries.max(1));
-        Plan::cut(scan.from..scan.table.slots(), by_work.min(TASK_BYTES / (width * size_of::<f32>())))
-    }
-
-    /// Chunks of about `chunk` of these slots: whole words of live bits.
-    pub(super) fn cut(slots: Range<usize>, chunk: usize) -> Plan {
-        let chunk = chunk.max(64).next_multiple_of(64);
-        let first = slots.start / 64 * 64;
-        Plan { first, slots: slots.end, chunk, chunks: (slots.end.saturating_sub(first)).div_ceil(chunk) }
-    }
-
-    pub(super) fn range(&self, chunk: usize) -> Range<usize> {
-        let start = self.first + chunk * self.chunk;
-        start..(start + self.chunk).min(self.slots)
     }
 }
 

@@ -111,6 +111,11 @@ impl Frame {
         Frame { metric, mean, centre, unit, rotation, shape }
     }
 
+    /// What near means.
+    pub(crate) fn metric(&self) -> Metric {
+        self.metric
+    }
+
     /// Whether distances under this metric can be had from inner products: those alone can be coded.
     pub(crate) fn serves(metric: Metric) -> bool {
         matches!(metric, Metric::Cosine | Metric::Dot | Metric::L2)

@@ -19,7 +19,7 @@ use super::pivots::Pivots;
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::simd;
-use crate::vectors::{Cells, EdgeCode, Matrix, random_bits};
+use crate::vectors::{Cells, EdgeCode, Matrix, Metric, random_bits};
 
 /// No node; ends a list of links.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -28,8 +28,10 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const MAX_LEVEL: usize = 31;
 
 /// How many times fewer nodes there are above cells than above lists: a step among cells sees all that a node links to at once, so it may
-/// begin farther off, and gets near sooner than steps in a layer between would. What lies so far apart that no step leads there has pivots.
+/// begin farther off, and gets near sooner than steps in a layer between would. What lies so far apart that no step leads there has pivots; under
+/// dot there are none, and more must come down from above.
 const SPARSER: usize = 64;
+const SPARSER_WITHOUT_PIVOTS: usize = 4;
 
 /// The cells, if nodes of the layers above have copies of their beginnings: lean ones are read where they lie.
 fn copied(cells: &Option<Cells>) -> Option<&Cells> {
@@ -50,7 +52,7 @@ pub(crate) struct Graph {
     /// How many slots have all of their links.
     settled: usize,
     seed: u64,
-    /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells 1 / ln([`SPARSER`] m).
+    /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells that of fewer nodes: see [`SPARSER`].
     level_scale: f64,
     m: usize,
 }
@@ -85,7 +87,9 @@ impl Graph {
 
     /// A graph without nodes above or links, whose base layer is made of these cells.
     pub(crate) fn with_cells(parameters: &HnswParameters, cells: Cells) -> Graph {
-        let level_scale = 1.0 / ((SPARSER * parameters.m) as f64).ln();
+        let has_pivots = cells.frame().metric() != Metric::Dot;
+        let sparser = if has_pivots { SPARSER } else { SPARSER_WITHOUT_PIVOTS };
+        let level_scale = 1.0 / ((sparser * parameters.m) as f64).ln();
         Graph { cells: Some(cells), level_scale, ..Graph::new(parameters) }
     }
 
