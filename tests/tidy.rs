@@ -35,7 +35,7 @@ const UNSAFE: [&str; 8] = [
 
 /// Lines of the longest function and of the longest file, and what we aim at. The first two may only go down.
 const LONGEST_FUNCTION: usize = 50;
-const LONGEST_FILE: usize = 403;
+const LONGEST_FILE: usize = 401;
 const AIM_FUNCTION: usize = 50;
 const AIM_FILE: usize = 400;
 
