@@ -113,13 +113,12 @@ class CollectionResult(Frames):
     """
 
     __slots__ = (
-        "_collections", "_distances", "_metadata", "_texts", "counts", "created_at", "groups", "keys",
-        "metric", "plan", "scores", "updated_at", "vectors",
+        "_collections", "_distances", "_metadata", "_texts", "created_at", "groups", "keys", "metric", "plan",
+        "scores", "updated_at", "vectors",
     )  # fmt: skip
 
     keys: list[Any]
     scores: NDArray[np.float32]
-    counts: NDArray[np.int64]
     metric: Metric
     vectors: Any | None
     created_at: NDArray[np.int64] | None
@@ -135,7 +134,6 @@ class CollectionResult(Frames):
         self,
         keys: list[Any],
         scores: NDArray[np.float32],
-        counts: NDArray[np.int64],
         metric: Metric,
         collections: str | list[Any],
         texts: list[Any] | None = None,
@@ -147,7 +145,6 @@ class CollectionResult(Frames):
     ) -> None:
         self.keys = keys
         self.scores = scores
-        self.counts = counts
         self.metric = metric
         self.vectors = vectors
         self.created_at = created_at
@@ -158,6 +155,12 @@ class CollectionResult(Frames):
         self._texts = texts
         self._metadata = None
         self._distances = None
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many hits each query has."""
+        lists = [self.keys] if self.scores.ndim == 1 else self.keys
+        return np.array([len(keys) for keys in lists], np.int64)
 
     @property
     def distances(self) -> NDArray[np.float32]:

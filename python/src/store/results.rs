@@ -44,13 +44,12 @@ pub(super) fn collection_result<'py>(
         None => Ok(py.None().into_bound(py)),
     };
     let home = |hit: &Hit| Ok(PyString::new(py, &hit.collection).into_any());
-    let counts: Vec<i64> = found.iter().map(|hits| hits.len() as i64).collect();
     let all = Collected {
         keys: shape.lists(py, &found, key)?,
         scores: shape.array(py, &found, f32::NEG_INFINITY, |hit| hit.score)?,
-        counts: PyArray1::from_vec(py, counts).into_any(),
         collections: match name {
-            Some(name) => PyString::new(py, name).into_any(),
+            // Interned, since there are few of them and each is made once for every search.
+            Some(name) => PyString::intern(py, name).into_any(),
             None => shape.lists(py, &found, home)?,
         },
         metadata: if parts.metadata { Some(shape.lists(py, &found, text)?) } else { None },
@@ -68,15 +67,15 @@ pub(super) fn collection_result<'py>(
     };
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = CLASS.import(py, "nearfield.hits", "CollectionResult")?;
-    let Collected { keys, scores, counts, collections, metadata, vectors, created, updated } = all;
+    let Collected { keys, scores, collections, metadata, vectors, created, updated } = all;
     let groups = if shape.grouped { Some(shape.lists(py, &found, group)?) } else { None };
     let plan = plans.map(|plans| plan_list(py, &plans)).transpose()?;
-    let metric = schema.metric.name();
+    let metric = PyString::intern(py, schema.metric.name());
     let has_more = metadata.is_some() || vectors.is_some() || created.is_some() || groups.is_some() || plan.is_some();
     if !has_more {
-        return class.call1((keys, scores, counts, metric, collections));
+        return class.call1((keys, scores, metric, collections));
     }
-    class.call1((keys, scores, counts, metric, collections, metadata, vectors, created, updated, groups, plan))
+    class.call1((keys, scores, metric, collections, metadata, vectors, created, updated, groups, plan))
 }
 
 /// How a search was answered: a dict for each search of a collection.
@@ -102,7 +101,6 @@ fn plan_list<'py>(py: Python<'py>, plans: &[Plan]) -> PyResult<Bound<'py, PyList
 struct Collected<'py> {
     keys: Bound<'py, PyAny>,
     scores: Bound<'py, PyAny>,
-    counts: Bound<'py, PyAny>,
     collections: Bound<'py, PyAny>,
     metadata: Option<Bound<'py, PyAny>>,
     vectors: Option<Bound<'py, PyAny>>,
@@ -159,8 +157,10 @@ impl Shape {
             values.extend(hits.iter().map(&value));
             values.resize((i + 1) * self.width, filling);
         }
-        let array = PyArray1::from_vec(py, values);
-        Ok(if self.single { array.into_any() } else { array.reshape([found.len(), self.width])?.into_any() })
+        if self.single {
+            return Ok(PyArray1::from_slice(py, &values).into_any());
+        }
+        Ok(PyArray1::from_vec(py, values).reshape([found.len(), self.width])?.into_any())
     }
 
     /// An array of shape (hits, dim), or a list of them.
