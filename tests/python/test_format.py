@@ -238,26 +238,30 @@ class CellFile(File):
         return there, to, bits.astype(np.float64) * 2 - 1, added.astype(np.float64), times.astype(np.float64)
 
 
+#: A seed under which one of these few rows has a node in a layer above.
+LAYERED = 78
+
+
 @pytest.mark.parametrize("keep", ["f32", "f16"])
 def test_the_cells_of_a_graph(rows, metric, keep, tmp_path):
     rows = rows.copy()
     rows[[50, 900, 1090]] = rows[7]
-    index = nf.HnswIndex(D, metric, keep=keep, m=12, seed=77)
+    index = nf.HnswIndex(D, metric, keep=keep, m=12, seed=LAYERED)
     index.add(rows)
     file = CellFile(index, tmp_path / "index.nf")
     assert (file.kind, file.schema["table"]["codec"], file.schema["graph"]["cells"]) == ("hnsw", keep, True)
-    assert file.schema["parameters"] == {"m": 12, "ef_construction": 200, "seed": 77, "codec": "auto"}
+    assert file.schema["parameters"] == {"m": 12, "ef_construction": 200, "seed": LAYERED, "codec": "auto"}
     assert "links.0" not in file.sections
     x = coded(index.get(index.ids), metric)
     some = x[np.arange(1024) * len(x) // 1024]
     spread = np.sqrt(((some - some.mean(axis=0)) ** 2).sum(axis=1).mean())
     np.testing.assert_allclose(file.unit * spread, 1, rtol=1e-6)
     np.testing.assert_allclose(file.mean, some.mean(axis=0) * file.unit, atol=1e-6)
-    y = rotated(x * file.unit - file.mean, 77, 64)
+    y = rotated(x * file.unit - file.mean, LAYERED, 64)
     cells, parts = file.rows()
     steps = np.abs(y).max(axis=1, keepdims=True) / 127
     np.testing.assert_array_less(np.abs(cells - y), np.broadcast_to(0.501 * steps + 1e-5, y.shape))
-    centre = rotated(file.mean[None].astype(np.float64), 77, 64)[0]
+    centre = rotated(file.mean[None].astype(np.float64), LAYERED, 64)[0]
     expected = -2 * (cells @ centre) if metric == "dot" else (cells**2).sum(axis=1)
     np.testing.assert_allclose(parts, expected, rtol=1e-5, atol=1e-5)
     check_links(file, cells, parts)
