@@ -71,7 +71,7 @@ class SearchResult(Frames):
     @property
     def counts(self) -> NDArray[np.int64]:
         """How many hits each query has."""
-        return np.count_nonzero(np.atleast_2d(self.ids) >= 0, axis=1).astype(np.int64)
+        return np.asarray(np.count_nonzero(np.atleast_2d(self.ids) >= 0, axis=1), np.int64)
 
     @property
     def distances(self) -> NDArray[np.float32]:
