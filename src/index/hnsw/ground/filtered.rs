@@ -34,8 +34,9 @@ const RARER: f32 = 1.4;
 /// Nodes taken from all that may be returned, where a walk inside begins.
 const SAMPLES: usize = 128;
 
-/// How many times as wide a beam is inside: the query is far from all that lies there, so more of that is about as near.
-const WIDER_INSIDE: usize = 3;
+/// How many times as wide a beam is inside, times the cube root of how rare what may be returned is: the query is far from all that lies there, so more
+/// of that is about as near, and the farther the rarer it is.
+const WIDER_INSIDE: f32 = 2.7;
 
 /// How far a walk goes.
 #[derive(Clone, Copy)]
@@ -100,8 +101,9 @@ impl Linked<'_> {
             }
             let is_sure = !scratch.beam.is_full() || scratch.accepted.limit() < scratch.beam.limit();
             let found = is_sure && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
-            let wider = WIDER_INSIDE * beam_of_estimates(reach.width);
-            if found || reach.budget <= wider {
+            let wider = (beam_of_estimates(reach.width) as f32 * WIDER_INSIDE * course.stretch.rarer.cbrt()) as usize;
+            // A step inside takes less than half of one outside: most of what it sees it does not look at.
+            if found || reach.budget <= wider / 2 {
                 return found;
             }
             course.go_inside(simd, wider.min(self.nodes), scratch);
