@@ -1,12 +1,13 @@
-//! How the slots that a scan looks at are cut into chunks: each is a task's, or with several groups of queries that of several.
+//! The work of a scan: its slots in chunks, each of which is one task for each group of queries.
 
 use std::ops::Range;
 
-/// How the rows are cut into chunks.
+/// Chunks of slots.
 pub(super) struct Plan {
     first: usize,
     slots: usize,
     chunk: usize,
+    /// How many there are.
     pub(super) chunks: usize,
 }
 
@@ -18,6 +19,7 @@ impl Plan {
         Plan { first, slots: slots.end, chunk, chunks: slots.end.saturating_sub(first).div_ceil(chunk) }
     }
 
+    /// The slots of a chunk.
     pub(super) fn range(&self, chunk: usize) -> Range<usize> {
         let start = self.first + chunk * self.chunk;
         start..(start + self.chunk).min(self.slots)

@@ -75,6 +75,7 @@ pub(crate) fn for_each(call: &Call<'_>, tasks: usize, task: impl Fn(usize) + Syn
 /// The results of `task(0)`, ..., `task(tasks - 1)`, in order; otherwise as [`for_each`].
 pub(crate) fn map<R: Send + Sync>(call: &Call<'_>, tasks: usize, task: impl Fn(usize) -> R + Sync) -> Result<Vec<R>> {
     if tasks == 1 {
+        // A lone query: its answer needs no place where threads put it.
         call.check()?;
         return Ok(vec![task(0)]);
     }

@@ -258,6 +258,9 @@ fn open_collection(vfs: &dyn Vfs, record: &CollectionRecord) -> Result<Arc<Live>
     Ok(Live::new(record.id, record.name.clone(), rows))
 }
 
+/// If no segment has so many rows, all are read at once: that takes no longer.
+const LEAST_LENT: usize = 1024;
+
 /// The rows of the segments that an index reads where they lie; these are taken out of the list.
 fn open_in_place(schema: Schema, segments: &mut Vec<Sealed>) -> Result<Rows> {
     if schema.index != IndexKind::Flat || segments.iter().all(|sealed| sealed.file.len() < LEAST_LENT) {
@@ -269,9 +272,6 @@ fn open_in_place(schema: Schema, segments: &mut Vec<Sealed>) -> Result<Rows> {
     lent.into_iter().zip(firsts).for_each(|(sealed, first)| rows.adopt(sealed, first));
     Ok(rows)
 }
-
-/// If no segment has more rows, all are read at once: that takes no longer.
-const LEAST_LENT: usize = 1024;
 
 /// The rows of a segment under the graph that goes with it. If that is damaged it is made again, in time.
 fn open_with_graph(vfs: &dyn Vfs, record: &CollectionRecord, graph: GraphRecord, base: Sealed) -> Result<Rows> {

@@ -19,6 +19,7 @@ pub(super) fn search_result<'py>(
     let (class, metric) = (CLASS.import(py, "nearfield.results", "SearchResult")?, PyString::intern(py, metric.name()));
     if single {
         let found = counts.first().map_or(0, |&found| found as usize);
+        // Few values are copied sooner than an object is made that owns them.
         let (ids, scores) = (PyArray1::from_slice(py, &ids[..found]), PyArray1::from_slice(py, &scores[..found]));
         return class.call1((ids, scores, metric));
     }

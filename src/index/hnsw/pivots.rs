@@ -26,9 +26,14 @@ pub(crate) struct Pivots {
 }
 
 impl Pivots {
-    /// These pivots, and those that new nodes of a graph make. Inner products are no distances: under dot there are none.
+    /// Whether a graph has any: inner products are no distances, so under dot nothing lies apart.
+    pub(crate) fn serve(metric: Metric) -> bool {
+        metric != Metric::Dot
+    }
+
+    /// These pivots, and those that new nodes of a graph make.
     pub(crate) fn grown(&self, table: &Table, graph: &Graph, nodes: &[u32]) -> Pivots {
-        if table.metric() == Metric::Dot {
+        if !Pivots::serve(table.metric()) {
             return Pivots::default();
         }
         stand(table, graph, Grow { pivots: self.clone(), nodes })

@@ -19,7 +19,7 @@ use super::pivots::Pivots;
 use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::simd;
-use crate::vectors::{Cells, EdgeCode, Matrix, Metric, random_bits};
+use crate::vectors::{Cells, EdgeCode, Matrix, random_bits};
 
 /// No node; ends a list of links.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -87,8 +87,7 @@ impl Graph {
 
     /// A graph without nodes above or links, whose base layer is made of these cells.
     pub(crate) fn with_cells(parameters: &HnswParameters, cells: Cells) -> Graph {
-        let has_pivots = cells.frame().metric() != Metric::Dot;
-        let sparser = if has_pivots { SPARSER } else { SPARSER_WITHOUT_PIVOTS };
+        let sparser = if Pivots::serve(cells.frame().metric()) { SPARSER } else { SPARSER_WITHOUT_PIVOTS };
         let level_scale = 1.0 / ((sparser * parameters.m) as f64).ln();
         Graph { cells: Some(cells), level_scale, ..Graph::new(parameters) }
     }

@@ -38,6 +38,9 @@ const SAMPLES: usize = 128;
 /// of that is about as near, and the farther the rarer it is.
 const WIDER_INSIDE: f32 = 2.7;
 
+/// Steps inside that take as long as one outside: most of what they see is not looked at.
+const INSIDE_PER_STEP: usize = 2;
+
 /// How far a walk goes.
 #[derive(Clone, Copy)]
 pub(in crate::index::hnsw) struct Stretch {
@@ -102,8 +105,7 @@ impl Linked<'_> {
             let is_sure = !scratch.beam.is_full() || scratch.accepted.limit() < scratch.beam.limit();
             let found = is_sure && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
             let wider = (beam_of_estimates(reach.width) as f32 * WIDER_INSIDE * course.stretch.rarer.cbrt()) as usize;
-            // A step inside takes less than half of one outside: most of what it sees it does not look at.
-            if found || reach.budget <= wider / 2 {
+            if found || reach.budget <= wider / INSIDE_PER_STEP {
                 return found;
             }
             course.go_inside(simd, wider.min(self.nodes), scratch);
