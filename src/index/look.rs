@@ -3,6 +3,7 @@
 //! The best come first, some at a time: each may raise the limit, and those that fall below it are dropped. What a look finds is the canonical score
 //! of the row, or, of codes that estimate, the estimate from all of the code.
 
+use super::score::{Scorer, TOGETHER};
 use super::sieve::{Aside, Sieve, Sifted};
 use super::sift::Seen;
 use crate::simd::Simd;
@@ -14,8 +15,6 @@ const FIRST_ROUND: usize = 8;
 const ROUND_OVER_K: usize = 2;
 /// Each further round is so many times as large.
 const ROUND_GROWTH: usize = 4;
-/// Codes of so many rows are read together.
-const TOGETHER: usize = 4;
 /// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
 /// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
 const MOST_UNDECIDED: usize = 2560;
@@ -25,10 +24,8 @@ pub(super) const LOOK_AHEAD: usize = 4;
 /// A closer look at rows, compiled for one metric and one processor.
 pub(super) struct Look<'a, S, M> {
     simd: S,
-    space: M,
     sieve: &'a Sieve<'a>,
-    /// A row decoded, if rows are not kept as f32.
-    room: Vec<f32>,
+    scorer: Scorer<'a, M>,
     /// The signs of codes.
     signs: Vec<u8>,
     /// What is looked at in a round.
@@ -37,7 +34,7 @@ pub(super) struct Look<'a, S, M> {
 
 impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     pub(super) fn new(simd: S, space: M, sieve: &'a Sieve<'a>) -> Look<'a, S, M> {
-        Look { simd, space, sieve, room: vec![0.0; sieve.table.width()], signs: Vec::new(), better: Vec::new() }
+        Look { simd, sieve, scorer: Scorer::new(sieve.table, space), signs: Vec::new(), better: Vec::new() }
     }
 
     /// Whether too few rows have been decided by their bounds.
@@ -131,29 +128,38 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
     #[inline(always)]
     fn at_few(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, rows: &[Aside]) {
         let (plane, table) = (self.sieve.plane, self.sieve.table);
-        let mut scores = [0.0; TOGETHER];
-        if plane.coding().purpose == Purpose::Estimate {
-            let mut some = [(0, 0); TOGETHER];
-            for (some, row) in some.iter_mut().zip(rows) {
-                *some = (row.slot as usize, row.product);
+        let (mut slots, mut few) = ([0; TOGETHER], 0);
+        for row in rows {
+            // A tighter bound takes longer; it is for rows that would have to be looked at.
+            let is_out = plane.coding().purpose == Purpose::Certify
+                && plane.bound(coded, row.slot as usize, row.product) < result.limit;
+            if !is_out {
+                slots[few] = row.slot;
+                few += 1;
             }
-            let rows = &some[..rows.len()];
-            scores = self.simd.vectorize(Estimates { plane, query: coded, rows, room: &mut self.signs });
         }
-        for (row, mut score) in rows.iter().zip(scores) {
-            let slot = row.slot as usize;
-            if plane.coding().purpose == Purpose::Certify {
-                // A tighter bound takes longer; it is for rows that would have to be looked at.
-                if plane.bound(coded, slot, row.product) < result.limit {
-                    continue;
-                }
-                score = self.space.score(query, table.values(slot, &mut self.room));
-            }
+        let slots = &slots[..few];
+        let scores = match plane.coding().purpose {
+            Purpose::Certify => self.scorer.scores(query, slots),
+            Purpose::Estimate => self.estimates(coded, rows),
+        };
+        for (&slot, score) in slots.iter().zip(scores) {
             result.looked += 1;
-            if result.top.push(score, table.id(slot)) {
+            if result.top.push(score, table.id(slot as usize)) {
                 result.raise_limit(plane.coding(), coded);
             }
         }
+    }
+
+    /// What the codes of rows say of their scores.
+    #[inline(always)]
+    fn estimates(&mut self, coded: &PlaneQuery, rows: &[Aside]) -> [f32; TOGETHER] {
+        let mut some = [(0, 0); TOGETHER];
+        for (some, row) in some.iter_mut().zip(rows) {
+            *some = (row.slot as usize, row.product);
+        }
+        let (plane, rows) = (self.sieve.plane, &some[..rows.len()]);
+        self.simd.vectorize(Estimates { plane, query: coded, rows, room: &mut self.signs })
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@ mod plan;
 mod quantized;
 mod rerank;
 mod scan;
+mod score;
 mod selection;
 mod sieve;
 mod sift;

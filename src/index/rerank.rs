@@ -2,6 +2,7 @@
 
 use super::Search;
 use super::look::LOOK_AHEAD;
+use super::score::Scorer;
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
@@ -44,14 +45,13 @@ impl Task for Rerank<'_> {
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> TopK {
         let mut top = TopK::new(self.search.k, self.search.floor());
-        let mut room = vec![0.0; self.table.width()];
-        for (i, &slot) in self.slots.iter().enumerate() {
+        let slots = self.slots.iter().enumerate().map(|(i, &slot)| {
             if let Some(&next) = self.slots.get(i + LOOK_AHEAD) {
                 self.table.prefetch(next);
             }
-            let score = space.score(self.query, self.table.values(slot, &mut room));
-            top.push(score, self.table.id(slot));
-        }
+            slot as u32
+        });
+        Scorer::new(self.table, space).score_all(self.query, slots, &mut top);
         top
     }
 }

@@ -16,45 +16,57 @@ fn tree(lanes: [f64; LANES]) -> f64 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// The sum of what the pairs add, in f64. Both slices must have the same length.
+/// The sum of what the pairs of values add, in f64, for each of `R` pairs of slices. All must have the same length. In a sum each addition
+/// waits for the one before it; several sums do not wait for each other.
 #[inline(always)]
-fn canonical_sum<P: Pairing>(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for j in 0..LANES {
-            lanes[j] += P::exact(f64::from(x[j]), f64::from(y[j]));
+fn canonical_sums<P: Pairing, const R: usize>(sides: [(&[f32], &[f32]); R]) -> [f64; R] {
+    let (len, mut lanes) = (sides[0].0.len(), [[0.0; LANES]; R]);
+    let sides = sides.map(|(a, b)| (a[..len].as_chunks::<LANES>(), b[..len].as_chunks::<LANES>()));
+    for at in 0..len / LANES {
+        for r in 0..R {
+            let (x, y) = (sides[r].0.0[at], sides[r].1.0[at]);
+            for j in 0..LANES {
+                lanes[r][j] += P::exact(f64::from(x[j]), f64::from(y[j]));
+            }
         }
     }
-    for (lane, (&x, &y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += P::exact(f64::from(x), f64::from(y));
+    for r in 0..R {
+        let (x, y) = (sides[r].0.1, sides[r].1.1);
+        for (lane, (&x, &y)) in lanes[r].iter_mut().zip(x.iter().zip(y)) {
+            *lane += P::exact(f64::from(x), f64::from(y));
+        }
     }
-    tree(lanes)
+    lanes.map(tree)
 }
 
 /// `sum(a[i] * b[i])` in f64. Both slices must have the same length.
 #[inline(always)]
 pub(crate) fn canonical_dot(a: &[f32], b: &[f32]) -> f64 {
-    canonical_sum::<Product>(a, b)
+    canonical_dots(a, [b])[0]
 }
 
-/// `sum(a[i] * b[i])` and `sum(b[i]^2)` in f64, each with the bits that [`canonical_dot`] gives it. Both slices must have the same
-/// length.
+/// [`canonical_dot`] with each of `rows`.
 #[inline(always)]
-pub(crate) fn canonical_dot_and_square(a: &[f32], b: &[f32]) -> (f64, f64) {
+pub(crate) fn canonical_dots<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
+    canonical_sums::<Product, R>(rows.map(|row| (a, row)))
+}
+
+/// `sum(a[i] * b[i])` and `sum(b[i]^2)` for each b of `rows`, with the bits that [`canonical_dot`] gives them.
+#[inline(always)]
+pub(crate) fn canonical_dots_and_squares<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [(f64, f64); R] {
     // One after the other: in one loop, the compiler pairs the two sums of a lane instead of the lanes of a sum.
-    (canonical_sum::<Product>(a, b), canonical_sum::<Product>(b, b))
+    let (dots, squares) = (canonical_dots(a, rows), canonical_sums::<Product, R>(rows.map(|row| (row, row))));
+    std::array::from_fn(|r| (dots[r], squares[r]))
 }
 
-/// `sum((a[i] - b[i])^2)` in f64, subtracted in f64 too. Both slices must have the same length.
+/// `sum((a[i] - b[i])^2)` in f64, subtracted in f64 too, for each b of `rows`. All must have the same length.
 #[inline(always)]
-pub(crate) fn canonical_squared_l2(a: &[f32], b: &[f32]) -> f64 {
-    canonical_sum::<SquaredDifference>(a, b)
+pub(crate) fn canonical_squared_l2<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
+    canonical_sums::<SquaredDifference, R>(rows.map(|row| (a, row)))
 }
 
-/// `sum(|a[i] - b[i]|)` in f64, subtracted in f64 too. Both slices must have the same length.
+/// `sum(|a[i] - b[i]|)` in f64, subtracted in f64 too, for each b of `rows`. All must have the same length.
 #[inline(always)]
-pub(crate) fn canonical_l1(a: &[f32], b: &[f32]) -> f64 {
-    canonical_sum::<AbsoluteDifference>(a, b)
+pub(crate) fn canonical_l1<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
+    canonical_sums::<AbsoluteDifference, R>(rows.map(|row| (a, row)))
 }

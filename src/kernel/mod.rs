@@ -33,7 +33,9 @@ mod suite_nested;
 
 #[cfg_attr(not(test), expect(unused_imports, reason = "for graphs over rows of bytes"))]
 pub(crate) use bytes::{byte_dot, byte_dots};
-pub(crate) use canonical::{canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2};
+pub(crate) use canonical::{
+    canonical_dot, canonical_dots, canonical_dots_and_squares, canonical_l1, canonical_squared_l2,
+};
 pub(crate) use columns::{Columns, Weights, row_values, rows_not_below};
 pub(crate) use dot::{Product, dot};
 pub(crate) use halves::read_halves;

@@ -2,8 +2,8 @@
 //! kernel's documentation gives.
 
 use super::{
-    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot,
-    canonical_dot_and_square, canonical_l1, canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits,
+    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_dots,
+    canonical_dots_and_squares, canonical_l1, canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits,
     pack_queries, panel, reference, squared_l2, stream_sums,
 };
 use crate::simd::{Counting, Level, Operation, Simd, dispatch_at};
@@ -119,10 +119,10 @@ impl Operation for Each<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
         let Each(a, b) = self;
-        let (product, square) = canonical_dot_and_square(a, b);
+        let [_, (product, square), _] = canonical_dots_and_squares(a, [a, b, a]);
         (
             [dot(simd, a, b), squared_l2(simd, a, b), l1(simd, a, b)],
-            [canonical_dot(a, b), canonical_squared_l2(a, b), canonical_l1(a, b), product, square],
+            [canonical_dot(a, b), canonical_squared_l2(a, [b])[0], canonical_l1(a, [b])[0], product, square],
         )
     }
 }

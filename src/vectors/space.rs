@@ -9,8 +9,8 @@
 
 use super::Query;
 use crate::kernel::{
-    AbsoluteDifference, Pairing, Product, canonical_dot, canonical_dot_and_square, canonical_l1, canonical_squared_l2,
-    dot, l1, squared_l2,
+    AbsoluteDifference, Pairing, Product, canonical_dots, canonical_dots_and_squares, canonical_l1,
+    canonical_squared_l2, dot, l1, squared_l2,
 };
 use crate::simd::Simd;
 
@@ -25,8 +25,14 @@ pub(crate) trait Space: Copy + Send + Sync + 'static {
     /// The distance that walks graphs; smaller is nearer. Both sides bring their terms.
     fn distance<S: Simd>(self, simd: S, a: &[f32], a_term: f32, b: &[f32], b_term: f32) -> f32;
 
-    /// The canonical score.
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32;
+    /// The canonical scores of `R` rows. Several take hardly longer than one.
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R];
+
+    /// The canonical score of a row.
+    #[inline(always)]
+    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
+        self.scores(query, [row])[0]
+    }
 
     /// `(scale, offset)` of a row: its scan value is `scale * k(q, x) + offset * weight`.
     fn scan_row(self, term: f32, gamma: f64) -> (f32, f32);
@@ -85,13 +91,14 @@ impl Space for Cosine {
     }
 
     #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        let (product, square) = canonical_dot_and_square(query.values, row);
-        let length = query.norm() * square.sqrt();
-        if length == 0.0 {
-            return 0.0;
-        }
-        without_sign_of_zero((product / length).clamp(-1.0, 1.0) as f32)
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+        canonical_dots_and_squares(query.values, rows).map(|(product, square)| {
+            let length = query.norm() * square.sqrt();
+            if length == 0.0 {
+                return 0.0;
+            }
+            without_sign_of_zero((product / length).clamp(-1.0, 1.0) as f32)
+        })
     }
 
     #[inline(always)]
@@ -125,8 +132,8 @@ impl Space for Dot {
     }
 
     #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        without_sign_of_zero(canonical_dot(query.values, row) as f32)
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+        canonical_dots(query.values, rows).map(|product| without_sign_of_zero(product as f32))
     }
 
     #[inline(always)]
@@ -160,8 +167,8 @@ impl Space for L2 {
     }
 
     #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        0.0 - canonical_squared_l2(query.values, row).sqrt() as f32
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+        canonical_squared_l2(query.values, rows).map(|square| 0.0 - square.sqrt() as f32)
     }
 
     #[inline(always)]
@@ -196,8 +203,8 @@ impl Space for L1 {
     }
 
     #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        0.0 - canonical_l1(query.values, row) as f32
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+        canonical_l1(query.values, rows).map(|sum| 0.0 - sum as f32)
     }
 
     #[inline(always)]
@@ -221,6 +228,7 @@ impl Space for L1 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::canonical_dot;
     use crate::vectors::{Metric, Task};
 
     /// Whether the row passes at the limit of its own canonical score: every level must let it.

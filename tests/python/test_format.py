@@ -207,13 +207,14 @@ class CellFile(File):
     def __init__(self, index: nf.HnswIndex, path: Path) -> None:
         super().__init__(index, path)
         self.m, self.nodes = self.schema["parameters"]["m"], self.schema["graph"]["nodes"]
-        self.width = -(-D // 64) * 64
+        self.width = -(-index.dim // 64) * 64
         frame = self.sections["frame"]
         self.unit = float(np.frombuffer(frame[:8], np.float64)[0])
         self.mean = np.frombuffer(frame[8:], np.float32)
         self.fans = -(-2 * self.m // 16)
+        self.signs = min(self.width, -(-100480 * self.width // (57 * self.width + 64000) // 64) * 64)
         cells = np.frombuffer(self.sections["cells"], np.uint8)
-        self.cells = cells.reshape(self.nodes[0], self.width + 64 + self.fans * (2 * self.width + 128))
+        self.cells = cells.reshape(self.nodes[0], self.width + 64 + self.fans * (2 * self.signs + 128))
 
     def words(self, at: int, length: int, kind: type) -> np.ndarray:
         """Numbers of four bytes of every cell, the first at byte `at`."""
@@ -226,14 +227,14 @@ class CellFile(File):
 
     def links(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Link `at` of every cell: whether it is there, where it leads, its signs, A and B."""
-        fan, r = self.width + 64 + at // 16 * (2 * self.width + 128), at % 16
-        bits = np.empty((self.nodes[0], self.width), np.uint8)
-        for coordinate in range(self.width):
+        fan, r = self.width + 64 + at // 16 * (2 * self.signs + 128), at % 16
+        bits = np.empty((self.nodes[0], self.signs), np.uint8)
+        for coordinate in range(self.signs):
             line, k, i = coordinate // 32, coordinate // 8 % 4, coordinate % 8
             bits[:, coordinate] = self.cells[:, fan + 64 * line + 16 * k + r] >> i & 1
-        factors = self.words(fan + 2 * self.width + 4 * r, 1, np.uint32).ravel()
+        factors = self.words(fan + 2 * self.signs + 4 * r, 1, np.uint32).ravel()
         times, added = split(factors)
-        to = self.words(fan + 2 * self.width + 64 + 4 * r, 1, np.uint32).ravel()
+        to = self.words(fan + 2 * self.signs + 64 + 4 * r, 1, np.uint32).ravel()
         there = self.words(self.width + 8, 1, np.uint32).ravel() > at
         return there, to, bits.astype(np.float64) * 2 - 1, added.astype(np.float64), times.astype(np.float64)
 
@@ -265,7 +266,17 @@ def test_the_cells_of_a_graph(rows, metric, keep, tmp_path):
     expected = -2 * (cells @ centre) if metric == "dot" else (cells**2).sum(axis=1)
     np.testing.assert_allclose(parts, expected, rtol=1e-5, atol=1e-5)
     check_links(file, cells, parts)
+    check_twins(file)
     check_layers(file)
+
+
+def test_links_of_wide_rows_have_fewer_signs(metric, tmp_path):
+    rows = np.random.default_rng(9).standard_normal((1030, 800)).astype(np.float32)
+    index = nf.HnswIndex(800, metric, m=12)
+    index.add(rows)
+    file = CellFile(index, tmp_path / "index.nf")
+    assert (file.width, file.signs) == (832, 768)
+    check_links(file, *file.rows())
 
 
 def check_links(file: CellFile, y: np.ndarray, parts: np.ndarray) -> None:
@@ -278,16 +289,20 @@ def check_links(file: CellFile, y: np.ndarray, parts: np.ndarray) -> None:
         assert (to < file.nodes[0]).all()
         own, o = y[there], y[to] - y[there]
         # f32 may round o to another sign where it is nothing.
-        assert (signs * o >= -1e-6).all()
-        sizes, squares = np.abs(o).sum(axis=1), (o**2).sum(axis=1)
+        assert (signs * o[:, : file.signs] >= -1e-6).all()
+        sizes, squares = (signs * o[:, : file.signs]).sum(axis=1), (o**2).sum(axis=1)
         f = np.divide(squares, sizes, out=np.zeros_like(sizes), where=sizes > 0)
         np.testing.assert_allclose(times, -2 * f, rtol=2**-8 + 1e-4)
-        inner, along = (own * o).sum(axis=1), (own * signs).sum(axis=1)
+        inner, along = (own * o).sum(axis=1), (own[:, : file.signs] * signs).sum(axis=1)
         expected = parts[to] - parts[there] - 2 * inner + 2 * f * along
         np.testing.assert_allclose(added, expected, rtol=2**-8, atol=1e-4)
         found += len(to)
+    assert found > 8 * file.nodes[0]
+
+
+def check_twins(file: CellFile) -> None:
+    """Rows 50, 900 and 1090 are the same as row 7."""
     twins = np.frombuffer(file.sections["twins"], np.uint32)
-    assert found > 8 * ROWS
     assert [twins[7], twins[1090], twins[900], twins[50]] == [1090, 900, 50, 0xFFFFFFFF]
     lengths = file.words(file.width + 8, 1, np.uint32).ravel()
     assert not lengths[[50, 900, 1090]].any()

@@ -10,11 +10,12 @@ use super::ground::{Ground, GroundTask, Reach, stand};
 use super::state::State;
 use super::walk::{Admission, Everything, Scratch};
 use crate::index::Search;
+use crate::index::score::Scorer;
 use crate::index::selection::Selection;
 use crate::index::table::Table;
 use crate::index::topk::TopK;
 use crate::simd::{self, Operation, Simd};
-use crate::vectors::{CellQuery, Cells, Codec, Query, Space, Task};
+use crate::vectors::{CellQuery, Cells, Query, Space, Task};
 
 /// Rows beyond k that are scored canonically too, in case the distances of the walk have them in the wrong order.
 pub(super) const SPARE: usize = 4;
@@ -170,12 +171,7 @@ impl<I: Iterator<Item = u32>> Task for Rank<'_, I> {
     #[inline(always)]
     fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> (TopK, usize) {
         let Rank { table, slots, query, mut top } = self;
-        let (mut reached, mut room) = (0, vec![0.0; if table.codec() == Codec::F32 { 0 } else { table.width() }]);
-        for slot in slots {
-            let score = space.score(query, table.values(slot as usize, &mut room));
-            top.push(score, table.id(slot as usize));
-            reached += 1;
-        }
+        let reached = Scorer::new(table, space).score_all(query, slots, &mut top);
         (top, reached)
     }
 }

@@ -15,7 +15,7 @@ use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
 use crate::simd;
-use crate::vectors::{Codec, KeptRows, Matrix, Metric, Piece};
+use crate::vectors::{Codec, Decode, KeptRows, Matrix, Metric, Piece};
 
 /// The most rows that one index can hold: slots fit 31 bits.
 pub(crate) const MAX_ROWS: usize = i32::MAX as usize;
@@ -128,16 +128,16 @@ impl Table {
         &self.rows
     }
 
-    /// The values of the row in `slot`, padded with zeros; decoded to `room`, which is [`width`](Table::width) long, unless they
-    /// are kept as f32.
+    /// The values of the rows in some slots, padded with zeros; decoded to `room`, unless they are kept as f32.
     #[inline(always)]
-    pub(crate) fn values<'a>(&'a self, slot: usize, room: &'a mut [f32]) -> &'a [f32] {
+    pub(crate) fn values<'a, const R: usize>(&'a self, slots: [u32; R], room: &'a mut Vec<f32>) -> [&'a [f32]; R] {
         if self.codec() == Codec::F32 {
-            return self.rows.plain().row(slot);
+            return slots.map(|slot| self.rows.plain().row(slot as usize));
         }
-        let dim = self.dim();
-        self.rows.read(&[slot as u32], &mut room[..dim]);
-        room
+        let width = self.width();
+        room.resize(R * width, 0.0);
+        simd::dispatch(Decode { rows: &self.rows, slots: &slots, width, out: room });
+        std::array::from_fn(|at| &room[at * width..][..width])
     }
 
     /// Copies the values of the row in `slot`; returns their squared norm.

@@ -25,7 +25,7 @@ impl Frame {
 
     /// Bytes of the signs of a link.
     pub(crate) fn sign_bytes(&self) -> usize {
-        if self.is_lean() { 0 } else { self.width() / 8 }
+        if self.is_lean() { 0 } else { self.signs() / 8 }
     }
 
     /// The row with these values as its cell begins with it: whole numbers, scale, part.
@@ -158,8 +158,8 @@ impl Cell<'_> {
         let (own_scale, scale) = (self.scale(), to.scale());
         // Sixteen lanes whatever the processor has, so that the sums are the same everywhere.
         let (mut squares, mut sizes, mut along, mut inner) = ([0f32; 16], [0f32; 16], [0f32; 16], [0f32; 16]);
-        let pairs = self.code().as_chunks::<16>().0.iter().zip(to.code().as_chunks::<16>().0);
-        for ((own, other), signs) in pairs.zip(signs.as_chunks_mut::<2>().0) {
+        let mut pairs = self.code().as_chunks::<16>().0.iter().zip(to.code().as_chunks::<16>().0);
+        for (signs, (own, other)) in signs.as_chunks_mut::<2>().0.iter_mut().zip(&mut pairs) {
             let mut apart = [0f32; 16];
             for i in 0..16 {
                 let here = f32::from(own[i]) * own_scale;
@@ -171,6 +171,15 @@ impl Cell<'_> {
                 inner[i] += here * o;
             }
             *signs = signs_of(simd, &apart).to_le_bytes();
+        }
+        // Coordinates without signs.
+        for (own, other) in pairs {
+            for i in 0..16 {
+                let here = f32::from(own[i]) * own_scale;
+                let o = f32::from(other[i]) * scale - here;
+                squares[i] += o * o;
+                inner[i] += here * o;
+            }
         }
         let sum = |lanes: [f32; 16]| lanes.into_iter().sum::<f32>();
         let (square, size, along, inner) = (sum(squares), sum(sizes), sum(along), sum(inner));

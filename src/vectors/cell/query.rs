@@ -72,7 +72,7 @@ pub(crate) struct CellQuery {
     /// Among lean cells: the sum of the code, and what makes scores of sums.
     pub(super) sum: i32,
     pub(super) known: Known,
-    /// What every choice of four signs makes of four coordinates, these being multiples of `step`.
+    /// The coordinates that links have signs of, in multiples of `step`, and what every choice of four signs makes of four of them.
     coarse: Vec<i8>,
     tables: Aligned<u8>,
     step: f32,
@@ -135,7 +135,7 @@ impl CellQuery {
         self.room.resize(frame.mean.len(), 0.0);
         self.y.resize(frame.width(), 0.0);
         self.code.resize(frame.width());
-        self.coarse.resize(frame.width(), 0);
+        self.coarse.resize(frame.signs(), 0);
     }
 
     #[inline(always)]
@@ -171,7 +171,7 @@ impl CellQuery {
         (value, limit): (f32, f32),
         estimates: &mut [[f32; BLOCK_ROWS]; F],
     ) -> u32 {
-        let lines = self.y.len() / SIGN_LINE;
+        let lines = self.coarse.len() / SIGN_LINE;
         assert!(self.tables.len() >= lines * SIGN_TABLES);
         let mut fans = [&[][..]; F];
         for (f, bytes) in fans.iter_mut().enumerate() {

@@ -7,7 +7,7 @@
 //!
 //! The highest bits of all digits are the signs of the coordinates. A scan may read signs alone and look at the rest of a few rows.
 
-use crate::kernel::canonical_dot_and_square;
+use crate::kernel::canonical_dots_and_squares;
 
 /// A way to turn coordinates into digits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,7 +125,7 @@ pub(crate) struct Fit {
 impl Fit {
     #[inline(always)]
     pub(crate) fn of(y: &[f32], squared: f64, c: &[f32]) -> Fit {
-        let (inner, levels) = canonical_dot_and_square(y, c);
+        let [(inner, levels)] = canonical_dots_and_squares(y, [c]);
         Fit { squared, inner, levels }
     }
 

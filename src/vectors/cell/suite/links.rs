@@ -1,6 +1,7 @@
 //! What is coded of links, and what is estimated from it.
 
 use super::*;
+use crate::vectors::cell::signs;
 
 /// Codes a link from one cell to another.
 pub(super) struct Link<'a> {
@@ -102,8 +103,7 @@ fn a_link_has_the_signs_and_factors_of_its_definition_at_every_level() {
             for (u, v) in (0..cells.len()).flat_map(|u| (0..cells.len()).map(move |v| (u, v))) {
                 let (signs, factors) = link(cells.cell(u), cells.cell(v));
                 let (from, o) = (decoded(cells.cell(u)), minus(&decoded(cells.cell(v)), &decoded(cells.cell(u))));
-                let sign = |i: usize| if signs[i / 8] >> (i % 8) & 1 == 1 { 1.0 } else { -1.0 };
-                let signs: Vec<f64> = (0..o.len()).map(sign).collect();
+                let signs = signs_of(&signs, o.len());
                 let largest = o.iter().chain(&from).fold(0.0, |most: f64, value| most.max(value.abs()));
                 let wrong = o.iter().zip(&signs).filter(|(o, sign)| *o * *sign < -1e-6 * largest);
                 assert_eq!(wrong.count(), 0, "{metric:?}, dim {dim}, {u} to {v}");
@@ -128,20 +128,27 @@ fn a_link_has_the_signs_and_factors_of_its_definition_at_every_level() {
     }
 }
 
+/// 1 or -1 for each coordinate that has a sign, 0 for the others.
+fn signs_of(bits: &[u8], width: usize) -> Vec<f64> {
+    let sign = |i: usize| if bits[i / 8] >> (i % 8) & 1 == 1 { 1.0 } else { -1.0 };
+    (0..width).map(|i| if i < bits.len() * 8 { sign(i) } else { 0.0 }).collect()
+}
+
 /// How far an estimate is off, in units of what the random rotation and the rounding of the query and of the factors make likely.
 fn deviation(query: &[f64], from: Cell<'_>, to: Cell<'_>, estimate: f32) -> f64 {
+    let signed = from.frame.signs();
     let (from, to) = (decoded(from), decoded(to));
     let (o, offset, apart) = (minus(&to, &from), minus(query, &from), minus(query, &to));
     let width = o.len() as f64;
-    let size: f64 = o.iter().map(|value| value.abs()).sum();
+    let size: f64 = o[..signed].iter().map(|value| value.abs()).sum();
     let factor = dot(&o, &o) / size;
     // f sign(o) is o and something at right angles to it, which meets only what of the query is at right angles to o.
-    let beside = (factor * factor * width - dot(&o, &o)).max(0.0).sqrt();
+    let beside = (factor * factor * signed as f64 - dot(&o, &o)).max(0.0).sqrt();
     let across = (dot(&offset, &offset) - dot(&offset, &o).powi(2) / dot(&o, &o)).max(0.0).sqrt();
     let of_signs = 2.0 * across * beside / (width - 1.0).sqrt();
     // Steps of 2.4 / 7 standard deviations; what is cut off beyond 2.4 is as much again.
     let of_query = 2.0 * factor * 0.15 * norm(query);
-    let signs: Vec<f64> = o.iter().map(|value| value.signum()).collect();
+    let signs: Vec<f64> = o[..signed].iter().map(|value| value.signum()).collect();
     let of_factors = (dot(&o, &o) + 2.0 * factor * (dot(&from, &signs).abs() + dot(query, &signs).abs())) / 512.0;
     let error = f64::from(estimate) - dot(&apart, &apart);
     error / (of_signs * of_signs + of_query * of_query + of_factors * of_factors).sqrt()
@@ -218,12 +225,25 @@ fn the_mask_has_what_is_below_the_limit_and_nothing_else() {
 }
 
 #[test]
+fn wide_rows_have_as_many_signs_as_make_estimates_as_good_as_of_640_coordinates() {
+    let variance = |width: usize, signs: usize| std::f64::consts::FRAC_PI_2 / signs as f64 - 1.0 / width as f64;
+    let most = variance(640, 640);
+    for width in (64..70_000).step_by(64) {
+        let signs = signs(width);
+        assert!(signs.is_multiple_of(64) && (width > 640 || signs == width), "{signs} of {width}");
+        assert!(width <= 640 || variance(width, signs) <= most * 1.001, "{signs} of {width} are too few");
+        assert!(signs == width || variance(width, signs - 64) > most * 0.997, "{signs} of {width} are more than it takes");
+    }
+}
+
+#[test]
 fn links_come_back_as_they_were_set_and_lie_where_they_should() {
-    for degree in [4, 16, 32, 40, 64] {
-        let rows = normal_rows(100, 3, 4);
+    for (degree, dim) in [(4, 100), (16, 100), (32, 1100), (40, 100), (64, 100)] {
+        let rows = normal_rows(dim, 3, 4);
         let mut cells = cells_of(frame_of(Metric::Dot, &rows, degree), &rows);
         let (width, bytes) = (cells.frame().width(), cells.frame().sign_bytes());
-        assert_eq!(cells.frame().cell_bytes(), width + 64 + degree.div_ceil(16) * (2 * width + 128));
+        let fan_bytes = 16 * bytes + 128;
+        assert_eq!(cells.frame().cell_bytes(), width + 64 + degree.div_ceil(16) * fan_bytes);
         let signs = |at: usize| (0..bytes).map(|i| random_bits(at as u64, i as u64) as u8).collect::<Vec<_>>();
         let others = [0, 2].map(|slot| cells.parts()[0].row(slot).to_vec());
         let row = cells.cell(1).row().to_vec();
@@ -237,10 +257,10 @@ fn links_come_back_as_they_were_set_and_lie_where_they_should() {
         assert_eq!(cell.links().collect::<Vec<_>>(), (1000..1000 + degree as u32).collect::<Vec<_>>());
         for at in 0..degree {
             assert_eq!(cell.link(at), 1000 + at as u32);
-            let fan = &cells.parts()[0].row(1)[width + 64 + at / 16 * (2 * width + 128)..];
+            let fan = &cells.parts()[0].row(1)[width + 64 + at / 16 * fan_bytes..];
             let found: Vec<u8> = (0..bytes).map(|byte| fan[byte / 4 * 64 + byte % 4 * 16 + at % 16]).collect();
             assert_eq!(found, signs(at), "signs of link {at}");
-            assert_eq!(fan[2 * width + at % 16 * 4..][..4], (random_bits(1, at as u64) as u32).to_le_bytes());
+            assert_eq!(fan[16 * bytes + at % 16 * 4..][..4], (random_bits(1, at as u64) as u32).to_le_bytes());
         }
         assert_eq!(cell.row(), row, "links leave the row alone");
         cells.set_len(1, degree - 1);

@@ -15,7 +15,7 @@ use crate::vectors::{Metric, Query};
 use std::sync::Arc;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
-/// Around the steps of the width, and what leaves a rest in the rotation.
+/// Around the steps of the width, and what leaves a rest in the rotation; of 1,029 not all have signs.
 const DIMS: [usize; 7] = [1, 8, 63, 64, 65, 384, 1029];
 
 /// As good as normal: a sum of twelve.

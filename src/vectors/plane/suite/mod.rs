@@ -8,7 +8,7 @@ mod estimates;
 mod records;
 
 use super::{Coding, Encoder, Panel, Plane, PlaneQuery, Purpose};
-use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dot_and_square, canonical_squared_l2, rows_not_below};
+use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dots_and_squares, canonical_squared_l2, rows_not_below};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::Metric;
 use crate::vectors::asked::Asked;
@@ -117,12 +117,12 @@ impl Asked {
         let query = &self.values[..row.len()];
         let score = match self.metric {
             Metric::Cosine => {
-                let (product, square) = canonical_dot_and_square(query, row);
+                let [(product, square)] = canonical_dots_and_squares(query, [row]);
                 let length = self.squared_norm.sqrt() * square.sqrt();
                 if length == 0.0 { 0.0 } else { (product / length).clamp(-1.0, 1.0) }
             }
             Metric::Dot => canonical_dot(query, row),
-            _ => -canonical_squared_l2(query, row).sqrt(),
+            _ => -canonical_squared_l2(query, [row])[0].sqrt(),
         };
         score as f32 + 0.0
     }
