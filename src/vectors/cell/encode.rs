@@ -25,7 +25,7 @@ impl Frame {
 
     /// Bytes of the signs of a link.
     pub(crate) fn sign_bytes(&self) -> usize {
-        if self.is_lean() { 0 } else { self.signs() / 8 }
+        if self.is_lean() { 0 } else { self.signs / 8 }
     }
 
     /// The row with these values as its cell begins with it: whole numbers, scale, part.

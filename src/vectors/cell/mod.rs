@@ -82,6 +82,8 @@ pub(crate) struct Frame {
     unit: f64,
     rotation: Rotation,
     shape: Shape,
+    /// How many of the first coordinates have signs in links.
+    signs: usize,
 }
 
 /// What a cell has room for.
@@ -123,7 +125,8 @@ impl Frame {
         let rotation = Rotation::new(mean.len(), shape.width(mean.len()), seed);
         let mut centre = vec![0.0; rotation.width()];
         rotation.rotate(&mean, &mut centre);
-        Frame { metric, mean, centre, unit, rotation, shape }
+        let signs = signs(rotation.width());
+        Frame { metric, mean, centre, unit, rotation, shape, signs }
     }
 
     /// What near means.
@@ -153,14 +156,9 @@ impl Frame {
         if self.metric == Metric::Dot { 1.0 } else { ALPHA * ALPHA }
     }
 
-    /// How many of the first coordinates have signs in links.
-    fn signs(&self) -> usize {
-        signs(self.width())
-    }
-
     /// Lines of 64 bytes with the signs of a fan.
     fn sign_lines(&self) -> usize {
-        self.signs() / SIGN_LINE
+        self.signs / SIGN_LINE
     }
 
     /// Bytes of a fan, sixteen links whose codes lie side by side: signs, factors, links.
@@ -369,6 +367,18 @@ impl Cells {
         let cell = unsafe { self.cells.address_unchecked(slot) };
         for line in lines {
             simd::prefetch_far(cell.wrapping_add(line * 64));
+        }
+    }
+
+    /// Asks for where the links in the first so many fans of a cell lead.
+    #[inline(always)]
+    pub(crate) fn prefetch_links(&self, slot: usize, fans: usize) {
+        if self.frame.is_lean() {
+            return;
+        }
+        for fan in 1..=fans.min(self.frame.shape.degree.div_ceil(BLOCK_ROWS)) {
+            let end = (self.frame.width() + NUMBERS + fan * self.frame.fan_bytes()) / 64;
+            self.prefetch(slot, end - 1..end);
         }
     }
 

@@ -135,7 +135,7 @@ impl CellQuery {
         self.room.resize(frame.mean.len(), 0.0);
         self.y.resize(frame.width(), 0.0);
         self.code.resize(frame.width());
-        self.coarse.resize(frame.signs(), 0);
+        self.coarse.resize(frame.signs, 0);
     }
 
     #[inline(always)]

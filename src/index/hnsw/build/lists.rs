@@ -80,7 +80,10 @@ impl GroundTask for LinkBack<'_> {
     #[inline(always)]
     fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<List> {
         let mut lists = Vec::with_capacity(self.groups.len());
-        for wishes in self.groups {
+        for (at, wishes) in self.groups.iter().enumerate() {
+            if let Some(next) = self.groups.get(at + 1) {
+                self.ask_for(ground, next[0].level, next[0].target);
+            }
             let (level, node) = (wishes[0].level, wishes[0].target);
             let mut links = self.present(level, node);
             let present = links.len();
@@ -115,6 +118,15 @@ impl LinkBack<'_> {
         }
     }
 
+    /// Asks for what a new list of a node will be made of.
+    #[inline(always)]
+    fn ask_for<G: Ground>(&self, ground: G, level: usize, node: u32) {
+        ground.prefetch(self.linker.slot(level, node));
+        if level == 0 {
+            self.linker.graph.prefetch_links(node, usize::MAX);
+        }
+    }
+
     /// The links that a node has now, or, if it is new, wants.
     fn present(&self, level: usize, node: u32) -> Vec<u32> {
         match self.linker.batch.member(level, node) {
@@ -137,6 +149,9 @@ impl Linker<'_> {
         let point = ground.at(self.slot(level, node));
         for &link in links {
             ground.prefetch(self.slot(level, link));
+            if level == 0 {
+                self.graph.prefetch_links(link, 1);
+            }
         }
         let mut sorted = Vec::with_capacity(links.len());
         for &link in links {
@@ -199,8 +214,10 @@ fn cell_change<S: Simd>(simd: S, cells: &Cells, slot: usize, links: &[u32]) -> C
         Some(link) => links.contains(link),
         None => false,
     };
-    let mut change = CellChange { len: links.len(), ..CellChange::default() };
     let staying: Vec<u32> = (0..present.len()).filter(|&at| stays(at)).map(|at| present[at]).collect();
+    let count = links.len() - staying.len();
+    let (numbers, signs) = (Vec::with_capacity(count), Vec::with_capacity(count * bytes));
+    let mut change = CellChange { len: links.len(), links: numbers, signs };
     let missing = links.iter().copied().filter(|link| !staying.contains(link));
     for (at, to) in (0..links.len()).filter(|&at| !stays(at)).zip(missing) {
         let start = change.signs.len();

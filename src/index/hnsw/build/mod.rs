@@ -35,6 +35,8 @@ use crate::vectors::Cells;
 const BATCH: usize = 256;
 /// Rows that a task encodes.
 const ROWS_PER_TASK: usize = 32;
+/// Candidates for links ahead of which their rows are asked for.
+const SELECT_AHEAD: usize = 2;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
 
@@ -204,25 +206,31 @@ impl Linker<'_> {
         (mut taken, sorted): (Vec<Candidate>, &[Candidate]),
         (most, least): (usize, usize),
     ) -> Vec<Candidate> {
-        let mut slots: Vec<usize> = taken.iter().map(|other| self.slot(level, other.node())).collect();
-        let mut spared = Vec::new();
-        for &candidate in sorted {
+        let mut slots = Vec::with_capacity(most.max(taken.len()));
+        slots.extend(taken.iter().map(|other| self.slot(level, other.node())));
+        taken.reserve(most.saturating_sub(taken.len()));
+        let mut spared = Vec::with_capacity(least);
+        for (at, &candidate) in sorted.iter().enumerate() {
             if taken.len() >= most {
                 break;
             }
+            if let Some(next) = sorted.get(at + SELECT_AHEAD) {
+                ground.prefetch(self.slot(level, next.node()));
+            }
             let slot = self.slot(level, candidate.node());
             let point = ground.at(slot);
-            let mut spread = true;
-            for &other in &slots {
-                if ground.spares(ground.distance(simd, point, other), candidate.distance()) {
-                    spread = false;
-                    break;
-                }
+            let mut at = 0;
+            while at < slots.len() && !ground.spares(ground.distance(simd, point, slots[at]), candidate.distance()) {
+                at += 1;
             }
-            if spread {
+            if at == slots.len() {
                 taken.push(candidate);
                 slots.push(slot);
-            } else if spared.len() < least {
+                continue;
+            }
+            // What has spared one is likely to spare another, and is asked earlier.
+            slots.swap(at, at / 2);
+            if spared.len() < least {
                 spared.push(candidate);
             }
         }

@@ -115,10 +115,12 @@ impl Graph {
     pub(crate) fn neighbours(&self, level: usize, node: u32) -> Vec<u32> {
         let nodes = self.nodes(level);
         let exists = |link: &u32| (*link as usize) < nodes;
-        match &self.cells {
-            Some(cells) if level == 0 => cells.links(node as usize).into_iter().filter(exists).collect(),
-            _ => self.layers[level].neighbours(node).filter(exists).collect(),
-        }
+        let mut found = match &self.cells {
+            Some(cells) if level == 0 => cells.links(node as usize),
+            _ => self.layers[level].neighbours(node).collect(),
+        };
+        found.retain(exists);
+        found
     }
 
     /// The first of the links of a base node.
@@ -126,6 +128,16 @@ impl Graph {
         match &self.cells {
             Some(cells) => cells.first_link(node as usize),
             None => self.layers[0].neighbours(node).next(),
+        }
+    }
+
+    /// Asks the memory system for where a base node leads, if it has a cell: for the links in its first so many fans.
+    #[inline(always)]
+    pub(crate) fn prefetch_links(&self, node: u32, fans: usize) {
+        if let Some(cells) = &self.cells
+            && (node as usize) < cells.len()
+        {
+            cells.prefetch_links(node as usize, fans);
         }
     }
 

@@ -136,7 +136,7 @@ fn signs_of(bits: &[u8], width: usize) -> Vec<f64> {
 
 /// How far an estimate is off, in units of what the random rotation and the rounding of the query and of the factors make likely.
 fn deviation(query: &[f64], from: Cell<'_>, to: Cell<'_>, estimate: f32) -> f64 {
-    let signed = from.frame.signs();
+    let signed = from.frame.signs;
     let (from, to) = (decoded(from), decoded(to));
     let (o, offset, apart) = (minus(&to, &from), minus(query, &from), minus(query, &to));
     let width = o.len() as f64;
@@ -232,7 +232,10 @@ fn wide_rows_have_as_many_signs_as_make_estimates_as_good_as_of_640_coordinates(
         let signs = signs(width);
         assert!(signs.is_multiple_of(64) && (width > 640 || signs == width), "{signs} of {width}");
         assert!(width <= 640 || variance(width, signs) <= most * 1.001, "{signs} of {width} are too few");
-        assert!(signs == width || variance(width, signs - 64) > most * 0.997, "{signs} of {width} are more than it takes");
+        assert!(
+            signs == width || variance(width, signs - 64) > most * 0.997,
+            "{signs} of {width} are more than it takes"
+        );
     }
 }
 
