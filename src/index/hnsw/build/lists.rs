@@ -87,6 +87,9 @@ impl GroundTask for LinkBack<'_> {
             let (level, node) = (wishes[0].level, wishes[0].target);
             let mut links = self.present(level, node);
             let present = links.len();
+            if let Some(&first) = links.first() {
+                ground.prefetch(self.linker.slot(level, first));
+            }
             for wish in *wishes {
                 let source = wish.source.node();
                 if source != node && !links[..present].contains(&source) {
