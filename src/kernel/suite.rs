@@ -2,7 +2,7 @@
 //! kernel's documentation gives.
 
 use super::{
-    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot, canonical_dots,
+    AbsoluteDifference, BIT_LANES, PANEL_ROWS, Pairing, Product, SquaredDifference, canonical_dot,
     canonical_dots_and_squares, canonical_l1, canonical_squared_l2, dot, hamming, hamming_panel, l1, pack_bits,
     pack_queries, panel, reference, squared_l2, stream_sums,
 };

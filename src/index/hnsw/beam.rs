@@ -43,6 +43,9 @@ pub(crate) struct Beam {
 /// Candidates that are compared at a time.
 const LINE: usize = 8;
 
+/// So few lines are all gone through for every candidate.
+const FEW: usize = 10;
+
 impl Beam {
     /// Empties the beam and sets its width.
     pub(crate) fn start(&mut self, width: usize) {
@@ -88,17 +91,35 @@ impl Beam {
             return;
         }
         self.len = self.width.min(self.len + 1);
-        let mut at = self.len.div_ceil(LINE);
-        loop {
+        let lines = self.len.div_ceil(LINE);
+        let line = if lines <= FEW { self.put_in_few(lines, candidate.0) } else { self.put(lines, candidate.0) };
+        self.next = self.next.min(line - 1);
+    }
+
+    /// Puts a candidate into the first so many lines; returns the line that it begins, or is in.
+    #[inline(always)]
+    fn put(&mut self, lines: usize, candidate: u64) -> usize {
+        for at in (1..=lines).rev() {
             let before = self.lines[at - 1][LINE - 1];
-            self.lines[at] = shifted(self.lines[at], before, candidate.0);
+            self.lines[at] = shifted(self.lines[at], before, candidate);
             // Not less alone: distances of forged rows may be such that they sort with what stands before all lines.
-            if before <= candidate.0 {
-                break;
+            if before <= candidate {
+                return at;
             }
-            at -= 1;
         }
-        self.next = self.next.min(at - 1);
+        1
+    }
+
+    /// As [`put`](Beam::put), without looking where the candidate belongs: a branch that is guessed wrong takes longer than a few lines.
+    #[inline(always)]
+    fn put_in_few(&mut self, lines: usize, candidate: u64) -> usize {
+        let mut line = 0;
+        for at in (1..=lines).rev() {
+            let before = self.lines[at - 1][LINE - 1];
+            self.lines[at] = shifted(self.lines[at], before, candidate);
+            line += usize::from(before <= candidate);
+        }
+        line.max(1)
     }
 
     /// The nearest node whose links have not been followed; it is marked.
@@ -180,5 +201,32 @@ mod tests {
         assert_eq!(beam.follow(), Some(2));
         beam.push(Candidate::new(1.0, 5));
         assert_eq!((beam.follow(), beam.follow(), beam.follow()), (Some(5), Some(4), None));
+    }
+
+    #[test]
+    fn a_beam_of_any_width_is_the_nearest_so_far_in_order() {
+        for width in [1, 8, 9, LINE * FEW, LINE * FEW + 1, 300] {
+            let (mut beam, mut nearest) = (Beam::default(), Vec::new());
+            beam.start(width);
+            for node in 0..1000 {
+                // Some distances are the same, and so are some candidates.
+                let distance = (crate::vectors::random_bits(width as u64, u64::from(node)) % 400) as f32;
+                let candidate = Candidate::new(distance, node / 3);
+                beam.push(candidate);
+                nearest.push(candidate);
+                nearest.sort_unstable();
+                nearest.truncate(width);
+                let unmarked: Vec<_> = beam.candidates().iter().map(|candidate| Candidate(candidate.0 & !1)).collect();
+                assert_eq!(unmarked, nearest, "width {width}, after {node}");
+                if node % 5 == 0 {
+                    let next = beam
+                        .candidates()
+                        .iter()
+                        .find(|candidate| candidate.0 & 1 == 0)
+                        .map(|candidate| candidate.node());
+                    assert_eq!(beam.follow(), next, "width {width}, after {node}");
+                }
+            }
+        }
     }
 }

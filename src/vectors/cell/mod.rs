@@ -237,6 +237,12 @@ impl<'a> Cell<'a> {
         (self.word(2) as usize).min(self.frame.shape.degree)
     }
 
+    /// How many fans there are.
+    #[inline(always)]
+    pub(crate) fn fans(self) -> usize {
+        self.frame.shape.degree.div_ceil(BLOCK_ROWS)
+    }
+
     #[inline(always)]
     fn fan(self, fan: usize) -> &'a [u8] {
         let bytes = self.frame.fan_bytes();
@@ -246,9 +252,14 @@ impl<'a> Cell<'a> {
     /// Where link `at` leads.
     #[inline(always)]
     pub(crate) fn link(self, at: usize) -> u32 {
-        let fan = self.fan(at / BLOCK_ROWS);
-        let at = fan.len() - 64 + at % BLOCK_ROWS * 4;
-        u32::from_le_bytes([fan[at], fan[at + 1], fan[at + 2], fan[at + 3]])
+        u32::from_le_bytes(self.leads(at / BLOCK_ROWS)[at % BLOCK_ROWS])
+    }
+
+    /// Where the links of a fan lead, least significant byte first.
+    #[inline(always)]
+    pub(crate) fn leads(self, fan: usize) -> &'a [[u8; 4]; BLOCK_ROWS] {
+        let fan = self.fan(fan);
+        bytemuck::from_bytes(&fan[fan.len() - 64..])
     }
 
     /// Where the links lead, in the order in which they lie.

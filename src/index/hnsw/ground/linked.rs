@@ -250,13 +250,19 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
     for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
         let (from, mut estimates) = ((value, beam.reach()), [[0.0; BLOCK_ROWS]; 2]);
         let mut below = estimate_two(simd, query, (cell, fan), from, &mut estimates);
+        let leads = [cell.leads(fan), cell.leads((fan + 1).min(cell.fans() - 1))];
+        let link = |at: usize| u32::from_le_bytes(leads[at / BLOCK_ROWS % 2][at % BLOCK_ROWS]);
+        let mut fresh = 0;
         while below != 0 {
             let at = below.trailing_zeros() as usize;
             below &= below - 1;
-            let neighbour = cell.link(fan * BLOCK_ROWS + at);
-            if !visited.contains(neighbour) {
-                beam.push(Candidate::new(estimates[at / BLOCK_ROWS][at % BLOCK_ROWS], neighbour));
-            }
+            // Not at once into the beam: whether it has been visited nobody can guess.
+            fresh |= u32::from(!visited.contains(link(at))) << at;
+        }
+        while fresh != 0 {
+            let at = fresh.trailing_zeros() as usize;
+            fresh &= fresh - 1;
+            beam.push(Candidate::new(estimates[at / BLOCK_ROWS % 2][at % BLOCK_ROWS], link(at)));
         }
     }
 }
