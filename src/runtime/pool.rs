@@ -34,6 +34,11 @@ fn pool() -> Result<Arc<ThreadPool>> {
     Ok(pool)
 }
 
+/// A thread takes so many tasks at a time, or fewer, so that each has [`TURNS`] turns: two that work on neighbouring tasks write to the same lines of
+/// the cache.
+const TURN: usize = 16;
+const TURNS: usize = 16;
+
 /// Runs `task(0)`, ..., `task(tasks - 1)`, each once, in any order, on up to `call.threads()` threads, the calling one among
 /// them. When the call is interrupted, tasks that have not begun are left out and the error is returned. Tasks must
 /// not take locks of this crate.
@@ -46,28 +51,39 @@ pub(crate) fn for_each(call: &Call<'_>, tasks: usize, task: impl Fn(usize) + Syn
         }
         return Ok(());
     }
-    let next = AtomicUsize::new(0);
-    let stop = call.stop_flag();
-    let (next, task) = (&next, &task);
+    let turn = (tasks / ((helpers + 1) * TURNS)).clamp(1, TURN);
+    let (next, stop) = (AtomicUsize::new(0), call.stop_flag());
+    let take_turn = || {
+        let first = next.fetch_add(turn, Ordering::Relaxed);
+        first..tasks.min(first.saturating_add(turn))
+    };
+    let (take_turn, task) = (&take_turn, &task);
     pool()?.in_place_scope(|scope| {
         for _ in 0..helpers {
             scope.spawn(move |_| {
-                while !stop.load(Ordering::Relaxed) {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= tasks {
-                        break;
+                loop {
+                    let some = take_turn();
+                    if some.is_empty() {
+                        return;
                     }
-                    task(i);
+                    for i in some {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        task(i);
+                    }
                 }
             });
         }
         loop {
-            call.check()?;
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= tasks {
-                return Ok(());
+            let some = take_turn();
+            if some.is_empty() {
+                return call.check();
             }
-            task(i);
+            for i in some {
+                call.check()?;
+                task(i);
+            }
         }
     })
 }

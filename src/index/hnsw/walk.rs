@@ -94,9 +94,11 @@ pub(crate) struct Scratch {
     pub(super) gait: Gait,
 }
 
-/// The memory of walks that are not under way: a walk takes it, or makes it, and gives it back.
+/// The memory of walks that are not under way: a walk takes it, or makes it, and gives it back. In boxes, so that threads that give back by turns
+/// write to one line of the cache, and not to all that a [`Scratch`] is.
 #[derive(Default)]
-pub(crate) struct Scratches(Mutex<Vec<Scratch>>);
+#[expect(clippy::vec_box, reason = "only the address is to move")]
+pub(crate) struct Scratches(Mutex<Vec<Box<Scratch>>>);
 
 impl Scratches {
     /// Lends memory to `work`. If that panics the memory is gone, not in disorder.

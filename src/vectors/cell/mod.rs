@@ -28,11 +28,7 @@
 //! SymphonyQG (Gou, Gao, Xu and Long, arXiv 2411.12229); since here both ends of a link are kept rotated, a link can be coded in
 //! one pass over them, and cells can change one link at a time.
 //!
-//! # How many signs
-//!
-//! A step takes as long as it takes to fetch its cell, and most of a cell of wide rows are signs. The variance of `<q, sign o>`, of unit vectors of w
-//! coordinates of which s have signs, is `pi / (2 s) - 1 / w`: of s = w coordinates 0.57 / w. So rows of many values have signs for their first
-//! coordinates alone, a random choice after the rotation: for as many as it takes to estimate as well as with all signs of 640.
+//! Rows of many values have signs for some of their coordinates alone: see [`shape`].
 //!
 //! [`lean`] cells do without the codes of links, and without the rows that other cells have beside them.
 
@@ -40,36 +36,24 @@ mod encode;
 mod lean;
 mod measure;
 mod query;
+mod shape;
 #[cfg(test)]
 mod suite;
 
 pub(crate) use encode::EdgeCode;
 pub(crate) use lean::LeanPoint;
 pub(crate) use query::{CellPoint, CellQuery};
+pub(crate) use shape::Shape;
+use shape::{NUMBERS, signs};
 
 use super::{Matrix, Metric, Rotation};
 use crate::error::Result;
-use crate::kernel::{BLOCK_ROWS, NESTED_LINE, SIGN_LINE};
+use crate::kernel::{BLOCK_ROWS, SIGN_LINE};
 use crate::simd;
 use std::sync::Arc;
 
-/// Coordinates are a multiple of so many: whole lines for every kernel.
-const WIDTH_STEP: usize = 64;
-
 /// See [`Frame::longer`].
 const ALPHA: f32 = 1.02;
-
-/// Rows so wide have a sign for every coordinate; wider ones for as many as make estimates as good: see [`signs`].
-const SIGNED: usize = 640;
-
-/// How many of the coordinates of a row have signs in its links.
-fn signs(width: usize) -> usize {
-    // s of pi / (2 s) - 1 / width = (pi / 2 - 1) / SIGNED, pi being 3.14.
-    width.min((157 * SIGNED * width).div_ceil(57 * width + 100 * SIGNED).next_multiple_of(WIDTH_STEP))
-}
-
-/// Bytes of the numbers of a cell: scale, part, how many links there are; the rest is zero.
-const NUMBERS: usize = 64;
 
 /// How rows become cells: what does not change while rows come and go.
 pub(crate) struct Frame {
@@ -84,31 +68,6 @@ pub(crate) struct Frame {
     shape: Shape,
     /// How many of the first coordinates have signs in links.
     signs: usize,
-}
-
-/// What a cell has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// The most links.
-    pub(crate) degree: usize,
-    /// Whether it is a [`lean`] one.
-    pub(crate) lean: bool,
-}
-
-impl Shape {
-    /// The coordinates of a rotated row of `dim` values: whole lines for every kernel.
-    fn width(self, dim: usize) -> usize {
-        dim.next_multiple_of(if self.lean { NESTED_LINE } else { WIDTH_STEP })
-    }
-
-    /// Bytes of a cell for rows of `dim` values.
-    pub(crate) fn cell_bytes(self, dim: usize) -> usize {
-        let width = self.width(dim);
-        if self.lean {
-            return self.head_bytes(dim) + self.rest_bytes(dim);
-        }
-        width + NUMBERS + self.degree.div_ceil(BLOCK_ROWS) * (signs(width) / SIGN_LINE + 2) * 64
-    }
 }
 
 /// The numbers that make a [`Frame`], as files keep them.

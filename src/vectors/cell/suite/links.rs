@@ -1,7 +1,7 @@
 //! What is coded of links, and what is estimated from it.
 
 use super::*;
-use crate::vectors::cell::signs;
+use crate::vectors::cell::shape::signs;
 
 /// Codes a link from one cell to another.
 pub(super) struct Link<'a> {
