@@ -53,7 +53,7 @@ use walk::Scratches;
 pub(crate) const CATCH_UP_ROWS: usize = 32;
 
 /// How many queries a thread answers under one guard.
-const QUERIES_PER_THREAD: usize = 8;
+const QUERIES_PER_THREAD: usize = 64;
 
 /// The beam of a search that names none.
 const DEFAULT_EF: usize = 64;
