@@ -55,36 +55,25 @@ pub(crate) fn for_each(call: &Call<'_>, tasks: usize, task: impl Fn(usize) + Syn
     let (next, stop) = (AtomicUsize::new(0), call.stop_flag());
     let take_turn = || {
         let first = next.fetch_add(turn, Ordering::Relaxed);
-        first..tasks.min(first.saturating_add(turn))
+        (first < tasks).then(|| first..tasks.min(first + turn))
     };
     let (take_turn, task) = (&take_turn, &task);
     pool()?.in_place_scope(|scope| {
         for _ in 0..helpers {
             scope.spawn(move |_| {
-                loop {
-                    let some = take_turn();
-                    if some.is_empty() {
+                for i in std::iter::from_fn(take_turn).flatten() {
+                    if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    for i in some {
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        task(i);
-                    }
+                    task(i);
                 }
             });
         }
-        loop {
-            let some = take_turn();
-            if some.is_empty() {
-                return call.check();
-            }
-            for i in some {
-                call.check()?;
-                task(i);
-            }
+        for i in std::iter::from_fn(take_turn).flatten() {
+            call.check()?;
+            task(i);
         }
+        call.check()
     })
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Frame {
     unit: f64,
     rotation: Rotation,
     shape: Shape,
-    /// How many of the first coordinates have signs in links.
+    /// How many of the first coordinates have signs in links: every look at a link asks, and to find out takes a division.
     signs: usize,
 }
 
@@ -199,7 +199,7 @@ impl<'a> Cell<'a> {
     /// How many fans there are.
     #[inline(always)]
     pub(crate) fn fans(self) -> usize {
-        self.frame.shape.degree.div_ceil(BLOCK_ROWS)
+        self.frame.shape.fans()
     }
 
     #[inline(always)]
@@ -346,7 +346,7 @@ impl Cells {
         if self.frame.is_lean() {
             return;
         }
-        for fan in 1..=fans.min(self.frame.shape.degree.div_ceil(BLOCK_ROWS)) {
+        for fan in 1..=fans.min(self.frame.shape.fans()) {
             let end = (self.frame.width() + NUMBERS + fan * self.frame.fan_bytes()) / 64;
             self.prefetch(slot, end - 1..end);
         }

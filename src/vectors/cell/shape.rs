@@ -36,12 +36,18 @@ impl Shape {
         dim.next_multiple_of(if self.lean { NESTED_LINE } else { WIDTH_STEP })
     }
 
+    /// Fans that the links of a cell take.
+    #[inline(always)]
+    pub(super) fn fans(self) -> usize {
+        self.degree.div_ceil(BLOCK_ROWS)
+    }
+
     /// Bytes of a cell for rows of `dim` values.
     pub(crate) fn cell_bytes(self, dim: usize) -> usize {
         let width = self.width(dim);
         if self.lean {
             return self.head_bytes(dim) + self.rest_bytes(dim);
         }
-        width + NUMBERS + self.degree.div_ceil(BLOCK_ROWS) * (signs(width) / SIGN_LINE + 2) * 64
+        width + NUMBERS + self.fans() * (signs(width) / SIGN_LINE + 2) * 64
     }
 }

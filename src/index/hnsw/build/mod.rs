@@ -35,7 +35,7 @@ use crate::vectors::Cells;
 const BATCH: usize = 256;
 /// Rows that a task encodes.
 const ROWS_PER_TASK: usize = 32;
-/// Candidates for links ahead of which their rows are asked for.
+/// How many candidates for links ahead their rows are asked for.
 const SELECT_AHEAD: usize = 2;
 /// Lists that are written under one guard.
 const LISTS_PER_GUARD: usize = 1024;
@@ -219,17 +219,17 @@ impl Linker<'_> {
             }
             let slot = self.slot(level, candidate.node());
             let point = ground.at(slot);
-            let mut at = 0;
-            while at < slots.len() && !ground.spares(ground.distance(simd, point, slots[at]), candidate.distance()) {
-                at += 1;
+            let mut by = 0;
+            while by < slots.len() && !ground.spares(ground.distance(simd, point, slots[by]), candidate.distance()) {
+                by += 1;
             }
-            if at == slots.len() {
+            if by == slots.len() {
                 taken.push(candidate);
                 slots.push(slot);
                 continue;
             }
             // What has spared one is likely to spare another, and is asked earlier.
-            slots.swap(at, at / 2);
+            slots.swap(by, by / 2);
             if spared.len() < least {
                 spared.push(candidate);
             }
