@@ -5,10 +5,12 @@
 //! wide rows slower. A walk that is two cells ahead of itself waits for the throughput of memory, not for its answers.)
 
 use super::beam::Candidate;
+use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, Step};
 use super::search::GraphSearch;
 use super::walk::{Admission, Scratch};
 use crate::simd::Simd;
+use crate::vectors::CellQuery;
 
 /// The way of a query; the best that it finds are left in `near`. Whether it found enough.
 pub(super) struct Course<'a, 's, A> {
@@ -24,7 +26,8 @@ impl<A: Admission> GroundTask for Course<'_, '_, A> {
     fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> bool {
         let Course { search, ref reach, scratch } = self;
         ground.prepare(search.query, &mut scratch.query);
-        let start = descend(simd, ground, search, ground.point(search.query, &scratch.query));
+        let point = ground.point(search.query, &scratch.query);
+        let start = start(simd, ground, search, (point, &scratch.query));
         ground.begin(simd, search.query, start, reach, scratch);
         let mut asked = false;
         loop {
@@ -66,12 +69,29 @@ fn end<S: Simd, G: Ground, A: Admission>(
     found.is_some()
 }
 
-/// The node of the base layer where its walk begins.
+/// The node of the base layer where a search begins.
 #[inline(always)]
-fn descend<S: Simd, G: Ground>(simd: S, ground: G, search: &GraphSearch<'_>, point: G::Point<'_>) -> Option<u32> {
+fn start<S: Simd, G: Ground>(
+    simd: S,
+    ground: G,
+    search: &GraphSearch<'_>,
+    seen: (G::Point<'_>, &CellQuery),
+) -> Option<u32> {
     let graph = &search.state.graph;
-    let entry = graph.entry()?;
-    let mut node = entry;
+    let node = descend(simd, ground, graph, seen)?;
+    // A walk that must not come to where it would begin begins farther off.
+    if Some(node) == search.hidden { Some(graph.base_of(graph.layers().len() - 1, graph.entry()?)) } else { Some(node) }
+}
+
+/// The node of the base layer where a walk after a point begins, which is also at hand as a query.
+#[inline(always)]
+pub(super) fn descend<S: Simd, G: Ground>(
+    simd: S,
+    ground: G,
+    graph: &Graph,
+    (point, query): (G::Point<'_>, &CellQuery),
+) -> Option<u32> {
+    let mut node = graph.entry()?;
     for (level, layer) in graph.layers().iter().enumerate().skip(1).rev() {
         if (node as usize) >= layer.len() {
             return None;
@@ -96,8 +116,5 @@ fn descend<S: Simd, G: Ground>(simd: S, ground: G, search: &GraphSearch<'_>, poi
         }
         node = layer.below(nearest.node());
     }
-    let node = graph.pivots().nearest(simd, ground, point, node);
-    // A walk that must not come to where it would begin begins farther off.
-    let is_hidden = Some(node) == search.hidden;
-    Some(if is_hidden { graph.base_of(graph.layers().len() - 1, entry) } else { node })
+    Some(graph.pivots().nearest(simd, ground, (point, query), node))
 }

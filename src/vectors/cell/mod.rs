@@ -35,6 +35,7 @@
 mod encode;
 mod lean;
 mod measure;
+mod outlook;
 mod query;
 mod shape;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod suite;
 
 pub(crate) use encode::EdgeCode;
 pub(crate) use lean::LeanPoint;
+pub(crate) use outlook::Outlook;
 pub(crate) use query::{CellPoint, CellQuery};
 pub(crate) use shape::Shape;
 use shape::{NUMBERS, signs};
@@ -118,6 +120,11 @@ impl Frame {
     /// Lines of 64 bytes with the signs of a fan.
     fn sign_lines(&self) -> usize {
         self.signs / SIGN_LINE
+    }
+
+    /// Where in a cell its fans begin.
+    fn list_start(&self) -> usize {
+        self.width() + NUMBERS
     }
 
     /// Bytes of a fan, sixteen links whose codes lie side by side: signs, factors, links.
@@ -205,7 +212,7 @@ impl<'a> Cell<'a> {
     #[inline(always)]
     fn fan(self, fan: usize) -> &'a [u8] {
         let bytes = self.frame.fan_bytes();
-        &self.bytes[self.frame.width() + NUMBERS + fan * bytes..][..bytes]
+        &self.bytes[self.frame.list_start() + fan * bytes..][..bytes]
     }
 
     /// Where link `at` leads.
@@ -225,6 +232,21 @@ impl<'a> Cell<'a> {
     pub(crate) fn links(self) -> impl Iterator<Item = u32> + 'a {
         (0..self.len()).map(move |at| self.link(at))
     }
+}
+
+/// Writes link `at` of a cell that lies in `bytes`.
+fn write_link(frame: &Frame, bytes: &mut [u8], at: usize, to: u32, code: EdgeCode<'_>) {
+    let fan_bytes = frame.fan_bytes();
+    let (fan, place) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
+    let fan = &mut bytes[frame.list_start() + fan * fan_bytes..][..fan_bytes];
+    let (signs, numbers) = fan.split_at_mut(fan_bytes - 128);
+    for (line, word) in signs.as_chunks_mut::<64>().0.iter_mut().zip(code.signs.as_chunks::<4>().0) {
+        for (part, &byte) in word.iter().enumerate() {
+            line[part * BLOCK_ROWS + place] = byte;
+        }
+    }
+    numbers[place * 4..][..4].copy_from_slice(&code.factors.to_le_bytes());
+    numbers[64 + place * 4..][..4].copy_from_slice(&to.to_le_bytes());
 }
 
 impl Cells {
@@ -309,17 +331,7 @@ impl Cells {
 
     /// Writes link `at` of a cell: where it leads, and its code.
     pub(crate) fn set_link(&mut self, slot: usize, at: usize, to: u32, code: EdgeCode<'_>) {
-        let (start, fan_bytes) = (self.frame.width() + NUMBERS, self.frame.fan_bytes());
-        let (fan, place) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
-        let fan = &mut self.cells.row_mut(slot)[start + fan * fan_bytes..][..fan_bytes];
-        let (signs, numbers) = fan.split_at_mut(fan_bytes - 128);
-        for (line, word) in signs.as_chunks_mut::<64>().0.iter_mut().zip(code.signs.as_chunks::<4>().0) {
-            for (part, &byte) in word.iter().enumerate() {
-                line[part * BLOCK_ROWS + place] = byte;
-            }
-        }
-        numbers[place * 4..][..4].copy_from_slice(&code.factors.to_le_bytes());
-        numbers[64 + place * 4..][..4].copy_from_slice(&to.to_le_bytes());
+        write_link(&self.frame, self.cells.row_mut(slot), at, to, code);
     }
 
     /// Says how many of the links of a cell count.
@@ -347,7 +359,7 @@ impl Cells {
             return;
         }
         for fan in 1..=fans.min(self.frame.shape.fans()) {
-            let end = (self.frame.width() + NUMBERS + fan * self.frame.fan_bytes()) / 64;
+            let end = (self.frame.list_start() + fan * self.frame.fan_bytes()) / 64;
             self.prefetch(slot, end - 1..end);
         }
     }

@@ -12,6 +12,7 @@
 mod batch;
 mod lists;
 mod propose;
+mod rejoin;
 mod repair;
 
 pub(crate) use repair::repair;
@@ -19,6 +20,7 @@ pub(crate) use repair::repair;
 use self::batch::Batch;
 use self::lists::List;
 use self::propose::Proposal;
+use self::rejoin::Rejoin;
 use super::graph::{Graph, NONE};
 use super::ground::Ground;
 use super::pivots::Pivots;
@@ -77,10 +79,10 @@ pub(crate) fn link(
     for batch in slots.chunks(batch) {
         add_cells(writer, batch, call)?;
         let plan = {
-            let State { table, graph, .. } = &*writer.read();
+            let state = &*writer.read();
+            let State { table, graph, .. } = state;
             let batch = Batch::new(table, graph, batch.to_vec());
-            let mut linker =
-                Linker { table, graph, parameters, reused, batch: &batch, anchors: Vec::new(), scratches: &scratches };
+            let mut linker = Linker::over(state, parameters, reused, &batch, &scratches);
             let own = linker.propose(call)?;
             linker.anchors = own.iter().map(Proposal::anchor).collect();
             let lists = linker.lists(&own, call)?;
@@ -94,7 +96,7 @@ pub(crate) fn link(
         done += batch.len();
         call.progress(done, slots.len());
     }
-    Ok(())
+    Rejoin { writer, parameters, linked: &slots, reused, scratches: &scratches }.run(call)
 }
 
 /// What is kept of the row in a slot, in bytes: its values, or both parts of its code.
@@ -153,6 +155,18 @@ struct Linker<'a> {
     /// The anchors of the rows of the batch, once these are known.
     anchors: Vec<Option<u32>>,
     scratches: &'a Scratches,
+}
+
+impl<'a> Linker<'a> {
+    fn over(
+        State { table, graph, .. }: &'a State,
+        parameters: &'a HnswParameters,
+        reused: &'a [u32],
+        batch: &'a Batch,
+        scratches: &'a Scratches,
+    ) -> Linker<'a> {
+        Linker { table, graph, parameters, reused, batch, anchors: Vec::new(), scratches }
+    }
 }
 
 impl Linker<'_> {

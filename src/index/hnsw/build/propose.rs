@@ -113,7 +113,9 @@ impl Propose<'_> {
             }
         }
         let (slot, width) = (batch.slot(member), parameters.ef_construction);
-        let start = start.map(|node| graph.pivots().nearest(simd, ground, ground.at(slot), node));
+        ground.prepare_row(slot, &mut self.scratch.query);
+        let seen = (ground.at(slot), &self.scratch.query);
+        let start = start.map(|node| graph.pivots().nearest(simd, ground, seen, node));
         let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
         self.linker.add_batch(simd, ground, member, 0, beam);
         let nearest = beam.candidates();

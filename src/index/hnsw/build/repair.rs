@@ -41,7 +41,7 @@ pub(crate) fn repair(writer: &Writer<'_, State>, parameters: &HnswParameters, ca
         }
     }
     let mut state = writer.write();
-    state.graph.pivots_mut().forget(&gone.nodes);
+    state.graph.forget_pivots(&gone.nodes);
     for &(node, ref stays) in &gone.thinned {
         state.graph.unhang(node, |slot| stays.contains(&slot));
     }
@@ -106,19 +106,18 @@ fn entry_of(table: &Table, graph: &Graph) -> (Option<u32>, Option<u32>) {
 
 /// The new lists of some nodes of a layer: those that link to what is gone.
 fn around(
-    State { table, graph, .. }: &State,
+    state: &State,
     parameters: &HnswParameters,
     gone: &Gone,
     (level, nodes): (usize, Range<usize>),
     call: &Call<'_>,
 ) -> Result<Vec<List>> {
     let (batch, scratches) = (Batch::default(), Scratches::default());
-    let linker =
-        Linker { table, graph, parameters, reused: &[], batch: &batch, anchors: Vec::new(), scratches: &scratches };
+    let linker = Linker::over(state, parameters, &[], &batch, &scratches);
     let lists = map(call, nodes.len().div_ceil(NODES_PER_TASK), |task| {
         let start = nodes.start + task * NODES_PER_TASK;
         let nodes = start..nodes.end.min(start + NODES_PER_TASK);
-        stand(table, graph, LinkAround { linker: &linker, gone: &gone.nodes, level, nodes })
+        stand(&state.table, &state.graph, LinkAround { linker: &linker, gone: &gone.nodes, level, nodes })
     })?;
     Ok(lists.into_iter().flatten().collect())
 }

@@ -112,7 +112,7 @@ impl Graph {
             graph.layers.push(layer);
         }
         graph.entry = schema.entry;
-        graph.settle(schema.pivots.clone());
+        graph.settle(schema.pivots.clone().looking_out(graph.cells()));
         Ok(graph)
     }
 }

@@ -317,8 +317,9 @@ impl Graph {
         &self.pivots
     }
 
-    pub(crate) fn pivots_mut(&mut self) -> &mut Pivots {
-        &mut self.pivots
+    /// Forgets the pivots that are gone.
+    pub(crate) fn forget_pivots(&mut self, gone: &Bits) {
+        self.pivots = self.pivots.without(gone, self.cells.as_ref());
     }
 
     /// Bytes that the links take.

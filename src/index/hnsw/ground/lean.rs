@@ -108,6 +108,11 @@ impl Ground for Lean<'_> {
     }
 
     #[inline(always)]
+    fn prepare_row(self, slot: usize, memory: &mut CellQuery) {
+        memory.set_lean_row(self.cells.frame(), self.cells.lean_cell(slot));
+    }
+
+    #[inline(always)]
     fn point<'p>(self, _query: &Query<'p>, memory: &'p CellQuery) -> LeanPoint<'p>
     where
         Self: 'p,
@@ -155,12 +160,11 @@ impl Ground for Lean<'_> {
     fn search_base<'s, S: Simd>(
         self,
         simd: S,
-        slot: usize,
+        _slot: usize,
         starts: &[u32],
         width: usize,
         scratch: &'s mut Scratch,
     ) -> &'s mut Beam {
-        scratch.query.set_lean_row(self.cells.frame(), self.cells.lean_cell(slot));
         scratch.beam.start(width);
         scratch.accepted.start(width);
         self.walk(simd, starts, (&Everything, None), scratch);

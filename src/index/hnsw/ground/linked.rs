@@ -92,6 +92,11 @@ impl Ground for Linked<'_> {
     }
 
     #[inline(always)]
+    fn prepare_row(self, slot: usize, memory: &mut CellQuery) {
+        memory.set_row(self.cells.frame(), self.cells.cell(slot));
+    }
+
+    #[inline(always)]
     fn point<'p>(self, _query: &Query<'p>, memory: &'p CellQuery) -> CellPoint<'p>
     where
         Self: 'p,
@@ -190,12 +195,11 @@ impl Ground for Linked<'_> {
     fn search_base<'s, S: Simd>(
         self,
         simd: S,
-        slot: usize,
+        _slot: usize,
         starts: &[u32],
         width: usize,
         scratch: &'s mut Scratch,
     ) -> &'s mut Beam {
-        scratch.query.set_row(self.cells.frame(), self.cells.cell(slot));
         let all = Reach::of_all(width);
         self.start(None, &all, scratch);
         scratch.beam.start(width);

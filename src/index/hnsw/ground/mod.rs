@@ -89,6 +89,9 @@ pub(crate) trait Ground: Copy {
     /// Makes of a query what walks compare with.
     fn prepare(self, query: &Query<'_>, memory: &mut CellQuery);
 
+    /// As [`prepare`](Ground::prepare), of the row in a slot.
+    fn prepare_row(self, slot: usize, memory: &mut CellQuery);
+
     /// A query as one side of a distance, `memory` being what [`prepare`](Ground::prepare) made of it.
     fn point<'p>(self, query: &Query<'p>, memory: &'p CellQuery) -> Self::Point<'p>
     where
@@ -126,7 +129,7 @@ pub(crate) trait Ground: Copy {
         scratch: &'s mut Scratch,
     ) -> Option<&'s [Candidate]>;
 
-    /// Walks the base layer in search of neighbours for the row in `slot`; they are left in the beam that is returned.
+    /// Walks the base layer in search of neighbours for the row in `slot`, which is prepared in `scratch`; they are left in the beam that is returned.
     fn search_base<'s, S: Simd>(
         self,
         simd: S,

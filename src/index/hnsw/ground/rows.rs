@@ -96,6 +96,9 @@ impl<M: Space> Ground for Rows<'_, M> {
     fn prepare(self, _query: &Query<'_>, _memory: &mut CellQuery) {}
 
     #[inline(always)]
+    fn prepare_row(self, _slot: usize, _memory: &mut CellQuery) {}
+
+    #[inline(always)]
     fn point<'p>(self, query: &Query<'p>, _memory: &'p CellQuery) -> Point<'p>
     where
         Self: 'p,

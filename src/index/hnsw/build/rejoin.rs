@@ -1,0 +1,208 @@
+//! Rows that a walk no longer finds, and a way back to them.
+//!
+//! A row is linked where a walk for it has ended, so at first it is found. Later its neighbours drop it for others that seem to lead there; and where
+//! all that leads to a small cluster is dropped like that, no list that takes part in it could tell. A search can. So whenever rows have been linked,
+//! walks look for rows: after many for all that there are, after a few for some. One that is not found is linked from the nearest node that is,
+//! which becomes its anchor (see [`lists`](super::lists)), so that the link is not dropped either.
+//!
+//! Which rows are looked for depends on which were linked, not on time or threads: the graph is still that of the sequence of calls.
+
+use super::batch::Batch;
+use super::lists::List;
+use super::{Linker, write_lists};
+use crate::error::Result;
+use crate::index::hnsw::course::descend;
+use crate::index::hnsw::ground::{Ground, GroundTask, stand};
+use crate::index::hnsw::walk::{Candidate, Scratch, Scratches};
+use crate::index::hnsw::{DEFAULT_EF, HnswParameters, State};
+use crate::runtime::{Call, Writer, map};
+use crate::simd::Simd;
+use crate::vectors::random_bits;
+
+/// All rows are looked for if so large a part of them was linked, else so many for each.
+const PART: u64 = 4;
+const PER_ROW: u64 = 2;
+
+/// The beams of the walks after a row. Nearly all are found with the first; what a search finds that names no beam is not lost.
+const BEAMS: [usize; 2] = [16, DEFAULT_EF];
+
+/// Rows that are looked for under one guard, and by one task.
+const ROWS: usize = 4096;
+const ROWS_PER_TASK: usize = 32;
+
+/// How many ways back are tried. The first mostly leads there.
+const TRIES: usize = 4;
+
+/// Rows that were linked, and others that are to be found as before.
+pub(super) struct Rejoin<'a> {
+    pub(super) writer: &'a Writer<'a, State>,
+    pub(super) parameters: &'a HnswParameters,
+    /// The slots that were linked, and those among them that had other rows before.
+    pub(super) linked: &'a [u32],
+    pub(super) reused: &'a [u32],
+    pub(super) scratches: &'a Scratches,
+}
+
+impl Rejoin<'_> {
+    /// Looks for rows, and leads back to those that are lost.
+    pub(super) fn run(&self, call: &Call<'_>) -> Result<()> {
+        for nodes in self.wanted().chunks(ROWS) {
+            let mut lost = nodes.to_vec();
+            for beam in BEAMS {
+                lost = self.missed(&lost, beam, call)?;
+            }
+            for node in lost {
+                call.check()?;
+                self.lead_back(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with the graph as it is.
+    fn with<R>(&self, work: impl FnOnce(&Linker<'_>) -> R) -> R {
+        let state = self.writer.read();
+        work(&Linker::over(&state, self.parameters, self.reused, &Batch::default(), self.scratches))
+    }
+
+    /// The nodes that are looked for: all, or so many at random.
+    fn wanted(&self) -> Vec<u32> {
+        let draw = |nodes: u64| -> Vec<u32> {
+            if self.linked.len() as u64 * PART >= nodes {
+                return (0..nodes as u32).collect();
+            }
+            let numbers = self.linked.iter().flat_map(|&slot| (0..PER_ROW).map(move |i| u64::from(slot) * PER_ROW + i));
+            numbers.map(|number| (random_bits(self.parameters.seed, number) % nodes) as u32).collect()
+        };
+        self.with(|linker| {
+            let mut wanted = draw(linker.graph.linked() as u64);
+            wanted.retain(|&node| linker.is_wanted(node));
+            wanted
+        })
+    }
+
+    /// Those of some nodes that walks with a beam of this width miss.
+    fn missed(&self, nodes: &[u32], beam: usize, call: &Call<'_>) -> Result<Vec<u32>> {
+        self.with(|linker| {
+            let missed = map(call, nodes.len().div_ceil(ROWS_PER_TASK), |task| {
+                let nodes = &nodes[task * ROWS_PER_TASK..nodes.len().min((task + 1) * ROWS_PER_TASK)];
+                self.scratches
+                    .lend(|scratch| stand(linker.table, linker.graph, LookFor { linker, nodes, beam, scratch }))
+            })?;
+            Ok(missed.into_iter().flatten().collect())
+        })
+    }
+
+    /// Links a node from what a walk after it finds, until that is the node itself.
+    fn lead_back(&self, node: u32) {
+        for _ in 0..TRIES {
+            let way = self.with(|linker| {
+                self.scratches.lend(|scratch| stand(linker.table, linker.graph, FindWay { linker, node, scratch }))
+            });
+            let Some(from) = way else { return };
+            // The anchor first: the other list is pruned with that in mind.
+            for (node, to, is_anchor) in [(node, from, true), (from, node, false)] {
+                let list = self.with(|linker| stand(linker.table, linker.graph, Link { linker, node, to, is_anchor }));
+                write_lists(self.writer, &[list]);
+            }
+        }
+    }
+}
+
+impl Linker<'_> {
+    /// Whether anybody may ask for a row of this node. One without links hangs on another, or is alone.
+    fn is_wanted(&self, node: u32) -> bool {
+        self.graph.first_link(node).is_some() && self.graph.sharing(node).any(|slot| !self.is_deleted(slot))
+    }
+
+    /// What a walk after a node finds, if that misses it.
+    #[inline(always)]
+    fn instead_of<'s, S: Simd, G: Ground>(
+        &self,
+        simd: S,
+        ground: G,
+        (node, beam): (u32, usize),
+        scratch: &'s mut Scratch,
+    ) -> Option<&'s [Candidate]> {
+        let point = ground.at(node as usize);
+        ground.prepare_row(node as usize, &mut scratch.query);
+        let start = descend(simd, ground, self.graph, (point, &scratch.query));
+        let found = ground.search_base(simd, node as usize, start.as_slice(), beam, scratch).candidates();
+        // Among enough others that are as near it need not be.
+        let itself = ground.distance(simd, point, node as usize);
+        let is_missed = found.last().is_some_and(|last| itself < last.distance());
+        (is_missed && found.iter().all(|near| near.node() != node)).then_some(found)
+    }
+
+    /// Whether a node may lead to another that is lost: it does not yet, and there is room in its list, of which half may depend on it.
+    fn may_lead_to(&self, from: u32, node: u32) -> bool {
+        let links = self.graph.neighbours(0, from);
+        let depending = links.iter().filter(|&&link| self.graph.first_link(link) == Some(from)).count();
+        from != node && !links.contains(&node) && depending < self.degree(0) / 2
+    }
+}
+
+/// The task of looking for some nodes; what is left are those that walks miss.
+struct LookFor<'a> {
+    linker: &'a Linker<'a>,
+    nodes: &'a [u32],
+    beam: usize,
+    scratch: &'a mut Scratch,
+}
+
+impl GroundTask for LookFor<'_> {
+    type Output = Vec<u32>;
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<u32> {
+        let mut missed = Vec::new();
+        for &node in self.nodes {
+            if self.linker.instead_of(simd, ground, (node, self.beam), self.scratch).is_some() {
+                missed.push(node);
+            }
+        }
+        missed
+    }
+}
+
+/// The task of finding the node from which one that is lost is linked, if it is.
+struct FindWay<'a> {
+    linker: &'a Linker<'a>,
+    node: u32,
+    scratch: &'a mut Scratch,
+}
+
+impl GroundTask for FindWay<'_> {
+    type Output = Option<u32>;
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<u32> {
+        let FindWay { linker, node, scratch } = self;
+        let found = linker.instead_of(simd, ground, (node, DEFAULT_EF), scratch)?;
+        found.iter().map(|near| near.node()).find(|&from| linker.may_lead_to(from, node))
+    }
+}
+
+/// The task of adding a link to the list of a node, first or last.
+struct Link<'a> {
+    linker: &'a Linker<'a>,
+    node: u32,
+    to: u32,
+    is_anchor: bool,
+}
+
+impl GroundTask for Link<'_> {
+    type Output = List;
+
+    #[inline(always)]
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> List {
+        let Link { linker, node, to, is_anchor } = self;
+        let mut links = linker.graph.neighbours(0, node);
+        links.retain(|&link| link != to);
+        links.insert(if is_anchor { 0 } else { links.len() }, to);
+        if links.len() > linker.degree(0) {
+            links = linker.prune(simd, ground, (0, node), &links);
+        }
+        linker.list(simd, (0, node), links)
+    }
+}
