@@ -6,6 +6,9 @@
 pub(crate) struct Candidate(u64);
 
 impl Candidate {
+    /// None: after all others.
+    pub(crate) const LAST: Candidate = Candidate(u64::MAX);
+
     #[inline(always)]
     pub(crate) fn new(distance: f32, node: u32) -> Candidate {
         // IEEE floats sort like integers once the negative ones are turned round.
@@ -65,7 +68,7 @@ impl Beam {
     pub(crate) fn limit(&self) -> Candidate {
         match self.candidates().last() {
             Some(&worst) if self.len == self.width => worst,
-            _ => Candidate(u64::MAX),
+            _ => Candidate::LAST,
         }
     }
 
@@ -80,7 +83,7 @@ impl Beam {
     pub(crate) fn place(&self, places: usize) -> Candidate {
         match self.candidates().get(places.min(self.width).wrapping_sub(1)) {
             Some(&last) => last,
-            None => Candidate(u64::MAX),
+            None => Candidate::LAST,
         }
     }
 
@@ -125,7 +128,7 @@ impl Beam {
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
     pub(crate) fn follow(&mut self) -> Option<u32> {
-        self.follow_before(Candidate(u64::MAX), usize::MAX)
+        self.follow_before(Candidate::LAST, usize::MAX)
     }
 
     /// The nearest node whose links have not been followed, if it is one of the first `sure` or nearer than `limit`; it is marked.

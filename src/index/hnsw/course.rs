@@ -5,9 +5,9 @@
 //! wide rows slower. A walk that is two cells ahead of itself waits for the throughput of memory, not for its answers.)
 
 use super::beam::Candidate;
-use super::graph::Graph;
 use super::ground::{Ground, GroundTask, Reach, Step};
 use super::search::GraphSearch;
+use super::start::start;
 use super::walk::{Admission, Scratch};
 use crate::simd::Simd;
 use crate::vectors::CellQuery;
@@ -27,7 +27,7 @@ impl<A: Admission> GroundTask for Course<'_, '_, A> {
         let Course { search, ref reach, scratch } = self;
         ground.prepare(search.query, &mut scratch.query);
         let point = ground.point(search.query, &scratch.query);
-        let start = start(simd, ground, search, (point, &scratch.query));
+        let start = begin(simd, ground, search, (point, &scratch.query));
         ground.begin(simd, search.query, start, reach, scratch);
         let mut asked = false;
         loop {
@@ -71,50 +71,14 @@ fn end<S: Simd, G: Ground, A: Admission>(
 
 /// The node of the base layer where a search begins.
 #[inline(always)]
-fn start<S: Simd, G: Ground>(
+fn begin<S: Simd, G: Ground>(
     simd: S,
     ground: G,
     search: &GraphSearch<'_>,
     seen: (G::Point<'_>, &CellQuery),
 ) -> Option<u32> {
     let graph = &search.state.graph;
-    let node = descend(simd, ground, graph, seen)?;
+    let node = start(simd, ground, graph, seen)?;
     // A walk that must not come to where it would begin begins farther off.
     if Some(node) == search.hidden { Some(graph.base_of(graph.layers().len() - 1, graph.entry()?)) } else { Some(node) }
-}
-
-/// The node of the base layer where a walk after a point begins, which is also at hand as a query.
-#[inline(always)]
-pub(super) fn descend<S: Simd, G: Ground>(
-    simd: S,
-    ground: G,
-    graph: &Graph,
-    (point, query): (G::Point<'_>, &CellQuery),
-) -> Option<u32> {
-    let mut node = graph.entry()?;
-    for (level, layer) in graph.layers().iter().enumerate().skip(1).rev() {
-        if (node as usize) >= layer.len() {
-            return None;
-        }
-        let mut nearest = Candidate::new(ground.distance_above(simd, point, layer, node), node);
-        loop {
-            let from = nearest.node();
-            if level == 1 {
-                // Mostly wrong, but the last time right: the walk does not wait for its first step.
-                ground.prefetch_step(layer.below(from));
-            }
-            let links = layer.links.row(from as usize);
-            // Also the end of the list: no node is as large as NONE.
-            let links = links.iter().copied().take_while(|&link| (link as usize) < layer.len());
-            links.clone().for_each(|link| ground.prefetch_above(layer, link));
-            for link in links {
-                nearest = nearest.min(Candidate::new(ground.distance_above(simd, point, layer, link), link));
-            }
-            if nearest.node() == from {
-                break;
-            }
-        }
-        node = layer.below(nearest.node());
-    }
-    Some(graph.pivots().nearest(simd, ground, (point, query), node))
 }

@@ -19,6 +19,7 @@ mod part;
 mod pivots;
 mod search;
 mod settle;
+mod start;
 mod state;
 mod walk;
 

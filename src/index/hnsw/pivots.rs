@@ -12,25 +12,18 @@ use super::ground::{Ground, GroundTask, stand};
 use crate::index::selection::Bits;
 use crate::index::table::Table;
 use crate::simd::Simd;
-use crate::vectors::{CellQuery, Cells, Metric, Outlook};
+use crate::vectors::Metric;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// More pivots than this are thinned out.
 const MOST: usize = 64;
 
-/// So many of those that an outlook shows as the nearest are measured.
-const SEEN: usize = 4;
-
 /// Nodes of the base layer that lie apart from each other.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pivots {
     nodes: Vec<u32>,
     /// The least distance between two of them, as the ground measures it when there are too many.
     apart: f32,
-    /// What tells a walk among cells which of them are near.
-    #[serde(skip)]
-    outlook: Option<Arc<Outlook>>,
 }
 
 impl Pivots {
@@ -44,22 +37,17 @@ impl Pivots {
         if !Pivots::serve(table.metric()) {
             return Pivots::default();
         }
-        let grown = stand(table, graph, Grow { pivots: self.clone(), nodes });
-        if grown.nodes == self.nodes { grown } else { grown.looking_out(graph.cells()) }
+        stand(table, graph, Grow { pivots: self.clone(), nodes })
     }
 
-    /// These pivots as they are seen among cells.
-    pub(crate) fn looking_out(self, cells: Option<&Cells>) -> Pivots {
-        let cells = cells.filter(|cells| Pivots::serve(cells.frame().metric()) && !cells.frame().is_lean());
-        let outlook = cells.map(|cells| Arc::new(Outlook::new(cells, &self.nodes)));
-        Pivots { outlook, ..self }
+    /// Forgets those of these nodes.
+    pub(crate) fn forget(&mut self, gone: &Bits) {
+        self.nodes.retain(|&node| !gone.get(node as usize));
     }
 
-    /// These pivots without those of these nodes.
-    pub(crate) fn without(&self, gone: &Bits, cells: Option<&Cells>) -> Pivots {
-        let stays = |node: &u32| !gone.get(*node as usize);
-        let nodes = self.nodes.iter().copied().filter(stays).collect();
-        Pivots { nodes, apart: self.apart, outlook: None }.looking_out(cells)
+    /// Which nodes they are.
+    pub(crate) fn nodes(&self) -> &[u32] {
+        &self.nodes
     }
 
     /// Whether all of them are nodes of a base layer that has so many.
@@ -67,36 +55,17 @@ impl Pivots {
         self.nodes.len() <= MOST && self.nodes.iter().all(|&node| (node as usize) < nodes)
     }
 
-    /// `start`, or the pivot that is nearer; among cells, one of those that seem to be. `from` is what `query` was made of.
+    /// `start`, or the pivot that is nearer.
     #[inline(always)]
-    pub(crate) fn nearest<S: Simd, G: Ground>(
-        &self,
-        simd: S,
-        ground: G,
-        (from, query): (G::Point<'_>, &CellQuery),
-        start: u32,
-    ) -> u32 {
+    pub(crate) fn nearest<S: Simd, G: Ground>(&self, simd: S, ground: G, from: G::Point<'_>, start: u32) -> u32 {
         // One pivot says that nothing lies apart.
         if self.nodes.len() < 2 {
             return start;
         }
         let distance = |node: u32| Candidate::new(ground.distance(simd, from, node as usize), node);
         let mut nearest = distance(start);
-        if let Some(outlook) = &self.outlook {
-            let mut near = [Candidate::new(f32::INFINITY, start); SEEN];
-            query.look_out(simd, outlook, |estimate, node| {
-                let mut next = Candidate::new(estimate, node);
-                for place in &mut near {
-                    (*place, next) = ((*place).min(next), (*place).max(next));
-                }
-            });
-            for candidate in near {
-                nearest = nearest.min(distance(candidate.node()));
-            }
-        } else {
-            for &node in &self.nodes {
-                nearest = nearest.min(distance(node));
-            }
+        for &node in &self.nodes {
+            nearest = nearest.min(distance(node));
         }
         nearest.node()
     }

@@ -3,7 +3,7 @@
 //! It is laid out like a cell, but of no row, or of the one that lies where rows are centred: so a query has the estimates of all its rows at the
 //! price of a step or two, and without reading the cells of any.
 
-use super::{Cell, CellQuery, Cells, EdgeCode, Frame, write_link};
+use super::{Cell, CellQuery, EdgeCode, Frame, write_link};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Operation, Simd, dispatch};
 use crate::vectors::aligned::Aligned;
@@ -19,21 +19,38 @@ pub(crate) struct Outlook {
     len: usize,
 }
 
+impl Frame {
+    /// Lines of 64 bytes that a query of so many rows of an outlook reads.
+    pub(crate) fn outlook_lines(&self, rows: usize) -> usize {
+        rows.div_ceil(BLOCK_ROWS) * self.fan_bytes() / 64
+    }
+}
+
 impl Outlook {
-    /// Of these slots. None under metrics that have no centre: rows are not near because they lie there.
-    pub(crate) fn new(cells: &Cells, slots: &[u32]) -> Outlook {
-        let frame = Arc::clone(cells.frame());
-        let fans = slots.len().div_ceil(BLOCK_ROWS).next_multiple_of(TOGETHER);
+    /// Of these rows.
+    pub(crate) fn new(frame: &Arc<Frame>, rows: &[(u32, Cell<'_>)]) -> Outlook {
+        let fans = rows.len().div_ceil(BLOCK_ROWS).next_multiple_of(TOGETHER);
         let mut bytes = Aligned::zeros(frame.list_start() + fans * frame.fan_bytes());
-        dispatch(Encode { cells, slots, bytes: &mut bytes });
-        Outlook { frame, bytes, len: slots.len() }
+        dispatch(Encode { frame, rows, bytes: &mut bytes });
+        Outlook { frame: Arc::clone(frame), bytes, len: rows.len() }
+    }
+
+    /// A cell without a row, and with as many links as rows are seen.
+    #[inline(always)]
+    fn cell(&self) -> Cell<'_> {
+        Cell { frame: &self.frame, bytes: &self.bytes }
+    }
+
+    /// The slots of the rows.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        (0..self.len).map(|at| self.cell().link(at))
     }
 }
 
 /// The task of coding the links of an outlook.
 struct Encode<'a> {
-    cells: &'a Cells,
-    slots: &'a [u32],
+    frame: &'a Frame,
+    rows: &'a [(u32, Cell<'a>)],
     bytes: &'a mut [u8],
 }
 
@@ -42,10 +59,10 @@ impl Operation for Encode<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Encode { cells, slots, bytes } = self;
-        let (frame, mut signs) = (&**cells.frame(), vec![0; cells.frame().sign_bytes()]);
-        for (at, &slot) in slots.iter().enumerate() {
-            let factors = Cell { frame, bytes: &*bytes }.encode_link(simd, cells.cell(slot as usize), &mut signs);
+        let Encode { frame, rows, bytes } = self;
+        let mut signs = vec![0; frame.sign_bytes()];
+        for (at, &(slot, row)) in rows.iter().enumerate() {
+            let factors = Cell { frame, bytes: &*bytes }.encode_link(simd, row, &mut signs);
             write_link(frame, bytes, at, slot, EdgeCode { signs: &signs, factors });
         }
     }
@@ -55,7 +72,7 @@ impl CellQuery {
     /// Estimates the values of all rows of an outlook, and tells each with its slot.
     #[inline(always)]
     pub(crate) fn look_out<S: Simd>(&self, simd: S, outlook: &Outlook, mut tell: impl FnMut(f32, u32)) {
-        let cell = Cell { frame: &outlook.frame, bytes: &outlook.bytes };
+        let cell = outlook.cell();
         for fan in (0..outlook.len.div_ceil(BLOCK_ROWS)).step_by(TOGETHER) {
             let mut estimates = [[0.0; BLOCK_ROWS]; TOGETHER];
             self.estimate(simd, cell, fan, (self.own, f32::INFINITY), &mut estimates);

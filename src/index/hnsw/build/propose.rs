@@ -3,6 +3,7 @@
 use super::Linker;
 use crate::error::Result;
 use crate::index::hnsw::ground::{Ground, GroundTask, stand};
+use crate::index::hnsw::start::start;
 use crate::index::hnsw::walk::{Beam, Candidate, Everything, Scratch, Terrain};
 use crate::runtime::{Call, map};
 use crate::simd::Simd;
@@ -87,41 +88,48 @@ impl GroundTask for Propose<'_> {
 }
 
 impl Propose<'_> {
-    /// What one row wants: down from the entry point, and on each of its own layers its neighbours.
+    /// What one row wants: its neighbours in each of its layers.
     #[inline(always)]
     fn one<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize) -> Proposal {
         let Linker { graph, batch, parameters, .. } = *self.linker;
+        let mut links = self.above(simd, ground, member);
+        let (slot, width) = (batch.slot(member), parameters.ef_construction);
+        ground.prepare_row(slot, &mut self.scratch.query);
+        let start = start(simd, ground, graph, (ground.at(slot), &self.scratch.query));
+        let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
+        self.linker.add_batch(simd, ground, member, 0, beam);
+        let nearest = beam.candidates();
+        links[0] = self.linker.select(simd, ground, 0, (Vec::new(), nearest), ground.own_links(parameters));
+        let twin = self.linker.twin(simd, ground, member, nearest);
+        Proposal { links, twin }
+    }
+
+    /// What it wants in the layers above the base, down from the entry point.
+    #[inline(always)]
+    fn above<S: Simd, G: Ground>(&mut self, simd: S, ground: G, member: usize) -> Vec<Vec<Candidate>> {
+        let Linker { graph, batch, parameters, .. } = *self.linker;
         let level = batch.levels[member];
+        let mut links = vec![Vec::new(); level + 1];
+        if level == 0 {
+            return links;
+        }
         let top = graph.layers().len() - 1;
-        let mut proposal = Proposal { links: vec![Vec::new(); level + 1], twin: None };
-        let mut start = graph.entry();
+        let mut from = graph.entry();
         for layer in (1..=top.max(level)).rev() {
             let wanted = layer <= level;
             self.scratch.beam.start(if wanted { parameters.ef_construction } else { 1 });
             if layer <= top {
-                self.search(simd, ground, member, layer, start.as_slice());
-                start = self.scratch.beam.candidates().first().map(|candidate| candidate.node());
+                self.search(simd, ground, member, layer, from.as_slice());
+                let nearest = self.scratch.beam.candidates().first();
+                from = nearest.map(|candidate| graph.layers()[layer].below(candidate.node()));
             }
             if wanted {
                 self.linker.add_batch(simd, ground, member, layer, &mut self.scratch.beam);
                 let nearest = self.scratch.beam.candidates();
-                proposal.links[layer] =
-                    self.linker.select(simd, ground, layer, (Vec::new(), nearest), (parameters.m, 0));
-            }
-            if layer <= top {
-                start = start.map(|node| graph.layers()[layer].below(node));
+                links[layer] = self.linker.select(simd, ground, layer, (Vec::new(), nearest), (parameters.m, 0));
             }
         }
-        let (slot, width) = (batch.slot(member), parameters.ef_construction);
-        ground.prepare_row(slot, &mut self.scratch.query);
-        let seen = (ground.at(slot), &self.scratch.query);
-        let start = start.map(|node| graph.pivots().nearest(simd, ground, seen, node));
-        let beam = ground.search_base(simd, slot, start.as_slice(), width, self.scratch);
-        self.linker.add_batch(simd, ground, member, 0, beam);
-        let nearest = beam.candidates();
-        proposal.links[0] = self.linker.select(simd, ground, 0, (Vec::new(), nearest), ground.own_links(parameters));
-        proposal.twin = self.linker.twin(simd, ground, member, nearest);
-        proposal
+        links
     }
 
     /// Leaves the nearest nodes of an upper layer in the beam, as many as that is wide.

@@ -11,8 +11,8 @@ use super::batch::Batch;
 use super::lists::List;
 use super::{Linker, write_lists};
 use crate::error::Result;
-use crate::index::hnsw::course::descend;
 use crate::index::hnsw::ground::{Ground, GroundTask, stand};
+use crate::index::hnsw::start::start;
 use crate::index::hnsw::walk::{Candidate, Scratch, Scratches};
 use crate::index::hnsw::{DEFAULT_EF, HnswParameters, State};
 use crate::runtime::{Call, Writer, map};
@@ -126,7 +126,7 @@ impl Linker<'_> {
     ) -> Option<&'s [Candidate]> {
         let point = ground.at(node as usize);
         ground.prepare_row(node as usize, &mut scratch.query);
-        let start = descend(simd, ground, self.graph, (point, &scratch.query));
+        let start = start(simd, ground, self.graph, (point, &scratch.query));
         let found = ground.search_base(simd, node as usize, start.as_slice(), beam, scratch).candidates();
         // Among enough others that are as near it need not be.
         let itself = ground.distance(simd, point, node as usize);

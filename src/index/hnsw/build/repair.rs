@@ -154,7 +154,8 @@ impl LinkAround<'_> {
         let graph = self.linker.graph;
         let is_gone = |&node: &u32| self.gone.get(graph.base_of(self.level, node) as usize);
         if is_gone(&node) {
-            return None;
+            // Above, a list says whether a walk may begin there.
+            return (self.level > 0).then(Vec::new);
         }
         let (gone, mut links): (Vec<u32>, Vec<u32>) = graph.neighbours(self.level, node).into_iter().partition(is_gone);
         if gone.is_empty() {

@@ -112,7 +112,7 @@ impl Graph {
             graph.layers.push(layer);
         }
         graph.entry = schema.entry;
-        graph.settle(schema.pivots.clone().looking_out(graph.cells()));
+        graph.settle(schema.pivots.clone());
         Ok(graph)
     }
 }

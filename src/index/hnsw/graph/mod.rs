@@ -10,9 +10,11 @@
 
 mod file;
 mod layer;
+mod scene;
 
 pub(crate) use file::GraphSchema;
 pub(crate) use layer::Layer;
+pub(crate) use scene::Scene;
 
 use super::HnswParameters;
 use super::pivots::Pivots;
@@ -49,6 +51,8 @@ pub(crate) struct Graph {
     entry: u32,
     /// Where it may begin instead.
     pivots: Pivots,
+    /// What shows where to begin, above cells.
+    scene: Option<Scene>,
     /// How many slots have all of their links.
     settled: usize,
     seed: u64,
@@ -78,6 +82,7 @@ impl Graph {
             twins: Matrix::new(1),
             entry: NONE,
             pivots: Pivots::default(),
+            scene: None,
             settled: 0,
             seed: parameters.seed,
             level_scale: 1.0 / (m as f64).ln(),
@@ -182,6 +187,7 @@ impl Graph {
     /// Says that a write is done: all that are linked have their links, and these are the pivots.
     pub(crate) fn settle(&mut self, pivots: Pivots) {
         (self.settled, self.pivots) = (self.linked(), pivots);
+        self.look_out();
     }
 
     /// The topmost layer that the row in `slot` belongs to: geometric, drawn from the seed and the slot alone.
@@ -319,7 +325,20 @@ impl Graph {
 
     /// Forgets the pivots that are gone.
     pub(crate) fn forget_pivots(&mut self, gone: &Bits) {
-        self.pivots = self.pivots.without(gone, self.cells.as_ref());
+        self.pivots.forget(gone);
+        self.look_out();
+    }
+
+    /// What shows where a walk among cells may begin.
+    #[inline(always)]
+    pub(crate) fn scene(&self) -> Option<&Scene> {
+        self.scene.as_ref()
+    }
+
+    /// Looks out again, if there is anything else to be seen than before.
+    fn look_out(&mut self) {
+        let before = self.scene.take();
+        self.scene = Scene::of(self, before);
     }
 
     /// Bytes that the links take.
@@ -348,6 +367,8 @@ impl Graph {
         let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
         let Graph { entry, settled, seed, level_scale, m, .. } = *self;
         let (twins, pivots) = (self.twins.try_clone()?, self.pivots.clone());
-        Ok(Graph { layers, cells, twins, entry, pivots, settled, seed, level_scale, m })
+        let mut graph = Graph { layers, cells, twins, entry, pivots, scene: None, settled, seed, level_scale, m };
+        graph.look_out();
+        Ok(graph)
     }
 }
