@@ -2,16 +2,13 @@
 //!
 //! The nearer, the fewer steps it takes. Among lists one goes down from the entry point, layer by layer, and looks whether a pivot is nearer. Cells
 //! say with what a step costs how far sixteen rows are: so an [`Outlook`](crate::vectors::Outlook) shows the pivots and, as long as they are few,
-//! all nodes of the first layer above the base, and the best of what it shows is measured.
+//! all nodes of the first layer above the base; and a walk begins at the one that seems nearest.
 
 use super::beam::Candidate;
 use super::graph::{Graph, Scene};
 use super::ground::Ground;
 use crate::simd::Simd;
 use crate::vectors::CellQuery;
-
-/// So many of those that seem to be nearest are measured.
-const MEASURED: usize = 4;
 
 /// The node of the base layer where a walk after a point begins, which is also at hand as a query.
 #[inline(always)]
@@ -21,37 +18,24 @@ pub(super) fn start<S: Simd, G: Ground>(
     graph: &Graph,
     (point, query): (G::Point<'_>, &CellQuery),
 ) -> Option<u32> {
-    match graph.scene() {
-        Some(scene) if scene.is_whole => nearest_seen(simd, ground, (point, query), scene, None),
-        Some(scene) => nearest_seen(simd, ground, (point, query), scene, Some(descend(simd, ground, graph, point)?)),
-        None => Some(graph.pivots().nearest(simd, ground, point, descend(simd, ground, graph, point)?)),
+    let Some(scene) = graph.scene() else {
+        return Some(graph.pivots().nearest(simd, ground, point, descend(simd, ground, graph, point)?));
+    };
+    let seen = seems_nearest(simd, query, scene);
+    if scene.is_whole {
+        seen.into_iter().for_each(|node| ground.prefetch_step(node));
+        return seen;
     }
+    let distance = |node: u32| Candidate::new(ground.distance(simd, point, node as usize), node);
+    let below = descend(simd, ground, graph, point)?;
+    Some(seen.map_or(below, |seen| distance(seen).min(distance(below)).node()))
 }
 
-/// The nearest of what can be seen and of another node.
+/// The nearest of all that can be seen, as far as estimates tell: that it is among the near ones is enough, and its distance is known after the first step.
 #[inline(always)]
-fn nearest_seen<S: Simd, G: Ground>(
-    simd: S,
-    ground: G,
-    (point, query): (G::Point<'_>, &CellQuery),
-    scene: &Scene,
-    other: Option<u32>,
-) -> Option<u32> {
-    let mut seen = [Candidate::LAST; MEASURED];
-    query.look_out(simd, &scene.outlook, |estimate, node| {
-        let mut next = Candidate::new(estimate, node);
-        for place in &mut seen {
-            (*place, next) = ((*place).min(next), (*place).max(next));
-        }
-    });
+fn seems_nearest<S: Simd>(simd: S, query: &CellQuery, scene: &Scene) -> Option<u32> {
     let mut nearest = Candidate::LAST;
-    if seen[0] != Candidate::LAST {
-        // Mostly it is the one: the walk does not wait for its first step.
-        ground.prefetch_step(seen[0].node());
-    }
-    for node in seen.iter().filter(|&&seen| seen != Candidate::LAST).map(|seen| seen.node()).chain(other) {
-        nearest = nearest.min(Candidate::new(ground.distance(simd, point, node as usize), node));
-    }
+    query.look_out(simd, &scene.outlook, |estimate, node| nearest = nearest.min(Candidate::new(estimate, node)));
     (nearest != Candidate::LAST).then(|| nearest.node())
 }
 
