@@ -116,15 +116,28 @@ pub struct Selection {
     version: Version,
     /// The selected slots one by one, once somebody has asked for them.
     slots: OnceLock<Vec<u32>>,
+    /// Whether somebody has read their rows, and these side by side, once somebody has again.
+    was_read: OnceLock<()>,
+    rows: OnceLock<Vec<u8>>,
 }
 
 /// Selected slots are kept as a list if there are so many times fewer of them than slots.
 const LISTED_PART: usize = 8;
 
+/// Rows are kept side by side if they take no more than this: about what stays in the caches.
+const HELD_BYTES: usize = 4 << 20;
+
 impl Selection {
     /// The rows in `bits`, in the state `version`.
     pub(crate) fn new(bits: Bits, version: Version) -> Selection {
-        Selection { count: bits.count(), bits, version, slots: OnceLock::new() }
+        Selection {
+            count: bits.count(),
+            bits,
+            version,
+            slots: OnceLock::new(),
+            was_read: OnceLock::new(),
+            rows: OnceLock::new(),
+        }
     }
 
     /// How many rows are selected.
@@ -142,6 +155,14 @@ impl Selection {
     pub(crate) fn slots(&self) -> Option<&[u32]> {
         let are_few = self.count <= self.bits.words().len() * 64 / LISTED_PART;
         are_few.then(|| &**self.slots.get_or_init(|| self.bits.ones().map(|slot| slot as u32).collect()))
+    }
+
+    /// The rows of all selected slots side by side, for whoever is to read them more than once: reading from all over the memory takes several times as
+    /// long. `read` makes them the second time; that they stay what they are follows from the state.
+    pub(crate) fn rows(&self, row_bytes: usize, read: impl FnOnce() -> Vec<u8>) -> Option<&[u8]> {
+        let first = self.was_read.set(()).is_ok();
+        let is_held = !first && self.count.saturating_mul(row_bytes) <= HELD_BYTES;
+        is_held.then(|| &**self.rows.get_or_init(read))
     }
 
     /// Fails unless the index is still in the state that this was compiled for.

@@ -9,38 +9,20 @@ use crate::simd::{Byte, Simd};
 /// Bytes that are read at once.
 const LINE: usize = 64;
 
-/// `sum(a[i] * b[i])` over the shorter of the two.
-#[inline(always)]
-pub(crate) fn byte_dot<S: Simd, A: Byte, B: Byte>(simd: S, a: &[A], b: &[B]) -> i64 {
-    let len = a.len().min(b.len());
-    // SAFETY: both have so many. A lone sum is made in two chains, so that the additions overlap.
-    let [product] = unsafe { products::<S, A, B, 1, 2>(simd, &a[..len], [b.as_ptr()]) };
-    product
-}
+/// What is added to signed bytes, or taken from others, where registers multiply only one kind with the other.
+const SHIFT: i32 = 128;
 
-/// The inner products of `query` with `N` rows as long as it, side by side: what is made of the query serves them all.
+/// The inner products of `query` with `N` rows as long as it, each made in `C` chains: what is made of the query serves them all, and a lone product
+/// is sooner done in two chains, whose additions overlap. `sum` is that of the query, if it is known: where registers shift rows, it says how much too
+/// much that makes of a product, which else is found out by the way.
 ///
 /// # Safety
 /// Each row must be valid for reads of `query.len()` bytes.
 #[inline(always)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for graphs over rows of bytes"))]
-pub(crate) unsafe fn byte_dots<S: Simd, Q: Byte, R: Byte, const N: usize>(
+pub(crate) unsafe fn byte_dots<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
     simd: S,
     query: &[Q],
-    rows: [*const R; N],
-) -> [i64; N] {
-    // SAFETY: the caller vouches for the rows.
-    unsafe { products::<S, Q, R, N, 1>(simd, query, rows) }
-}
-
-/// The inner products of a query with `N` rows, each made in `C` chains.
-///
-/// # Safety
-/// As for [`byte_dots`].
-#[inline(always)]
-unsafe fn products<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
-    simd: S,
-    query: &[Q],
+    sum: Option<i32>,
     rows: [*const R; N],
 ) -> [i64; N] {
     let mut sums: Sums<_, N, C> = Sums::new(simd);
@@ -55,7 +37,7 @@ unsafe fn products<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
                     for n in 0..N {
                         lines[n] = simd.load_codes(rows[n].cast::<u8>().add(i));
                     }
-                    sums.add::<S, Q, R>(simd, c, simd.load_codes(bytes.add(i)), lines);
+                    sums.add::<S, Q, R>(simd, c, simd.load_codes(bytes.add(i)), lines, sum.is_none());
                 }
                 i += LINE;
             }
@@ -68,10 +50,10 @@ unsafe fn products<S: Simd, Q: Byte, R: Byte, const N: usize, const C: usize>(
             for n in 0..N {
                 lines[n] = simd.load_codes_partial(rows[n].cast::<u8>().add(i), rest);
             }
-            sums.add::<S, Q, R>(simd, 0, simd.load_codes_partial(bytes.add(i), rest), lines);
+            sums.add::<S, Q, R>(simd, 0, simd.load_codes_partial(bytes.add(i), rest), lines, sum.is_none());
         }
     }
-    sums.totals::<S, Q, R>(simd)
+    sums.totals::<S, Q, R>(simd, sum)
 }
 
 /// The sums of some rows, and, where rows are shifted, of a row of zeros.
@@ -101,24 +83,29 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
         c: usize,
         query: S::Codes,
         rows: [S::Codes; N],
+        finds_shift: bool,
     ) {
         for (sums, row) in self.of_rows[c].iter_mut().zip(rows) {
             *sums = simd.multiply_bytes::<Q, R>(*sums, query, row);
         }
-        if Self::shifted::<S, Q, R>() {
+        if Self::shifted::<S, Q, R>() && finds_shift {
             let zeros = simd.repeat(&[0; 16]);
             self.of_zeros[c] = simd.multiply_bytes::<Q, R>(self.of_zeros[c], query, zeros);
         }
     }
 
     #[inline(always)]
-    pub(super) fn totals<S: Simd<Sums = T>, Q: Byte, R: Byte>(self, simd: S) -> [i64; N] {
-        let (mut totals, mut shift) = ([0i32; N], 0i32);
+    pub(super) fn totals<S: Simd<Sums = T>, Q: Byte, R: Byte>(self, simd: S, sum: Option<i32>) -> [i64; N] {
+        let is_shifted = Self::shifted::<S, Q, R>();
+        let (mut totals, mut shift) = (
+            [0i32; N],
+            sum.filter(|_| is_shifted).map_or(0, |sum| sum.wrapping_mul(if Q::SIGNED { SHIFT } else { -SHIFT })),
+        );
         for c in 0..C {
             for (sum, &sums) in totals.iter_mut().zip(&self.of_rows[c]) {
                 *sum = sum.wrapping_add(total(simd, sums));
             }
-            if Self::shifted::<S, Q, R>() {
+            if is_shifted && sum.is_none() {
                 shift = shift.wrapping_add(total(simd, self.of_zeros[c]));
             }
         }

@@ -4,7 +4,7 @@
 //! are worth a closer look. The *canonical* ones ([`canonical`]) work in f64 with a fixed order of additions, so that every processor,
 //! batch size and path returns the same bits; all scores that leave the crate come from them. Both are sums over pairs, told
 //! apart by a [`Pairing`]. Those on *codes* ([`nibble_products`], [`sign_products`], [`level_product`]) and on rows of
-//! bytes ([`byte_dot`], [`side_dot`]) work in integers and are exact, and so is [`hamming`] on rows of bits. [`read_halves`] only converts.
+//! bytes ([`byte_dots`], [`side_dot`]) work in integers and are exact, and so is [`hamming`] on rows of bits. [`read_halves`] only converts.
 
 mod bytes;
 mod canonical;
@@ -31,8 +31,7 @@ mod suite_codes;
 #[cfg(test)]
 mod suite_nested;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "for graphs over rows of bytes"))]
-pub(crate) use bytes::{byte_dot, byte_dots};
+pub(crate) use bytes::byte_dots;
 pub(crate) use canonical::{
     canonical_dot, canonical_dots, canonical_dots_and_squares, canonical_l1, canonical_squared_l2,
 };

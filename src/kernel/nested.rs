@@ -69,10 +69,10 @@ pub(crate) unsafe fn side_dot<S: Simd, A: Side, B: Side>(simd: S, a: A, b: B, li
     for line in 0..lines {
         // SAFETY: the caller vouches for both sides.
         let (a, b) = unsafe { (a.line(simd, line), b.line(simd, line)) };
-        sums.add::<S, i8, i8>(simd, 0, a[0], [b[0]]);
-        sums.add::<S, i8, i8>(simd, 1, a[1], [b[1]]);
+        sums.add::<S, i8, i8>(simd, 0, a[0], [b[0]], true);
+        sums.add::<S, i8, i8>(simd, 1, a[1], [b[1]], true);
     }
-    let [product] = sums.totals::<S, i8, i8>(simd);
+    let [product] = sums.totals::<S, i8, i8>(simd, None);
     product
 }
 

@@ -1,7 +1,7 @@
 //! The kernels on bytes, signed and unsigned, and on halves, at every level that this machine has: nothing is rounded, so that every answer must be exact.
 
 use super::suite::Numbers;
-use super::{byte_dot, byte_dots, read_halves, reference};
+use super::{byte_dots, read_halves, reference};
 use crate::simd::{Byte, Level, Operation, Simd, dispatch_at};
 
 /// Below, at and beyond the ends of registers, of sixteen, of 32 and of 64 bytes; and as long as rows can be.
@@ -32,19 +32,27 @@ impl Cases for u8 {
     ];
 }
 
-/// A query against the first of some rows, against all of them at once, and the other way round.
+/// A query against the first of some rows, the other way round, and against all of them at once, whether its sum is known or not.
 struct Products<'a, Q, R>(&'a [Q], [&'a [R]; 4]);
 
-impl<Q: Byte, R: Byte> Operation for Products<'_, Q, R> {
-    type Output = ([i64; 2], [i64; 4], [i64; 1]);
+impl<Q: Byte + Into<i64>, R: Byte> Operation for Products<'_, Q, R> {
+    type Output = ([[i64; 1]; 3], [[i64; 4]; 2]);
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
         let Products(query, rows) = self;
-        let addresses = rows.map(<[R]>::as_ptr);
-        let one_by_one = [byte_dot(simd, query, rows[0]), byte_dot(simd, rows[0], query)];
+        let (first, all) = (rows[0].as_ptr(), rows.map(<[R]>::as_ptr));
+        let sum = Some(query.iter().map(|&value| value.into()).sum::<i64>() as i32);
         // SAFETY: all are equally long.
-        unsafe { (one_by_one, byte_dots(simd, query, addresses), byte_dots(simd, query, [addresses[3]])) }
+        unsafe {
+            let alone = [
+                byte_dots::<S, Q, R, 1, 2>(simd, query, None, [first]),
+                byte_dots::<S, Q, R, 1, 2>(simd, query, sum, [first]),
+                byte_dots::<S, R, Q, 1, 2>(simd, rows[0], None, [query.as_ptr()]),
+            ];
+            let together = [None, sum].map(|sum| byte_dots::<S, Q, R, 4, 1>(simd, query, sum, all));
+            (alone, together)
+        }
     }
 }
 
@@ -63,7 +71,7 @@ fn check<Q: Cases, R: Cases>() {
                 let truth = rows.map(|row| reference::byte_dot(query, row));
                 for level in Level::available() {
                     let found = dispatch_at(level, Products(query, rows));
-                    let expected = ([truth[0]; 2], truth, [truth[3]]);
+                    let expected = ([[truth[0]]; 3], [truth; 2]);
                     assert_eq!(found, expected, "dim {dim}, query {q}, rows {first}, {}", level.name());
                 }
             }

@@ -116,11 +116,20 @@ impl GraphSearch<'_> {
     /// The best of these rows, all of which may be returned: by what the ground says of each those are scored that may be as near as the k-th.
     pub(super) fn gather(&self, slots: &[u32], scratch: &mut Scratch) -> TopK {
         let State { table, graph, .. } = self.state;
-        stand(table, graph, Gather { slots, query: self.query, k: self.search.k, scratch });
+        let rows = self.held(slots);
+        stand(table, graph, Gather { slots, rows, query: self.query, k: self.search.k, scratch });
         for &slot in &scratch.near {
             self.prefetch(slot);
         }
         self.rank(scratch.near.iter().copied().chain(self.newest()), &scratch.query).0
+    }
+
+    /// What cells say of the rows in these slots, if it lies side by side: the selection keeps it, if these are all of its slots.
+    fn held(&self, slots: &[u32]) -> Option<&[u8]> {
+        let cells = self.state.graph.cells().filter(|cells| !cells.frame().is_lean())?;
+        let selection = self.search.selection.filter(|selection| selection.count() == slots.len())?;
+        let read = || slots.iter().flat_map(|&slot| cells.cell(slot as usize).row()).copied().collect();
+        selection.rows(cells.frame().row_bytes(), read)
     }
 
     /// The best of these rows, all of which are scored.

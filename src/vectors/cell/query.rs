@@ -3,7 +3,7 @@
 use super::encode::{in_whole_numbers, nearest_whole};
 use super::lean::{Known, LeanCell};
 use super::{Cell, Frame};
-use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, SIGN_TABLES, byte_dot, sign_products, sign_tables};
+use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, SIGN_TABLES, byte_dots, sign_products, sign_tables};
 use crate::simd::Simd;
 use crate::vectors::aligned::Aligned;
 use crate::vectors::{Metric, Query};
@@ -15,6 +15,7 @@ const COARSE_REACH: f32 = 2.4;
 #[derive(Clone, Copy)]
 pub(crate) struct CellPoint<'a> {
     code: &'a [i8],
+    sum: i32,
     scale: f32,
     /// What all of its values begin with.
     own: f32,
@@ -24,10 +25,33 @@ impl CellPoint<'_> {
     /// The value of a row: the smaller, the nearer.
     #[inline(always)]
     pub(crate) fn value<S: Simd>(self, simd: S, row: Cell<'_>) -> f32 {
-        let product = byte_dot(simd, self.code, row.code());
-        let value = self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32;
-        // What is no number, since a row is out of all proportion, is infinitely far: it must not sort before the others.
-        value.min(f32::INFINITY)
+        // A lone product is made in two chains, so that the additions overlap.
+        let [value] = self.values_in::<S, 1, 2>(simd, [row]);
+        value
+    }
+
+    /// The values of some rows.
+    #[inline(always)]
+    pub(crate) fn values<S: Simd, const N: usize>(self, simd: S, rows: [Cell<'_>; N]) -> [f32; N] {
+        self.values_in::<S, N, 1>(simd, rows)
+    }
+
+    #[inline(always)]
+    fn values_in<S: Simd, const N: usize, const C: usize>(self, simd: S, rows: [Cell<'_>; N]) -> [f32; N] {
+        let mut codes = [std::ptr::null(); N];
+        for (code, row) in codes.iter_mut().zip(rows) {
+            assert_eq!(row.code().len(), self.code.len());
+            *code = row.code().as_ptr();
+        }
+        // SAFETY: all codes are as long as this one.
+        let products = unsafe { byte_dots::<S, i8, i8, N, C>(simd, self.code, Some(self.sum), codes) };
+        let mut values = [0.0; N];
+        for ((value, row), product) in values.iter_mut().zip(rows).zip(products) {
+            let exact = self.own + row.part() - 2.0 * self.scale * row.scale() * product as f32;
+            // What is no number, since a row is out of all proportion, is infinitely far: it must not sort before the others.
+            *value = exact.min(f32::INFINITY);
+        }
+        values
     }
 
     /// Three standard deviations of what roundings make of the value of a row, both sides being rounded to multiples of their scales: each
@@ -45,7 +69,7 @@ impl<'a> Cell<'a> {
     /// The row of this cell as one side of a distance.
     #[inline(always)]
     pub(crate) fn point(self) -> CellPoint<'a> {
-        CellPoint { code: self.code(), scale: self.scale(), own: self.part() }
+        CellPoint { code: self.code(), sum: sum_of(self.code()), scale: self.scale(), own: self.part() }
     }
 }
 
@@ -69,8 +93,9 @@ pub(crate) struct CellQuery {
     pub(super) code: Aligned<i8>,
     pub(super) scale: f32,
     pub(super) own: f32,
-    /// Among lean cells: the sum of the code, and what makes scores of sums.
+    /// The sum of the code.
     pub(super) sum: i32,
+    /// Among lean cells: what makes scores of sums.
     pub(super) known: Known,
     /// The coordinates that links have signs of, in multiples of `step`, and what every choice of four signs makes of four of them.
     coarse: Vec<i8>,
@@ -121,14 +146,10 @@ impl CellQuery {
     /// Makes of the whole numbers what links are estimated with, or what the high halves of rows are.
     #[inline(always)]
     fn show(&mut self, frame: &Frame) {
+        self.sum = sum_of(&self.code);
         if !frame.is_lean() {
-            return self.make_tables();
+            self.make_tables();
         }
-        let mut sum = 0;
-        for &whole in &*self.code {
-            sum += i32::from(whole);
-        }
-        self.sum = sum;
     }
 
     fn resize(&mut self, frame: &Frame) {
@@ -157,10 +178,10 @@ impl CellQuery {
     /// The query as one side of a distance.
     #[inline(always)]
     pub(crate) fn point(&self) -> CellPoint<'_> {
-        CellPoint { code: &self.code, scale: self.scale, own: self.own }
+        CellPoint { code: &self.code, sum: self.sum, scale: self.scale, own: self.own }
     }
 
-    /// Estimates the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
+    /// FanValues the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
     /// bit for each that is below `limit`.
     #[inline(always)]
     pub(crate) fn estimate<S: Simd, const F: usize>(
@@ -200,6 +221,16 @@ impl CellQuery {
         }
         below
     }
+}
+
+/// The sum of a code.
+#[inline(always)]
+fn sum_of(code: &[i8]) -> i32 {
+    let mut sum = 0;
+    for &whole in code {
+        sum += i32::from(whole);
+    }
+    sum
 }
 
 /// The squared length, in sixteen lanes.

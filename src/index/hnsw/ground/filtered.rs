@@ -192,12 +192,17 @@ impl<A: Admission> Course<'_, '_, A> {
     #[inline(always)]
     fn look<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
         let Scratch { near, accepted, query, .. } = scratch;
-        for node in near.drain(..) {
-            if self.meets(node) {
-                let value = query.point().value(simd, self.ground.cells.cell(node as usize));
+        near.retain(|&node| self.meets(node));
+        let (fours, rest) = near.as_chunks::<4>();
+        for &nodes in fours {
+            for (value, node) in self.ground.distances(simd, query.point(), nodes).into_iter().zip(nodes) {
                 accepted.push(Candidate::new(value, node));
             }
         }
+        for &node in rest {
+            accepted.push(Candidate::new(self.ground.distance(simd, query.point(), node as usize), node));
+        }
+        near.clear();
     }
 
     /// Counts a node; whether it may be returned.

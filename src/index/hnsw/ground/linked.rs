@@ -43,6 +43,23 @@ impl Ground for Linked<'_> {
         from.value(simd, self.cells.cell(slot))
     }
 
+    #[inline(always)]
+    fn distances<S: Simd, const N: usize>(self, simd: S, from: CellPoint<'_>, slots: [u32; N]) -> [f32; N] {
+        from.values(simd, slots.map(|slot| self.cells.cell(slot as usize)))
+    }
+
+    #[inline(always)]
+    fn distances_to<S: Simd, const N: usize>(
+        self,
+        simd: S,
+        from: CellPoint<'_>,
+        rows: &[u8],
+        which: [usize; N],
+    ) -> [f32; N] {
+        let (frame, bytes) = (self.cells.frame(), self.cells.frame().row_bytes());
+        from.values(simd, which.map(|at| frame.lone(&rows[at * bytes..][..bytes])))
+    }
+
     fn blur(self, from: CellPoint<'_>, slot: usize) -> f32 {
         from.blur(self.cells.cell(slot))
     }
@@ -271,7 +288,7 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
     }
 }
 
-/// Estimates what the links of a fan, and of the one behind it if there is one, lead to: see [`CellQuery::estimate`].
+/// FanValues what the links of a fan, and of the one behind it if there is one, lead to: see [`CellQuery::estimate`].
 #[inline(always)]
 pub(super) fn estimate_two<S: Simd>(
     simd: S,

@@ -58,6 +58,29 @@ pub(crate) trait Ground: Copy {
     /// How many nodes the base layer has.
     fn nodes(self) -> usize;
 
+    /// The distances from a point to the rows in some slots.
+    #[inline(always)]
+    fn distances<S: Simd, const N: usize>(self, simd: S, from: Self::Point<'_>, slots: [u32; N]) -> [f32; N] {
+        let mut distances = [0.0; N];
+        for (distance, slot) in distances.iter_mut().zip(slots) {
+            *distance = self.distance(simd, from, slot as usize);
+        }
+        distances
+    }
+
+    /// The distances to some of the rows that lie side by side. Who has none is not asked.
+    #[inline(always)]
+    fn distances_to<S: Simd, const N: usize>(
+        self,
+        simd: S,
+        from: Self::Point<'_>,
+        rows: &[u8],
+        which: [usize; N],
+    ) -> [f32; N] {
+        let _ = (simd, from, rows, which);
+        [f32::INFINITY; N]
+    }
+
     /// The places for links of a base node, where a walk follows these one by one.
     fn list<'g>(self, node: u32) -> &'g [u32]
     where
