@@ -69,7 +69,7 @@ impl Operation for Encode<'_> {
 }
 
 impl CellQuery {
-    /// FanValues the values of all rows of an outlook, and tells each with its slot.
+    /// Estimates the values of all rows of an outlook, and tells each with its slot.
     #[inline(always)]
     pub(crate) fn look_out<S: Simd>(&self, simd: S, outlook: &Outlook, mut tell: impl FnMut(f32, u32)) {
         let cell = outlook.cell();

@@ -181,7 +181,7 @@ impl CellQuery {
         CellPoint { code: &self.code, sum: self.sum, scale: self.scale, own: self.own }
     }
 
-    /// FanValues the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
+    /// Estimates the values of what links `16 * fan` and, in `F` fans, those after it lead to, `value` being that of the cell itself. Returns a
     /// bit for each that is below `limit`.
     #[inline(always)]
     pub(crate) fn estimate<S: Simd, const F: usize>(

@@ -288,7 +288,7 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
     }
 }
 
-/// FanValues what the links of a fan, and of the one behind it if there is one, lead to: see [`CellQuery::estimate`].
+/// Estimates what the links of a fan, and of the one behind it if there is one, lead to: see [`CellQuery::estimate`].
 #[inline(always)]
 pub(super) fn estimate_two<S: Simd>(
     simd: S,
