@@ -26,31 +26,29 @@ pub(crate) unsafe fn byte_dots<S: Simd, Q: Byte, R: Byte, const N: usize, const 
     rows: [*const R; N],
 ) -> [i64; N] {
     let mut sums: Sums<_, N, C> = Sums::new(simd);
-    let zeros = simd.repeat(&[0; 16]);
-    let (bytes, mut lines, mut i) = (query.as_ptr().cast::<u8>(), [zeros; N], 0);
-    while i + LINE <= query.len() {
-        // The chains by turns; those that are left over begin again with the first.
+    let (start, starts, finds_shift) = (query.as_ptr().cast::<u8>(), rows.map(<*const R>::cast::<u8>), sum.is_none());
+    let (lines, mut line) = (query.len() / LINE, 0);
+    while line + C <= lines {
         for c in 0..C {
-            if i + LINE <= query.len() {
-                // SAFETY: 64 bytes follow, in the query and in every row.
-                unsafe {
-                    for n in 0..N {
-                        lines[n] = simd.load_codes(rows[n].cast::<u8>().add(i));
-                    }
-                    sums.add::<S, Q, R>(simd, c, simd.load_codes(bytes.add(i)), lines, sum.is_none());
-                }
-                i += LINE;
-            }
+            // SAFETY: line + c < lines.
+            unsafe { sums.add_line::<S, Q, R>(simd, c, (start, starts), (line + c) * LINE, finds_shift) };
         }
+        line += C;
     }
-    let rest = query.len() - i;
+    while line < lines {
+        // SAFETY: as the loop says.
+        unsafe { sums.add_line::<S, Q, R>(simd, 0, (start, starts), line * LINE, finds_shift) };
+        line += 1;
+    }
+    let (at, rest) = (lines * LINE, query.len() % LINE);
     if rest > 0 {
+        let mut codes = [simd.repeat(&[0; 16]); N];
         // SAFETY: `rest` bytes follow, in the query and in every row.
         unsafe {
             for n in 0..N {
-                lines[n] = simd.load_codes_partial(rows[n].cast::<u8>().add(i), rest);
+                codes[n] = simd.load_codes_partial(starts[n].add(at), rest);
             }
-            sums.add::<S, Q, R>(simd, 0, simd.load_codes_partial(bytes.add(i), rest), lines, sum.is_none());
+            sums.add::<S, Q, R>(simd, 0, simd.load_codes_partial(start.add(at), rest), codes, finds_shift);
         }
     }
     sums.totals::<S, Q, R>(simd, sum)
@@ -91,6 +89,29 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
         if Self::shifted::<S, Q, R>() && finds_shift {
             let zeros = simd.repeat(&[0; 16]);
             self.of_zeros[c] = simd.multiply_bytes::<Q, R>(self.of_zeros[c], query, zeros);
+        }
+    }
+
+    /// As [`add`](Sums::add), of the lines so many bytes behind where the query and the rows begin.
+    ///
+    /// # Safety
+    /// A line must follow there, in all of them.
+    #[inline(always)]
+    unsafe fn add_line<S: Simd<Sums = T>, Q: Byte, R: Byte>(
+        &mut self,
+        simd: S,
+        c: usize,
+        (query, rows): (*const u8, [*const u8; N]),
+        at: usize,
+        finds_shift: bool,
+    ) {
+        let mut codes = [simd.repeat(&[0; 16]); N];
+        // SAFETY: the caller vouches for a line.
+        unsafe {
+            for n in 0..N {
+                codes[n] = simd.load_codes(rows[n].add(at));
+            }
+            self.add::<S, Q, R>(simd, c, simd.load_codes(query.add(at)), codes, finds_shift);
         }
     }
 
