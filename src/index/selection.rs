@@ -196,4 +196,16 @@ mod tests {
         assert!(selection.check(now).is_ok());
         assert!(matches!(selection.check(later), Err(Error::StaleSelection)));
     }
+
+    #[test]
+    fn rows_are_held_side_by_side_from_the_second_time_on_unless_they_are_many() {
+        let mut bits = Bits::zeros(100);
+        (0..3).for_each(|slot| _ = bits.set(slot));
+        let selection = Selection::new(bits, Version::next());
+        assert_eq!(selection.rows(2, || vec![1; 6]), None, "once is no reason");
+        assert_eq!(selection.rows(2, || vec![2; 6]), Some(&[2; 6][..]));
+        assert_eq!(selection.rows(2, || vec![3; 6]), Some(&[2; 6][..]), "they are read once");
+        let large = HELD_BYTES / 3 + 1;
+        assert_eq!(selection.rows(large, || vec![0; 3 * large]), None);
+    }
 }

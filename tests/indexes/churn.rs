@@ -205,3 +205,24 @@ fn few_or_many_rows_may_be_returned_near_the_query_or_far_from_it() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn a_selection_answers_the_same_however_often_it_is_asked() -> Outcome {
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        let mut numbers = Numbers(31);
+        let index = graph(metric, GraphCodec::Auto);
+        index.add(&rows(&numbers.rows(2 * ROWS, DIM), DIM), None, &call())?;
+        let queries = numbers.rows(9, DIM);
+        // As many as make fours, and as leave some over.
+        for count in [1, 4, 403] {
+            let selection = index.select_ids(&(0..count).map(|i| i * 7).collect::<Vec<_>>());
+            let search = Search { selection: Some(&selection), ..Search::top(6) };
+            let exact = index.search(&rows(&queries, DIM), &Search { exact: true, ..search }, &call())?;
+            for query in 0..9 {
+                let found = index.search(&rows(&queries[query * DIM..][..DIM], DIM), &search, &call())?;
+                assert_eq!(found.ids, exact.ids[query * 6..][..6], "{metric:?}, {count}, query {query}");
+            }
+        }
+    }
+    Ok(())
+}

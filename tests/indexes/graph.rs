@@ -52,6 +52,26 @@ fn clusters_far_apart_are_all_found_in_whatever_order_they_came() -> Outcome {
 }
 
 #[test]
+fn rows_of_many_small_clusters_all_find_themselves() -> Outcome {
+    let (dim, count, mut numbers) = (64, 6_000, Numbers(5));
+    let centres = numbers.rows(3_000, dim);
+    let near = |numbers: &mut Numbers| -> Vec<f32> {
+        let centre = numbers.below(3_000) * dim;
+        centres[centre..centre + dim].iter().map(|value| value + 0.3 * numbers.value()).collect()
+    };
+    let values: Vec<f32> = (0..count).flat_map(|_| near(&mut numbers)).collect();
+    for codec in [GraphCodec::Auto, GraphCodec::F32] {
+        let parameters = HnswParameters::for_size(count, Metric::L2, codec);
+        let index = HnswIndex::new(IndexOptions::new(dim, Metric::L2), parameters)?;
+        index.add(&rows(&values, dim), None, &call())?;
+        let found = index.search(&rows(&values, dim), &Search::top(1), &call())?;
+        let lost: Vec<usize> = (0..count).filter(|&row| found.ids[row] != row as i64).collect();
+        assert!(lost.is_empty(), "{codec:?}: searches for rows {lost:?} do not find them");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_walk_with_a_selection_returns_as_many_rows_as_there_are() -> Outcome {
     let (dim, mut numbers) = (8, Numbers(13));
     let (index, oracle) = filled(hnsw, Metric::L2, dim, &numbers.rows(3_000, dim));

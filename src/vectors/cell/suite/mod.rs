@@ -1,10 +1,11 @@
 //! Cells against their definitions: what a cell says of a row, in f64; that links say what the module's documentation has them say; and that
 //! it is the same at every level. [`links`] has what is coded of links, [`edges`] the rows that hurt and what a forged file can bring,
-//! [`lean`] the cells that are all that is kept.
+//! [`lean`] the cells that are all that is kept, [`outlooks`] what is seen of rows without their cells.
 
 mod edges;
 mod lean;
 mod links;
+mod outlooks;
 
 use super::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts, Shape};
 use crate::kernel::{BLOCK_ROWS, canonical_dot};
