@@ -93,10 +93,14 @@ pub(crate) fn link(
             Plan { slots: batch.slots, levels: batch.levels, twins, lists, pivots }
         };
         plan.apply(writer)?;
+        call.progress(done, slots.len());
         done += batch.len();
+    }
+    Rejoin { writer, parameters, linked: &slots, reused, scratches: &scratches }.run(call)?;
+    if done > 0 {
         call.progress(done, slots.len());
     }
-    Rejoin { writer, parameters, linked: &slots, reused, scratches: &scratches }.run(call)
+    Ok(())
 }
 
 /// What is kept of the row in a slot, in bytes: its values, or both parts of its code.
