@@ -73,7 +73,7 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
         S::SHIFTS_ROWS && Q::SIGNED == R::SIGNED
     }
 
-    /// Adds the products of a line of the query with one of each row to chain `c`.
+    /// Adds the products of a line of the query with one of each row to chain `c`, and, if what shifting adds is to be found, with zeros.
     #[inline(always)]
     pub(super) fn add<S: Simd<Sums = T>, Q: Byte, R: Byte>(
         &mut self,
@@ -115,13 +115,12 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
         }
     }
 
+    /// The sums, without what shifting added: that was found by the way, or follows from the sum of the query.
     #[inline(always)]
     pub(super) fn totals<S: Simd<Sums = T>, Q: Byte, R: Byte>(self, simd: S, sum: Option<i32>) -> [i64; N] {
         let is_shifted = Self::shifted::<S, Q, R>();
-        let (mut totals, mut shift) = (
-            [0i32; N],
-            sum.filter(|_| is_shifted).map_or(0, |sum| sum.wrapping_mul(if Q::SIGNED { SHIFT } else { -SHIFT })),
-        );
+        let known = |sum: i32| sum.wrapping_mul(if Q::SIGNED { SHIFT } else { -SHIFT });
+        let (mut totals, mut shift) = ([0i32; N], sum.filter(|_| is_shifted).map_or(0, known));
         for c in 0..C {
             for (sum, &sums) in totals.iter_mut().zip(&self.of_rows[c]) {
                 *sum = sum.wrapping_add(total(simd, sums));

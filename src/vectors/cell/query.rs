@@ -15,6 +15,7 @@ const COARSE_REACH: f32 = 2.4;
 #[derive(Clone, Copy)]
 pub(crate) struct CellPoint<'a> {
     code: &'a [i8],
+    /// The sum of the code.
     sum: i32,
     scale: f32,
     /// What all of its values begin with.

@@ -162,6 +162,7 @@ struct Linker<'a> {
 }
 
 impl<'a> Linker<'a> {
+    /// Over a state, for a batch whose anchors are not known yet.
     fn over(
         State { table, graph, .. }: &'a State,
         parameters: &'a HnswParameters,

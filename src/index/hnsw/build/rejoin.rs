@@ -11,9 +11,10 @@ use super::batch::Batch;
 use super::lists::List;
 use super::{Linker, write_lists};
 use crate::error::Result;
+use crate::index::hnsw::graph::Graph;
 use crate::index::hnsw::ground::{Ground, GroundTask, stand};
 use crate::index::hnsw::start::start;
-use crate::index::hnsw::walk::{Candidate, Scratch, Scratches};
+use crate::index::hnsw::walk::{Scratch, Scratches};
 use crate::index::hnsw::{DEFAULT_EF, HnswParameters, State};
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
@@ -86,8 +87,7 @@ impl Rejoin<'_> {
         self.with(|linker| {
             let missed = map(call, nodes.len().div_ceil(ROWS_PER_TASK), |task| {
                 let nodes = &nodes[task * ROWS_PER_TASK..nodes.len().min((task + 1) * ROWS_PER_TASK)];
-                self.scratches
-                    .lend(|scratch| stand(linker.table, linker.graph, LookFor { linker, nodes, beam, scratch }))
+                nodes.iter().copied().filter(|&node| linker.instead_of(node, beam).is_some()).collect::<Vec<u32>>()
             })?;
             Ok(missed.into_iter().flatten().collect())
         })
@@ -97,7 +97,8 @@ impl Rejoin<'_> {
     fn lead_back(&self, node: u32) {
         for _ in 0..TRIES {
             let way = self.with(|linker| {
-                self.scratches.lend(|scratch| stand(linker.table, linker.graph, FindWay { linker, node, scratch }))
+                let found = linker.instead_of(node, DEFAULT_EF)?;
+                found.into_iter().find(|&from| linker.may_lead_to(from, node))
             });
             let Some(from) = way else { return };
             // The anchor first: the other list is pruned with that in mind.
@@ -115,23 +116,9 @@ impl Linker<'_> {
         self.graph.first_link(node).is_some() && self.graph.sharing(node).any(|slot| !self.is_deleted(slot))
     }
 
-    /// What a walk after a node finds, if that misses it.
-    #[inline(always)]
-    fn instead_of<'s, S: Simd, G: Ground>(
-        &self,
-        simd: S,
-        ground: G,
-        (node, beam): (u32, usize),
-        scratch: &'s mut Scratch,
-    ) -> Option<&'s [Candidate]> {
-        let point = ground.at(node as usize);
-        ground.prepare_row(node as usize, &mut scratch.query);
-        let start = start(simd, ground, self.graph, (point, &scratch.query));
-        let found = ground.search_base(simd, node as usize, start.as_slice(), beam, scratch).candidates();
-        // Among enough others that are as near it need not be.
-        let itself = ground.distance(simd, point, node as usize);
-        let is_missed = found.last().is_some_and(|last| itself < last.distance());
-        (is_missed && found.iter().all(|near| near.node() != node)).then_some(found)
+    /// The nodes that a walk after another finds, the nearest first, if it misses that one.
+    fn instead_of(&self, node: u32, beam: usize) -> Option<Vec<u32>> {
+        self.scratches.lend(|scratch| stand(self.table, self.graph, LookFor { graph: self.graph, node, beam, scratch }))
     }
 
     /// Whether a node may lead to another that is lost: it does not yet, and there is room in its list, of which half may depend on it.
@@ -142,44 +129,29 @@ impl Linker<'_> {
     }
 }
 
-/// The task of looking for some nodes; what is left are those that walks miss.
+/// The task of looking for a node; what is found instead, if that is missed.
 struct LookFor<'a> {
-    linker: &'a Linker<'a>,
-    nodes: &'a [u32],
+    graph: &'a Graph,
+    node: u32,
     beam: usize,
     scratch: &'a mut Scratch,
 }
 
 impl GroundTask for LookFor<'_> {
-    type Output = Vec<u32>;
+    type Output = Option<Vec<u32>>;
 
     #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Vec<u32> {
-        let mut missed = Vec::new();
-        for &node in self.nodes {
-            if self.linker.instead_of(simd, ground, (node, self.beam), self.scratch).is_some() {
-                missed.push(node);
-            }
-        }
-        missed
-    }
-}
-
-/// The task of finding the node from which one that is lost is linked, if it is.
-struct FindWay<'a> {
-    linker: &'a Linker<'a>,
-    node: u32,
-    scratch: &'a mut Scratch,
-}
-
-impl GroundTask for FindWay<'_> {
-    type Output = Option<u32>;
-
-    #[inline(always)]
-    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<u32> {
-        let FindWay { linker, node, scratch } = self;
-        let found = linker.instead_of(simd, ground, (node, DEFAULT_EF), scratch)?;
-        found.iter().map(|near| near.node()).find(|&from| linker.may_lead_to(from, node))
+    fn run<S: Simd, G: Ground>(self, simd: S, ground: G) -> Option<Vec<u32>> {
+        let LookFor { graph, node, beam, scratch } = self;
+        let (slot, point) = (node as usize, ground.at(node as usize));
+        ground.prepare_row(slot, &mut scratch.query);
+        let start = start(simd, ground, graph, (point, &scratch.query));
+        let found = ground.search_base(simd, slot, start.as_slice(), beam, scratch).candidates();
+        // Among enough others that are as near it need not be.
+        let itself = ground.distance(simd, point, slot);
+        let is_missed = found.last().is_some_and(|last| itself < last.distance());
+        (is_missed && found.iter().all(|near| near.node() != node))
+            .then(|| found.iter().map(|near| near.node()).collect())
     }
 }
 
