@@ -109,10 +109,12 @@ impl GroundTask for LinkBack<'_> {
 }
 
 impl LinkBack<'_> {
-    /// Puts the nearest of those that link to a node first in its list, if it is nearer than the one before.
+    /// Puts the nearest of those that link to a node first in its list, if it is nearer than the one before. Not one whose own anchor is the
+    /// node: if two hold on to each other alone, all others may drop both.
     #[inline(always)]
     fn move_anchor<S: Simd, G: Ground>(&self, simd: S, ground: G, node: u32, wishes: &[Wish], links: &mut [u32]) {
-        let Some(nearest) = wishes.iter().map(|wish| wish.source).find(|source| source.node() != node) else { return };
+        let leads_here = |source: &Candidate| source.node() != node && self.linker.anchor(source.node()) != Some(node);
+        let Some(nearest) = wishes.iter().map(|wish| wish.source).find(leads_here) else { return };
         let Some(&anchor) = links.first() else { return };
         if nearest.distance() < ground.distance(simd, ground.at(node as usize), anchor as usize)
             && let Some(at) = links.iter().position(|&link| link == nearest.node())

@@ -21,7 +21,7 @@ use crate::vectors::Cell;
 const PLACES_PER_SPARE: usize = 8;
 
 /// Nodes that are visited in any case, for each place of the beam. Fewer than without a filter, since what is seen is looked at as well.
-const VISITS: f32 = 1.25;
+const VISITS: f32 = 1.4;
 
 /// A walk has failed if it has visited so many times as many nodes as it should have.
 const PATIENCE: usize = 2;
