@@ -22,10 +22,11 @@ use crate::vectors::random_bits;
 
 /// All rows are looked for if so large a part of them was linked, else so many for each.
 const PART: u64 = 4;
-const PER_ROW: u64 = 2;
+const PER_ROW: u64 = 4;
 
-/// The beams of the walks after a row. Nearly all are found with the first; what a search finds that names no beam is not lost.
-const BEAMS: [usize; 2] = [16, DEFAULT_EF];
+/// The beams of the walks after a row. Nearly all are found with the first. What the second misses is lost: half as wide as that of a search
+/// that names none, so that what is found by chance only does not count.
+const BEAMS: [usize; 2] = [16, DEFAULT_EF / 2];
 
 /// Rows that are looked for under one guard, and by one task.
 const ROWS: usize = 4096;
@@ -97,7 +98,7 @@ impl Rejoin<'_> {
     fn lead_back(&self, node: u32) {
         for _ in 0..TRIES {
             let way = self.with(|linker| {
-                let found = linker.instead_of(node, DEFAULT_EF)?;
+                let found = linker.instead_of(node, BEAMS[1])?;
                 found.into_iter().find(|&from| linker.may_lead_to(from, node))
             });
             let Some(from) = way else { return };
