@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -106,7 +107,14 @@ def _padded(answer: object, k: int) -> list[int]:
     return found + [-1] * (k - len(found))
 
 
-def resident_bytes() -> int | None:
+class Resident(NamedTuple):
+    """Bytes of memory that a process holds, and how many of them are pages of files, first to go."""
+
+    all: int
+    mapped: int
+
+
+def resident() -> Resident | None:
     """Memory this process holds, shared pages in proportion (Pss). None where the system does not tell.
 
     What was freed is first given back to the system: how much of it an allocator keeps is chance, and in a
@@ -118,5 +126,7 @@ def resident_bytes() -> int | None:
         text = Path("/proc/self/smaps_rollup").read_text()
     except OSError:
         return None
-    match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(match[1]) * 1024 if match else None
+    kilobytes = dict(re.findall(r"^(Pss|Pss_File):\s+(\d+) kB", text, re.MULTILINE))
+    if len(kilobytes) < 2:
+        return None
+    return Resident(int(kilobytes["Pss"]) * 1024, int(kilobytes["Pss_File"]) * 1024)

@@ -77,6 +77,7 @@ class Contender:
     dim: int = 0
     build_seconds: list[float] = field(default_factory=list)
     bytes_per_vector: float | None = None
+    mapped_bytes_per_vector: float | None = None
     declared_bytes_per_vector: float | None = None
     points: list[Point] = field(default_factory=list)
     failure: str | None = None  # why it is out of the race
@@ -183,6 +184,7 @@ class Race:
         contender.build_seconds.append(built["seconds"])
         if contender.bytes_per_vector is None:  # later builds find memory that the allocator kept
             contender.bytes_per_vector = built["bytes_per_vector"]
+            contender.mapped_bytes_per_vector = built["mapped_bytes_per_vector"]
             contender.declared_bytes_per_vector = built["declared_bytes_per_vector"]
         self._progress(f"built {contender.label} in {built['seconds']:.1f} s")
 

@@ -121,6 +121,7 @@ def contender_record(contender: Contender, settings: Settings) -> dict[str, Any]
         "dim": contender.dim,
         "build_seconds": contender.build_seconds,
         "bytes_per_vector": contender.bytes_per_vector,
+        "mapped_bytes_per_vector": contender.mapped_bytes_per_vector,
         "declared_bytes_per_vector": contender.declared_bytes_per_vector,
         "points": [asdict(point) for mode in settings.modes for point in points_of(contender, mode)],
         "at_recall": [

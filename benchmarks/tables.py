@@ -110,8 +110,15 @@ def scan_table(contenders: Sequence[Contender], modes: Sequence[Mode]) -> str:
 
 
 def cost_table(contenders: Sequence[Contender]) -> str:
+    """Costs, and how many of the bytes are pages of files: memory that the system can take back."""
     columns = cost_columns(contenders)
-    return _table(["engine", *(column.title for column in columns)], list(_rows(contenders, columns)))
+    mapped = {c.label: _if_known(c.mapped_bytes_per_vector) for c in contenders}
+    headers = ["engine", *(column.title for column in columns), "of them mapped"]
+    rows = [
+        [label, *cells, *(f"{number:,.0f}" for number in mapped[label] or [0])]
+        for label, *cells in _rows(contenders, columns)
+    ]
+    return _table(headers, rows)
 
 
 def roofline_table(contenders: Sequence[Contender], limits: Limits) -> str:

@@ -63,7 +63,7 @@ class Session:
         """Build anew; tell seconds, and the bytes a vector that the process has grown by."""
         del self.index
         gc.collect()
-        before = measure.resident_bytes()
+        before = measure.resident()
         base = self._prepared(self.dataset.base())
         rows, start = len(base), time.perf_counter()
         self.index = self._built(base)
@@ -72,14 +72,16 @@ class Session:
         del base  # what the engine does not hold itself is not its memory
         gc.collect()
         self.index.search_batch(self.queries, self.k)
-        after = measure.resident_bytes()
-        grown = (after - before) / rows if after is not None and before is not None else None
-        declared = self.index.bytes_per_vector()
+        after = measure.resident()
+        grown = mapped = None
+        if before and after:
+            grown, mapped = (after.all - before.all) / rows, (after.mapped - before.mapped) / rows
         return {
             "seconds": seconds,
             "rows": rows,
             "bytes_per_vector": grown,
-            "declared_bytes_per_vector": declared,
+            "mapped_bytes_per_vector": mapped,
+            "declared_bytes_per_vector": self.index.bytes_per_vector(),
         }
 
     def measure(self, mode: measure.Mode, value: float | None) -> dict[str, Any]:

@@ -60,6 +60,8 @@ SAME_FOR_ALL = ("ef_construction",)
 #: wanted.
 REGISTRY = {
     "nearfield-hnsw": "engines.ours:NearfieldHnsw",
+    "nearfield-half": "engines.ours:NearfieldHalf",
+    "nearfield-mapped": "engines.ours:NearfieldMapped",
     "nearfield-lean": "engines.ours:NearfieldLean",
     "nearfield-flat": "engines.ours:NearfieldFlat",
     "nearfield-codes": "engines.ours:NearfieldCodes",

@@ -7,8 +7,10 @@ which `nearfield` an import means.
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from engines import Engine, Ids, Mask, Metric, Params, Vectors
 
@@ -40,19 +42,19 @@ class Nearfield(Engine):
 
 class NearfieldHnsw(Nearfield):
     kind = "graph"
+    #: What is not as the index has it by itself.
+    options: ClassVar[dict[str, Any]] = {}
 
     def build(self, base: Vectors, metric: Metric, threads: int) -> None:
-        import nearfield as nf
-
-        self.index = nf.HnswIndex(
-            base.shape[1],
-            metric,
-            m=self.params["m"],
-            ef_construction=self.params["ef_construction"],
-            threads=threads,
-        )
-        self.index.add(base)
+        # By name, because a version without these options should be skipped here, and type-checked as well.
+        nf: Any = importlib.import_module("nearfield")
+        built = {name: self.params[name] for name in ("m", "ef_construction")}
+        self.index = nf.HnswIndex(base.shape[1], metric, **built, **self.options, threads=threads)
+        self.add(base)
         self.ef = 64
+
+    def add(self, base: Vectors) -> None:
+        self.index.add(base)
 
     def set(self, value: float) -> None:
         self.ef = int(value)
@@ -63,24 +65,33 @@ class NearfieldHnsw(Nearfield):
         return ids
 
 
+class NearfieldHalf(NearfieldHnsw):
+    """The graph beside rows of sixteen bits a value."""
+
+    options: ClassVar[dict[str, Any]] = {"keep": "f16"}
+
+
 class NearfieldLean(NearfieldHnsw):
     """The graph without rows: codes of eight bits a value, and links."""
 
-    def build(self, base: Vectors, metric: Metric, threads: int) -> None:
-        # By name, because a version that always keeps rows should be skipped here, and type-checked as well.
-        nf: Any = importlib.import_module("nearfield")
-        self.index = nf.HnswIndex(
-            base.shape[1],
-            metric,
-            keep=None,
-            m=self.params["m"],
-            ef_construction=self.params["ef_construction"],
-            threads=threads,
-        )
+    options: ClassVar[dict[str, Any]] = {"keep": None}
+
+    def add(self, base: Vectors) -> None:
         # What the call that brings the codes holds as rows is little then.
         self.index.add(base[:2048])
         self.index.add(base[2048:])
-        self.ef = 64
+
+
+class NearfieldMapped(NearfieldHnsw):
+    """The graph in a file that is mapped: what searches look at is read, and can be taken back."""
+
+    def add(self, base: Vectors) -> None:
+        self.index.add(base)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.nf"
+            self.index.save(path)
+            # What is mapped stays when the name is gone.
+            self.index = type(self.index).load(path, mmap=True)
 
 
 class NearfieldFlat(Nearfield):

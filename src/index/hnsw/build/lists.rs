@@ -2,7 +2,8 @@
 //!
 //! A list that has become too long is pruned, and each node drops what it thinks others lead to. If all think so of the same node,
 //! nobody near it leads there. So the first link of each node of the base layer is to its *anchor*: the nearest that links back,
-//! and that never drops it. Then whoever comes near finds it.
+//! and that never drops it. Then whoever comes near finds it. None moves to one that hangs on
+//! the node itself: both would hang on nothing else.
 
 use super::Linker;
 use super::propose::Proposal;
