@@ -15,9 +15,11 @@ const FIRST_ROUND: usize = 8;
 const ROUND_OVER_K: usize = 2;
 /// Each further round is so many times as large.
 const ROUND_GROWTH: usize = 4;
-/// Certain bounds that leave more than this many rows aside, and more than half of those that have been met, are not worth going on with. More
-/// than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do.
+/// Certain bounds that leave more than this many rows aside, and more than this share of those that have been met, are not worth going on with.
+/// More than there are in the first chunk: a limit found among a thousand rows says little of what one found among all will do. And nearly all of
+/// them, since to look at a row costs little more than to scan it.
 const MOST_UNDECIDED: usize = 2560;
+const UNDECIDED_SHARE: f32 = 0.875;
 /// How many rows ahead a look asks the memory for.
 pub(super) const LOOK_AHEAD: usize = 4;
 
@@ -39,7 +41,8 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
 
     /// Whether too few rows have been decided by their bounds.
     pub(super) fn is_hopeless(&self, result: &Sifted) -> bool {
-        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > MOST_UNDECIDED.max(result.met / 2)
+        let most = MOST_UNDECIDED.max((result.met as f32 * UNDECIDED_SHARE) as usize);
+        self.sieve.plane.coding().purpose == Purpose::Certify && result.aside.len() > most
     }
 
     /// Looks at all rows that are set aside, the best first, as long as they reach the limit.
@@ -140,7 +143,7 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
         }
         let slots = &slots[..few];
         let scores = match plane.coding().purpose {
-            Purpose::Certify => self.scorer.scores(query, slots),
+            Purpose::Certify => self.scorer.scores_from(self.simd, query, slots, result.top.limit()),
             Purpose::Estimate => self.estimates(coded, rows),
         };
         for (&slot, score) in slots.iter().zip(scores) {

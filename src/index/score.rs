@@ -2,10 +2,14 @@
 //!
 //! A canonical score is a sum in which each addition waits for the one before it. The sums of several rows do not wait for each other, so
 //! the scores of four rows take little longer than that of one.
+//!
+//! Where most rows are not good enough, their scan values, sums in f32 whose error is known, rule that out in a fraction of the time.
 
 use super::table::Table;
 use super::topk::TopK;
-use crate::vectors::{Query, Space};
+use crate::kernel::stream_sums;
+use crate::simd::Simd;
+use crate::vectors::{Query, Space, gamma};
 
 /// Rows that are scored together.
 pub(super) const TOGETHER: usize = 4;
@@ -33,6 +37,35 @@ impl<'a, M: Space> Scorer<'a, M> {
         }
         let slots = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
         self.space.scores(query, self.table.values(slots, &mut self.room))
+    }
+
+    /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
+    #[inline(always)]
+    pub(super) fn scores_from<S: Simd>(
+        &mut self,
+        simd: S,
+        query: &Query<'_>,
+        slots: &[u32],
+        least: f32,
+    ) -> [f32; TOGETHER] {
+        let mut scores = [f32::NEG_INFINITY; TOGETHER];
+        let Some(&last) = slots.last() else { return scores };
+        let (table, space, gamma) = (self.table, self.space, gamma(self.table.dim()));
+        let (weight, limit) = (space.scan_weight(query, gamma), space.scan_limit(query, least, gamma));
+        let mut four = [last; TOGETHER];
+        four[..slots.len()].copy_from_slice(slots);
+        let rows = table.values(four, &mut self.room);
+        // SAFETY: rows are as wide as the query, a multiple of sixteen.
+        let sums = unsafe { stream_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows.map(<[f32]>::as_ptr)) };
+        for (at, &slot) in slots.iter().enumerate() {
+            let (scale, offset) = space.scan_row(table.terms().row(slot as usize)[0], gamma);
+            // A NaN is not below.
+            let is_below = sums[at] * scale + offset * weight < limit;
+            if !is_below {
+                scores[at] = space.score(query, rows[at]);
+            }
+        }
+        scores
     }
 
     /// Scores all rows in these slots into `top`; how many they are.
