@@ -7,7 +7,7 @@
 
 use super::table::Table;
 use super::topk::TopK;
-use crate::kernel::stream_sums;
+use crate::kernel::pair_sum;
 use crate::simd::Simd;
 use crate::vectors::{Query, Space, gamma};
 
@@ -49,20 +49,15 @@ impl<'a, M: Space> Scorer<'a, M> {
         least: f32,
     ) -> [f32; TOGETHER] {
         let mut scores = [f32::NEG_INFINITY; TOGETHER];
-        let Some(&last) = slots.last() else { return scores };
-        let (table, space, gamma) = (self.table, self.space, gamma(self.table.dim()));
+        let (space, gamma) = (self.space, gamma(self.table.dim()));
         let (weight, limit) = (space.scan_weight(query, gamma), space.scan_limit(query, least, gamma));
-        let mut four = [last; TOGETHER];
-        four[..slots.len()].copy_from_slice(slots);
-        let rows = table.values(four, &mut self.room);
-        // SAFETY: rows are as wide as the query, a multiple of sixteen.
-        let sums = unsafe { stream_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows.map(<[f32]>::as_ptr)) };
-        for (at, &slot) in slots.iter().enumerate() {
-            let (scale, offset) = space.scan_row(table.terms().row(slot as usize)[0], gamma);
+        for (score, &slot) in scores.iter_mut().zip(slots) {
+            let [row] = self.table.values([slot], &mut self.room);
+            let (scale, offset) = space.scan_row(self.table.terms().row(slot as usize)[0], gamma);
+            let is_below = pair_sum::<S, M::Pairing>(simd, query.values, row) * scale + offset * weight < limit;
             // A NaN is not below.
-            let is_below = sums[at] * scale + offset * weight < limit;
             if !is_below {
-                scores[at] = space.score(query, rows[at]);
+                *score = space.score(query, row);
             }
         }
         scores
