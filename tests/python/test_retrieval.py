@@ -252,18 +252,18 @@ def test_matches_are_estimated_from_postings_where_rows_are_in_a_file(tmp_path):
 def test_a_search_explains_itself():
     with nf.open(":memory:") as store:
         docs = store.create_collection("docs", dim=32)
-        docs.upsert(range(6000), gaussian(6000, 32), [{"n": i} for i in range(6000)])
+        docs.upsert(range(9000), gaussian(9000, 32), [{"n": i} for i in range(9000)])
         store.flush(wait=True)
         queries = gaussian(3, 32, seed=2)
         assert docs.search(queries[0]).plan is None
         (plan,) = docs.search(queries, explain=True).plan
-        assert (plan["plan"], plan["walk_queries"], plan["rows"]) == ("walk", 3, 6000)
+        assert (plan["plan"], plan["walk_queries"], plan["rows"]) == ("walk", 3, 9000)
         assert plan["matches"] is None
         assert plan["estimated_matches"] is None
         (plan,) = docs.search(queries, where={"n": {"$lt": 20}}, explain=True).plan
         assert (plan["plan"], plan["gather_queries"], plan["matches"]) == ("gather", 3, 20)
-        (plan,) = docs.search(queries, where={"n": {"$lt": 5900}}, explain=True).plan
-        assert (plan["plan"], plan["matches"]) == ("walk", 5900)
+        (plan,) = docs.search(queries, where={"n": {"$lt": 8900}}, explain=True).plan
+        assert (plan["plan"], plan["matches"]) == ("walk", 8900)
         (plan,) = docs.search(queries[0], exact=True, explain=True).plan
         assert (plan["plan"], plan["scan_queries"]) == ("scan", 1)
         flat = store.create_collection("flat", dim=32, index="flat")
