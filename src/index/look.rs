@@ -143,7 +143,7 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
         }
         let slots = &slots[..few];
         let scores = match plane.coding().purpose {
-            Purpose::Certify => self.scorer.scores_from(self.simd, query, slots, result.top.limit()),
+            Purpose::Certify => self.scorer.scores_reaching(self.simd, query, slots, result.top.limit()),
             Purpose::Estimate => self.estimates(coded, rows),
         };
         for (&slot, score) in slots.iter().zip(scores) {

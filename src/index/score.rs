@@ -29,7 +29,7 @@ impl<'a, M: Space> Scorer<'a, M> {
 
     /// The scores of the rows in these slots, no more than are scored together; behind them anything.
     #[inline(always)]
-    pub(super) fn scores(&mut self, query: &Query<'_>, slots: &[u32]) -> [f32; TOGETHER] {
+    fn scores(&mut self, query: &Query<'_>, slots: &[u32]) -> [f32; TOGETHER] {
         let Some(&first) = slots.first() else { return [0.0; TOGETHER] };
         if slots.len() == 1 {
             let [row] = self.table.values([first], &mut self.room);
@@ -39,9 +39,9 @@ impl<'a, M: Space> Scorer<'a, M> {
         self.space.scores(query, self.table.values(slots, &mut self.room))
     }
 
-    /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
+    /// The same, one by one, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
     #[inline(always)]
-    pub(super) fn scores_from<S: Simd>(
+    pub(super) fn scores_reaching<S: Simd>(
         &mut self,
         simd: S,
         query: &Query<'_>,
