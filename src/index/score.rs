@@ -7,7 +7,7 @@
 
 use super::table::Table;
 use super::topk::TopK;
-use crate::kernel::pair_sum;
+use crate::kernel::row_sums;
 use crate::simd::Simd;
 use crate::vectors::{Query, Space, gamma};
 
@@ -39,7 +39,7 @@ impl<'a, M: Space> Scorer<'a, M> {
         self.space.scores(query, self.table.values(slots, &mut self.room))
     }
 
-    /// The same, one by one, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
+    /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
     #[inline(always)]
     pub(super) fn scores_reaching<S: Simd>(
         &mut self,
@@ -49,15 +49,18 @@ impl<'a, M: Space> Scorer<'a, M> {
         least: f32,
     ) -> [f32; TOGETHER] {
         let mut scores = [f32::NEG_INFINITY; TOGETHER];
+        let Some(&first) = slots.first() else { return scores };
         let (space, gamma) = (self.space, gamma(self.table.dim()));
         let (weight, limit) = (space.scan_weight(query, gamma), space.scan_limit(query, least, gamma));
-        for (score, &slot) in scores.iter_mut().zip(slots) {
-            let [row] = self.table.values([slot], &mut self.room);
+        let four = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
+        let rows = self.table.values(four, &mut self.room);
+        let sums = row_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows);
+        for (at, &slot) in slots.iter().enumerate() {
             let (scale, offset) = space.scan_row(self.table.terms().row(slot as usize)[0], gamma);
-            let is_below = pair_sum::<S, M::Pairing>(simd, query.values, row) * scale + offset * weight < limit;
             // A NaN is not below.
+            let is_below = sums[at] * scale + offset * weight < limit;
             if !is_below {
-                *score = space.score(query, row);
+                scores[at] = space.score(query, rows[at]);
             }
         }
         scores

@@ -44,7 +44,7 @@ pub(crate) use l2::{SquaredDifference, squared_l2};
 pub(crate) use levels::{Levels, PLANE_LINE, level_product, order_query, pack_planes, pack_signs, unpack_planes};
 pub(crate) use nested::{NESTED_LINE, Nested, Whole, high_dot, pack_nested, side_dot, unpack_nested};
 pub(crate) use nibbles::{NIBBLE_LINE, nibble_products, pack_nibbles};
-pub(crate) use pairing::{Pairing, pair_sum, stream_sums};
+pub(crate) use pairing::{Pairing, pair_sum, row_sums, stream_sums};
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};
 pub(crate) use signs::{MOST_COARSE, SIGN_LINE, SIGN_TABLES, sign_products, sign_tables};
 

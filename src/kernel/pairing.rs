@@ -73,3 +73,11 @@ pub(crate) unsafe fn stream_sums<S: Simd, P: Pairing, const R: usize>(
     }
     totals
 }
+
+/// [`stream_sums`] of rows that are seen to be as long as the query.
+#[inline(always)]
+pub(crate) fn row_sums<S: Simd, P: Pairing, const R: usize>(simd: S, query: &[f32], rows: [&[f32]; R]) -> [f32; R] {
+    assert!(query.len().is_multiple_of(S::LANES) && rows.iter().all(|row| row.len() == query.len()));
+    // SAFETY: that is what it takes.
+    unsafe { stream_sums::<S, P, R>(simd, query, rows.map(<[f32]>::as_ptr)) }
+}
