@@ -78,15 +78,6 @@ impl Beam {
         if self.len == self.width { self.limit().distance() } else { f32::INFINITY }
     }
 
-    /// What a candidate must be below to be among the first so many.
-    #[inline(always)]
-    pub(crate) fn place(&self, places: usize) -> Candidate {
-        match self.candidates().get(places.min(self.width).wrapping_sub(1)) {
-            Some(&last) => last,
-            None => Candidate::LAST,
-        }
-    }
-
     /// Takes a candidate in if it is among the nearest so far.
     #[inline(always)]
     pub(crate) fn push(&mut self, candidate: Candidate) {
@@ -125,23 +116,24 @@ impl Beam {
         line.max(1)
     }
 
+    /// Takes a candidate in as [`push`](Beam::push) does; what there is no place for, unless its links have been followed.
+    #[inline(always)]
+    pub(crate) fn displace(&mut self, candidate: Candidate) -> Option<Candidate> {
+        let last = self.limit();
+        self.push(candidate);
+        let out = last.max(candidate);
+        // No candidate counts as followed.
+        (out.0 & 1 == 0).then_some(out)
+    }
+
     /// The nearest node whose links have not been followed; it is marked.
     #[inline(always)]
     pub(crate) fn follow(&mut self) -> Option<u32> {
-        self.follow_before(Candidate::LAST, usize::MAX)
-    }
-
-    /// The nearest node whose links have not been followed, if it is one of the first `sure` or nearer than `limit`; it is marked.
-    #[inline(always)]
-    pub(crate) fn follow_before(&mut self, limit: Candidate, sure: usize) -> Option<u32> {
         let lines = self.len.div_ceil(LINE);
         while self.next < lines {
             let places = (self.len - self.next * LINE).min(LINE);
-            for (at, candidate) in self.lines[1 + self.next][..places].iter_mut().enumerate() {
+            for candidate in &mut self.lines[1 + self.next][..places] {
                 if *candidate & 1 == 0 {
-                    if *candidate >= limit.0 && self.next * LINE + at >= sure {
-                        return None;
-                    }
                     *candidate |= 1;
                     return Some((*candidate as u32) >> 1);
                 }
@@ -204,6 +196,20 @@ mod tests {
         assert_eq!(beam.follow(), Some(2));
         beam.push(Candidate::new(1.0, 5));
         assert_eq!((beam.follow(), beam.follow(), beam.follow()), (Some(5), Some(4), None));
+    }
+
+    #[test]
+    fn what_a_beam_has_no_place_for_comes_out_unless_it_was_followed() {
+        let mut beam = Beam::default();
+        beam.start(2);
+        let [first, second, third, fourth] =
+            [(2.0, 1), (5.0, 2), (3.0, 3), (9.0, 4)].map(|(d, n)| Candidate::new(d, n));
+        assert_eq!((beam.displace(first), beam.displace(second)), (None, None), "there was room");
+        assert_eq!(beam.displace(third), Some(second));
+        assert_eq!(beam.displace(fourth), Some(fourth));
+        assert_eq!((beam.follow(), beam.follow()), (Some(1), Some(3)));
+        assert_eq!(beam.displace(Candidate::new(1.0, 5)), None, "the third has been followed");
+        assert_eq!(beam.follow(), Some(5));
     }
 
     #[test]

@@ -38,7 +38,8 @@ struct Eligible<'a> {
 impl Eligible<'_> {
     #[inline(always)]
     fn has(&self, slot: usize) -> bool {
-        self.state.table.is_live(slot) && self.selection.is_none_or(|selection| selection.bits().get(slot))
+        // What is selected is visible: a selection is of this state.
+        self.selection.map_or_else(|| self.state.table.is_live(slot), |selection| selection.bits().get(slot))
     }
 }
 

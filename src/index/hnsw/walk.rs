@@ -10,6 +10,8 @@ use super::ground::Ground;
 use crate::simd::{Simd, prefetch};
 use crate::vectors::CellQuery;
 use parking_lot::Mutex;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Which nodes have been seen; cleared in time proportional to what was set.
 #[derive(Default)]
@@ -78,8 +80,9 @@ pub(super) struct Gait {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) visited: Visited,
-    /// What a filtered walk among cells has seen.
+    /// What a filtered walk among cells has seen, and what of it there is no place for in the beam.
     pub(super) noted: Visited,
+    pub(super) beyond: BinaryHeap<Reverse<Candidate>>,
     /// What is to be measured, and what is on its way from memory.
     fresh: Vec<u32>,
     coming: Vec<u32>,

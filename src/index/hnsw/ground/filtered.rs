@@ -3,7 +3,8 @@
 //! Where all may be, a walk brings home the nodes that it visits. But a cell says of everything that it links to how far that about is, so a walk
 //! *sees* many times as many nodes as it visits; and what is seen near the query is nearly all that lies there. So where few may be
 //! returned, whatever is seen and may be is looked at, in its own eight bits. If one node in ten may be returned, the ten nearest are among the hundred
-//! nearest of all, which need not all be visited: the walk ends when enough of those that may be returned are nearer than all that it could visit next.
+//! nearest of all, which need not all be visited: the walk ends when enough of those that may be returned are nearer than all that it could visit next,
+//! or when it has visited more than should lie nearer than these.
 //!
 //! That holds where such nodes lie about everywhere. If the first steps come to far fewer than there should be, they lie *elsewhere*: then the walk
 //! goes on inside, from one to another, as if there were no others. It begins at the nearest of what it has, and of some taken from all of
@@ -14,17 +15,19 @@ use super::{Ground, Reach};
 use crate::index::hnsw::walk::{AHEAD, Admission, Candidate, Scratch};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::Simd;
-use crate::vectors::Cell;
+use crate::vectors::{Cell, Coming};
+use std::cmp::Reverse;
 
 /// Besides the nodes that are kept, one for so many places of the beam must be nearer than all that a walk could visit next: some of the nearest
 /// are seen late.
-const PLACES_PER_SPARE: usize = 8;
+const PLACES_PER_SPARE: usize = 12;
 
 /// Nodes that are visited in any case, for each place of the beam. Fewer than without a filter, since what is seen is looked at as well.
 const VISITS: f32 = 1.4;
 
-/// A walk has failed if it has visited so many times as many nodes as it should have.
-const PATIENCE: usize = 2;
+/// A walk visits no more than so many times as many nodes as there should be nearer than those that it is after. It could go on, since of what is
+/// farther some has an estimate that is nearer; but that brings home ever less.
+const PATIENCE: f32 = 1.75;
 
 /// If there are so many times fewer about than there should be, they lie elsewhere, even if the walk has found enough; and if it has visited
 /// all that it may, what it has found is all only if there are no more than so many times fewer.
@@ -86,7 +89,8 @@ impl Linked<'_> {
         scratch: &mut Scratch,
     ) -> bool {
         let stretch = Stretch::new(reach.kept, reach.width, reach.beam as f32 / reach.width.max(1) as f32);
-        scratch.beam.start((stretch.steps * PATIENCE).min(self.nodes.max(1)));
+        scratch.beam.start(stretch.sure.min(self.nodes.max(1)));
+        scratch.beyond.clear();
         scratch.accepted.start(stretch.wanted.max(reach.kept));
         scratch.noted.start(self.nodes);
         scratch.noted.hide(reach.hidden);
@@ -102,8 +106,8 @@ impl Linked<'_> {
             if course.inside {
                 return scratch.beam.is_full();
             }
-            let is_sure = !scratch.beam.is_full() || scratch.accepted.limit() < scratch.beam.limit();
-            let found = is_sure && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
+            let found =
+                !course.is_spent() && !course.is_rarer(RARE) || scratch.accepted.is_full() && !course.is_rarer(RARER);
             let wider = (beam_of_estimates(reach.width) as f32 * WIDER_INSIDE * course.stretch.rarer.cbrt()) as usize;
             if found || reach.budget <= wider / INSIDE_PER_STEP {
                 return found;
@@ -122,15 +126,33 @@ impl<A: Admission> Course<'_, '_, A> {
         is_told && (self.admitted as f32) * scarcely < self.met as f32
     }
 
+    /// Whether it has visited all that it may.
+    #[inline(always)]
+    fn is_spent(&self) -> bool {
+        !self.inside && self.steps as f32 >= self.stretch.steps as f32 * PATIENCE
+    }
+
+    /// The nearest node that has not been visited, if something may be gained there: all that the beam has room for, then what is nearer than
+    /// what will be returned.
+    #[inline(always)]
+    fn next(&self, scratch: &mut Scratch) -> Option<u32> {
+        if self.is_spent() {
+            return None;
+        }
+        scratch.beam.follow().or_else(|| {
+            let Reverse(candidate) = scratch.beyond.pop()?;
+            (candidate < scratch.accepted.limit()).then(|| candidate.node())
+        })
+    }
+
     /// Visits the nearest nodes until nothing is to be gained from that.
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
         let Linked { cells, nodes } = self.ground;
         let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
-        let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
         loop {
             while waiting <= AHEAD {
-                let Some(node) = scratch.beam.follow_before(scratch.accepted.limit(), self.stretch.sure) else { break };
+                let Some(node) = self.next(scratch) else { break };
                 if (node as usize) < nodes && scratch.visited.insert(node) {
                     cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
                     queue[waiting] = node;
@@ -144,45 +166,52 @@ impl<A: Admission> Course<'_, '_, A> {
             let (node, newest) = (queue[0], queue[waiting - 1] as usize);
             queue.copy_within(1.., 0);
             waiting -= 1;
-            let fetch = |part: usize| {
-                let from = (FIRST_LINES + part * third).min(lines);
-                cells.prefetch(newest, from..(from + third).min(lines));
-            };
-            fetch(0);
+            let mut coming = cells.coming(newest, FIRST_LINES);
+            coming.ask();
             let cell = cells.cell(node as usize);
             let value = scratch.query.point().value(simd, cell);
             if scratch.noted.insert(node) && self.meets(node) {
                 scratch.accepted.push(Candidate::new(value, node));
             }
-            fetch(1);
+            coming.ask();
             self.look(simd, scratch);
-            self.take_in(simd, (cell, value), scratch);
-            fetch(2);
+            coming.ask();
+            self.take_in(simd, (cell, value), scratch, &mut coming);
+            coming.ask_rest();
         }
     }
 
     /// Takes into the beam what a cell links to, as far as it is near enough, and remembers what has been seen.
     #[inline(always)]
-    fn take_in<S: Simd>(&mut self, simd: S, (cell, value): (Cell<'_>, f32), scratch: &mut Scratch) {
-        let Scratch { visited, noted, beam, accepted, query, near, .. } = scratch;
+    fn take_in<S: Simd>(
+        &mut self,
+        simd: S,
+        (cell, value): (Cell<'_>, f32),
+        scratch: &mut Scratch,
+        coming: &mut Coming,
+    ) {
+        let Scratch { visited, noted, beam, beyond, accepted, query, near, .. } = scratch;
         // What is beyond the one is not visited, what is beyond the other is none of the nearest.
         let limit = accepted.limit();
-        let edge = beam.place(self.stretch.sure).max(limit);
+        let edge = beam.limit().max(limit);
         for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
             let (from, mut estimates) = ((value, edge.distance().min(f32::INFINITY)), [[0.0; BLOCK_ROWS]; 2]);
             let mut below = estimate_two(simd, query, (cell, fan), from, &mut estimates);
+            coming.ask();
             while below != 0 {
                 let at = below.trailing_zeros() as usize;
                 below &= below - 1;
                 let neighbour = cell.link(fan * BLOCK_ROWS + at);
                 let candidate = Candidate::new(estimates[at / BLOCK_ROWS][at % BLOCK_ROWS], neighbour);
-                let is_sure = self.admission.knows(neighbour);
                 if candidate < limit && noted.insert(neighbour) {
                     near.push(neighbour);
+                    let is_sure = self.admission.knows(neighbour);
                     if is_sure { self.ground.prefetch(neighbour as usize) } else { self.admission.prefetch(neighbour) }
                 }
-                if (is_sure || !self.inside) && candidate < edge && !visited.contains(neighbour) {
-                    beam.push(candidate);
+                let leads_on = candidate < edge && !visited.contains(neighbour);
+                if leads_on && (!self.inside || self.admission.knows(neighbour)) {
+                    let displaced = beam.displace(candidate);
+                    beyond.extend(displaced.filter(|&out| !self.inside && out < limit).map(Reverse));
                 }
             }
         }
@@ -220,6 +249,7 @@ impl<A: Admission> Course<'_, '_, A> {
         let Linked { cells, nodes } = self.ground;
         (self.inside, self.stretch.sure) = (true, width);
         scratch.beam.start(width);
+        scratch.beyond.clear();
         for &candidate in scratch.accepted.candidates() {
             scratch.beam.push(candidate);
         }
