@@ -15,7 +15,9 @@ mod seed;
 mod source;
 mod space;
 
-pub(crate) use cell::{Cell, CellPoint, CellQuery, Cells, EdgeCode, Frame, FrameParts, LeanPoint, Outlook, Shape};
+pub(crate) use cell::{
+    Cell, CellPoint, CellQuery, Cells, Coming, EdgeCode, Frame, FrameParts, LeanPoint, Outlook, Shape,
+};
 pub use codec::Codec;
 pub(crate) use codec::{Code, n8, rabitq, turbo, write_words};
 pub(crate) use kept::{Decode, KeptRows, coded_width, kept_bytes};

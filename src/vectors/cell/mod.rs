@@ -32,6 +32,7 @@
 //!
 //! [`lean`] cells do without the codes of links, and without the rows that other cells have beside them.
 
+mod coming;
 mod encode;
 mod lean;
 mod measure;
@@ -41,6 +42,7 @@ mod shape;
 #[cfg(test)]
 mod suite;
 
+pub(crate) use coming::Coming;
 pub(crate) use encode::EdgeCode;
 pub(crate) use lean::LeanPoint;
 pub(crate) use outlook::Outlook;

@@ -6,7 +6,7 @@ use crate::index::hnsw::graph::Layer;
 use crate::index::hnsw::walk::{AHEAD, Admission, Beam, Candidate, Gait, Scratch, Visited};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Simd, prefetch};
-use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Query};
+use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Coming, Query};
 
 /// Cells.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Linked<'a> {
     pub(super) nodes: usize,
 }
 
-/// Lines of a cell that are asked for at once. The others are asked for bit by bit, while another cell is looked at.
+/// Lines of a cell that are asked for at once; the others when the walk is about to come there, while another cell is looked at.
 pub(super) const FIRST_LINES: usize = 4;
 
 /// The width of a beam of estimates that finds about as much as one of distances that is `width` wide.
@@ -173,20 +173,16 @@ impl Ground for Linked<'_> {
         let (node, newest) = (gait.queue[0], gait.queue[gait.waiting - 1] as usize);
         gait.queue.copy_within(1.., 0);
         gait.waiting -= 1;
-        let third = (lines.saturating_sub(FIRST_LINES)).div_ceil(3);
-        let fetch = |part: usize| {
-            let from = (FIRST_LINES + part * third).min(lines);
-            cells.prefetch(newest, from..(from + third).min(lines));
-        };
-        fetch(0);
+        let mut coming = cells.coming(newest, FIRST_LINES);
+        coming.ask();
         let cell = cells.cell(node as usize);
         let value = query.point().value(simd, cell);
         if !A::ASKS || reach.admission.admits(node) {
             accepted.push(Candidate::new(value, node));
         }
-        fetch(1);
-        take_in(simd, query, cell, value, visited, beam);
-        fetch(2);
+        coming.ask();
+        take_in(simd, query, (cell, value), visited, beam, &mut coming);
+        coming.ask_rest();
         step
     }
 
@@ -267,10 +263,18 @@ impl<'a> Linked<'a> {
 
 /// Takes into the beam what a cell links to, as far as it is near enough and has not been visited.
 #[inline(always)]
-fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visited: &Visited, beam: &mut Beam) {
+fn take_in<S: Simd>(
+    simd: S,
+    query: &CellQuery,
+    (cell, value): (Cell<'_>, f32),
+    visited: &Visited,
+    beam: &mut Beam,
+    coming: &mut Coming,
+) {
     for fan in (0..cell.len().div_ceil(BLOCK_ROWS)).step_by(2) {
         let (from, mut estimates) = ((value, beam.reach()), [[0.0; BLOCK_ROWS]; 2]);
         let mut below = estimate_two(simd, query, (cell, fan), from, &mut estimates);
+        coming.ask();
         let leads = [cell.leads(fan), cell.leads((fan + 1).min(cell.fans() - 1))];
         let link = |at: usize| u32::from_le_bytes(leads[at / BLOCK_ROWS % 2][at % BLOCK_ROWS]);
         let mut fresh = 0;
@@ -285,6 +289,7 @@ fn take_in<S: Simd>(simd: S, query: &CellQuery, cell: Cell<'_>, value: f32, visi
             fresh &= fresh - 1;
             beam.push(Candidate::new(estimates[at / BLOCK_ROWS % 2][at % BLOCK_ROWS], link(at)));
         }
+        coming.ask();
     }
 }
 
