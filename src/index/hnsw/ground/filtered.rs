@@ -4,7 +4,7 @@
 //! *sees* many times as many nodes as it visits; and what is seen near the query is nearly all that lies there. So where few may be
 //! returned, whatever is seen and may be is looked at, in its own eight bits. If one node in ten may be returned, the ten nearest are among the hundred
 //! nearest of all, which need not all be visited: the walk ends when enough of those that may be returned are nearer than all that it could visit next,
-//! or when it has visited more than should lie nearer than these.
+//! or when it has visited a beam more than should lie nearer than these.
 //!
 //! That holds where such nodes lie about everywhere. If the first steps come to far fewer than there should be, they lie *elsewhere*: then the walk
 //! goes on inside, from one to another, as if there were no others. It begins at the nearest of what it has, and of some taken from all of
@@ -24,10 +24,6 @@ const PLACES_PER_SPARE: usize = 12;
 
 /// Nodes that are visited in any case, for each place of the beam. Fewer than without a filter, since what is seen is looked at as well.
 const VISITS: f32 = 1.4;
-
-/// A walk visits no more than so many times as many nodes as there should be nearer than those that it is after. It could go on, since of what is
-/// farther some has an estimate that is nearer; but that brings home ever less.
-const PATIENCE: f32 = 1.75;
 
 /// If there are so many times fewer about than there should be, they lie elsewhere, even if the walk has found enough; and if it has visited
 /// all that it may, what it has found is all only if there are no more than so many times fewer.
@@ -126,10 +122,11 @@ impl<A: Admission> Course<'_, '_, A> {
         is_told && (self.admitted as f32) * scarcely < self.met as f32
     }
 
-    /// Whether it has visited all that it may.
+    /// Whether it has visited all that it may: a beam more than should lie nearer than what it is after. It could go on, since of what is farther some
+    /// has an estimate that is nearer; but that brings home ever less.
     #[inline(always)]
     fn is_spent(&self) -> bool {
-        !self.inside && self.steps as f32 >= self.stretch.steps as f32 * PATIENCE
+        !self.inside && self.steps >= self.stretch.steps + self.stretch.sure
     }
 
     /// The nearest node that has not been visited, if something may be gained there: all that the beam has room for, then what is nearer than
