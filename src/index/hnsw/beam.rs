@@ -90,6 +90,16 @@ impl Beam {
         self.next = self.next.min(line - 1);
     }
 
+    /// As [`push`](Beam::push); returns what there is no place for, be it the candidate or what it displaces, unless its links have been followed.
+    #[inline(always)]
+    pub(crate) fn displace(&mut self, candidate: Candidate) -> Option<Candidate> {
+        let last = self.limit();
+        self.push(candidate);
+        let out = last.max(candidate);
+        // While there is room the last is no candidate, which counts as followed.
+        (out.0 & 1 == 0).then_some(out)
+    }
+
     /// Puts a candidate into the first so many lines; returns the line that it begins, or is in.
     #[inline(always)]
     fn put(&mut self, lines: usize, candidate: u64) -> usize {
@@ -114,16 +124,6 @@ impl Beam {
             line += usize::from(before <= candidate);
         }
         line.max(1)
-    }
-
-    /// Takes a candidate in as [`push`](Beam::push) does; what there is no place for, unless its links have been followed.
-    #[inline(always)]
-    pub(crate) fn displace(&mut self, candidate: Candidate) -> Option<Candidate> {
-        let last = self.limit();
-        self.push(candidate);
-        let out = last.max(candidate);
-        // No candidate counts as followed.
-        (out.0 & 1 == 0).then_some(out)
     }
 
     /// The nearest node whose links have not been followed; it is marked.

@@ -80,8 +80,9 @@ pub(super) struct Gait {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) visited: Visited,
-    /// What a filtered walk among cells has seen, and what of it there is no place for in the beam.
+    /// What a filtered walk among cells has seen.
     pub(super) noted: Visited,
+    /// What such a walk could visit but has no place for in the beam.
     pub(super) beyond: BinaryHeap<Reverse<Candidate>>,
     /// What is to be measured, and what is on its way from memory.
     fresh: Vec<u32>,

@@ -178,7 +178,7 @@ impl<A: Admission> Course<'_, '_, A> {
         }
     }
 
-    /// Takes into the beam what a cell links to, as far as it is near enough, and remembers what has been seen.
+    /// Takes what a cell links to into the beam, or into what lies beyond it, as far as it is near enough, and remembers what has been seen.
     #[inline(always)]
     fn take_in<S: Simd>(
         &mut self,
