@@ -20,8 +20,9 @@ const ROUND_GROWTH: usize = 4;
 /// them, since to look at a row costs little more than to scan it.
 const MOST_UNDECIDED: usize = 2560;
 const UNDECIDED_SHARE: f32 = 0.875;
-/// How many rows ahead a look asks the memory for.
+/// How many rows ahead a look asks the memory for codes, and for the numbers beside them.
 pub(super) const LOOK_AHEAD: usize = 4;
+const BOUNDS_AHEAD: usize = 12;
 
 /// A closer look at rows, compiled for one metric and one processor.
 pub(super) struct Look<'a, S, M> {
@@ -108,11 +109,58 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
 
     #[inline(always)]
     fn at_each(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, best: &[Aside]) {
+        match self.sieve.plane.coding().purpose {
+            Purpose::Certify => self.score_each(query, coded, result, best),
+            Purpose::Estimate => self.estimate_each(coded, result, best),
+        }
+    }
+
+    /// Scores rows some at a time; those that come next are on their way meanwhile.
+    #[inline(always)]
+    fn score_each(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, best: &[Aside]) {
+        let plane = self.sieve.plane;
+        let (mut now, mut next) = (Few::default(), Few::default());
+        for (i, row) in best.iter().enumerate() {
+            if let Some(later) = best.get(i + BOUNDS_AHEAD) {
+                plane.prefetch_numbers(later.slot as usize);
+            }
+            if row.upper < result.limit {
+                continue;
+            }
+            // A tighter bound takes longer; it is for rows that would have to be looked at.
+            let upper = plane.bound(coded, row.slot as usize, row.product);
+            if upper < result.limit {
+                continue;
+            }
+            next.push(upper, row.slot);
+            if next.count == TOGETHER {
+                self.score_few(query, coded, result, &now, &next);
+                (now, next) = (next, Few::default());
+            }
+        }
+        self.score_few(query, coded, result, &now, &next);
+        self.score_few(query, coded, result, &next, &Few::default());
+    }
+
+    /// Scores those of a few rows that reach the limit now that others have been looked at, while `next` are on their way.
+    #[inline(always)]
+    fn score_few(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, few: &Few, next: &Few) {
+        let left = few.reaching(result.limit);
+        let slots = left.slots();
+        let scores = self.scorer.scores_reaching(self.simd, query, slots, result.top.limit(), next.slots());
+        for (&slot, score) in slots.iter().zip(scores) {
+            self.take(coded, result, score, slot);
+        }
+    }
+
+    /// Estimates the scores of rows some at a time.
+    #[inline(always)]
+    fn estimate_each(&mut self, coded: &PlaneQuery, result: &mut Sifted, best: &[Aside]) {
         let mut rows = [Aside::default(); TOGETHER];
         let mut few = 0;
         for (i, row) in best.iter().enumerate() {
             if let Some(next) = best.get(i + LOOK_AHEAD) {
-                self.ask_for(next.slot as usize);
+                self.sieve.plane.prefetch(next.slot as usize);
             }
             if row.upper < result.limit {
                 continue;
@@ -120,37 +168,26 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
             rows[few] = *row;
             few += 1;
             if few == TOGETHER {
-                self.at_few(query, coded, result, &rows);
+                self.estimate_few(coded, result, &rows);
                 few = 0;
             }
         }
-        self.at_few(query, coded, result, &rows[..few]);
+        self.estimate_few(coded, result, &rows[..few]);
     }
 
-    /// Looks at rows, no more than are looked at together.
     #[inline(always)]
-    fn at_few(&mut self, query: &Query<'_>, coded: &PlaneQuery, result: &mut Sifted, rows: &[Aside]) {
-        let (plane, table) = (self.sieve.plane, self.sieve.table);
-        let (mut slots, mut few) = ([0; TOGETHER], 0);
-        for row in rows {
-            // A tighter bound takes longer; it is for rows that would have to be looked at.
-            let is_out = plane.coding().purpose == Purpose::Certify
-                && plane.bound(coded, row.slot as usize, row.product) < result.limit;
-            if !is_out {
-                slots[few] = row.slot;
-                few += 1;
-            }
+    fn estimate_few(&mut self, coded: &PlaneQuery, result: &mut Sifted, rows: &[Aside]) {
+        for (row, estimate) in rows.iter().zip(self.estimates(coded, rows)) {
+            self.take(coded, result, estimate, row.slot);
         }
-        let slots = &slots[..few];
-        let scores = match plane.coding().purpose {
-            Purpose::Certify => self.scorer.scores_reaching(self.simd, query, slots, result.top.limit()),
-            Purpose::Estimate => self.estimates(coded, rows),
-        };
-        for (&slot, score) in slots.iter().zip(scores) {
-            result.looked += 1;
-            if result.top.push(score, table.id(slot as usize)) {
-                result.raise_limit(plane.coding(), coded);
-            }
+    }
+
+    /// Takes in what a look at a row has found.
+    #[inline(always)]
+    fn take(&self, coded: &PlaneQuery, result: &mut Sifted, score: f32, slot: u32) {
+        result.looked += 1;
+        if result.top.push(score, self.sieve.table.id(slot as usize)) {
+            result.raise_limit(self.sieve.plane.coding(), coded);
         }
     }
 
@@ -164,12 +201,37 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
         let (plane, rows) = (self.sieve.plane, &some[..rows.len()]);
         self.simd.vectorize(Estimates { plane, query: coded, rows, room: &mut self.signs })
     }
+}
+
+/// Rows that are looked at together, with bounds of their values.
+#[derive(Clone, Copy, Default)]
+struct Few {
+    uppers: [f32; TOGETHER],
+    slots: [u32; TOGETHER],
+    count: usize,
+}
+
+impl Few {
+    #[inline(always)]
+    fn push(&mut self, upper: f32, slot: u32) {
+        (self.uppers[self.count], self.slots[self.count]) = (upper, slot);
+        self.count += 1;
+    }
 
     #[inline(always)]
-    fn ask_for(&self, slot: usize) {
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => self.sieve.table.prefetch(slot),
-            Purpose::Estimate => self.sieve.plane.prefetch(slot),
+    fn slots(&self) -> &[u32] {
+        &self.slots[..self.count]
+    }
+
+    /// Those that reach a limit.
+    #[inline(always)]
+    fn reaching(&self, limit: f32) -> Few {
+        let mut left = Few::default();
+        for i in 0..self.count {
+            if self.uppers[i] >= limit {
+                left.push(self.uppers[i], self.slots[i]);
+            }
         }
+        left
     }
 }

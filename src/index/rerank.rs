@@ -1,8 +1,7 @@
 //! Scoring chosen rows from the rows themselves.
 
 use super::Search;
-use super::look::LOOK_AHEAD;
-use super::score::Scorer;
+use super::score::{Scorer, TOGETHER};
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
@@ -18,24 +17,22 @@ pub(crate) fn rerank(
     search: &Search<'_>,
     call: &Call<'_>,
 ) -> Result<Vec<TopK>> {
-    let candidates: Vec<Vec<usize>> = candidates.into_iter().map(|top| slots(table, top)).collect();
+    let candidates: Vec<Vec<u32>> = candidates.into_iter().map(|top| slots(table, top)).collect();
     map(call, queries.len(), |i| {
         table.metric().run(Rerank { table, query: &queries[i], slots: &candidates[i], search })
     })
 }
 
-/// Where the rows are, in the order in which they lie.
-fn slots(table: &Table, top: TopK) -> Vec<usize> {
-    let mut slots: Vec<usize> = top.into_sorted().iter().filter_map(|row| table.slot_of(row.id)).collect();
-    slots.sort_unstable();
-    slots
+/// Where the rows are, the best first.
+fn slots(table: &Table, top: TopK) -> Vec<u32> {
+    top.into_sorted().iter().filter_map(|row| table.slot_of(row.id).map(|slot| slot as u32)).collect()
 }
 
 /// One query.
 struct Rerank<'a> {
     table: &'a Table,
     query: &'a Query<'a>,
-    slots: &'a [usize],
+    slots: &'a [u32],
     search: &'a Search<'a>,
 }
 
@@ -43,15 +40,17 @@ impl Task for Rerank<'_> {
     type Output = TopK;
 
     #[inline(always)]
-    fn run<S: Simd, M: Space>(self, _simd: S, space: M) -> TopK {
-        let mut top = TopK::new(self.search.k, self.search.floor());
-        let slots = self.slots.iter().enumerate().map(|(i, &slot)| {
-            if let Some(&next) = self.slots.get(i + LOOK_AHEAD) {
-                self.table.prefetch(next);
+    fn run<S: Simd, M: Space>(self, simd: S, space: M) -> TopK {
+        let Rerank { table, query, slots, search } = self;
+        let mut top = TopK::new(search.k, search.floor());
+        let mut scorer = Scorer::new(table, space);
+        for (i, now) in slots.chunks(TOGETHER).enumerate() {
+            let coming = slots.chunks(TOGETHER).nth(i + 1).unwrap_or_default();
+            let scores = scorer.scores_reaching(simd, query, now, top.limit(), coming);
+            for (&slot, score) in now.iter().zip(scores) {
+                top.push(score, table.id(slot as usize));
             }
-            slot as u32
-        });
-        Scorer::new(self.table, space).score_all(self.query, slots, &mut top);
+        }
         top
     }
 }

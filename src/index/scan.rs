@@ -204,7 +204,7 @@ impl Step<'_> {
                 *address = unsafe { rows.address_unchecked(places[i + stream * stride] as usize) };
             }
             // SAFETY: rows are as wide as the query, a multiple of sixteen.
-            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, lone.query.values, addresses) };
+            let sums = unsafe { stream_sums::<S, M::Pairing, STREAMS>(simd, lone.query.values, addresses, None) };
             for (stream, sum) in sums.into_iter().enumerate() {
                 self.look(simd, space, (tile, i + stream * stride), sum, lone);
             }
@@ -254,11 +254,10 @@ impl Step<'_> {
         // Lanes without a query: nothing reaches their limit.
         limits.resize(limits.capacity(), f32::INFINITY);
         weights.resize(weights.capacity(), 0.0);
-        let mut start = self.range.start;
-        while start < self.range.end {
-            let end = (start + size).min(self.range.end);
-            self.scan.candidates(start..end, slots);
-            let tile = room.tile(simd, table, slots);
+        self.scan.candidates(self.range.clone(), slots);
+        let mut left = &slots[..];
+        while !left.is_empty() {
+            let tile = room.tile(simd, table, &left[..left.len().min(size)]);
             for panel in 0..group.queries.len().div_ceil(group.lanes) {
                 let first = panel * group.lanes;
                 let mut lanes = Lanes {
@@ -268,27 +267,43 @@ impl Step<'_> {
                     weights: &weights[first..first + group.lanes],
                     results: &mut results[first..],
                 };
+                // The first panel finds the rows of a tile in memory, the others in the caches.
+                let ahead = if panel == 0 && table.codec() == Codec::F32 { left } else { &[] };
                 if group.lanes == S::LANES {
-                    self.one_panel::<S, M, 1>(simd, space, &tile, &mut lanes);
+                    self.one_panel::<S, M, 1>(simd, space, &tile, ahead, &mut lanes);
                 } else {
-                    self.one_panel::<S, M, 2>(simd, space, &tile, &mut lanes);
+                    self.one_panel::<S, M, 2>(simd, space, &tile, ahead, &mut lanes);
                 }
             }
-            start = end;
+            left = &left[tile.slots.len()..];
         }
     }
 
-    /// All rows of a tile against one panel of `W * LANES` queries.
+    /// All rows of a tile against one panel of `W * LANES` queries. Those `ahead`, the tile's and what comes after it, are asked for before their turn.
     #[inline(always)]
-    fn one_panel<S: Simd, M: Space, const W: usize>(&self, simd: S, space: M, tile: &Tile<'_>, lanes: &mut Lanes<'_>) {
+    fn one_panel<S: Simd, M: Space, const W: usize>(
+        &self,
+        simd: S,
+        space: M,
+        tile: &Tile<'_>,
+        ahead: &[u32],
+        lanes: &mut Lanes<'_>,
+    ) {
         let (table, gamma) = (self.scan.table, self.group.gamma);
         for (start, places) in (0..).step_by(PANEL_ROWS).zip(tile.places.chunks(PANEL_ROWS)) {
             // The last chunk repeats its last row; what comes of the repetition is not looked at.
             let place = |i: usize| places[i.min(places.len() - 1)] as usize;
             // SAFETY: places are rows of the tile.
             let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(place(i)) });
+            let coming = ahead.get(start + PANEL_ROWS..).filter(|coming| !coming.is_empty());
+            let coming = coming.map(|coming| {
+                let slot = |i: usize| coming[i.min(coming.len() - 1)] as usize;
+                // SAFETY: candidates are slots of the table.
+                [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(slot(i)) })
+            });
             // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
-            let sums = unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr()) };
+            let sums =
+                unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr(), coming) };
             for (i, sums) in (start..).zip(sums.iter().take(places.len())) {
                 // SAFETY: candidates are slots of the table.
                 let term = unsafe { *table.terms().address_unchecked(tile.slots[i] as usize) };

@@ -9,7 +9,7 @@ use super::table::Table;
 use super::topk::TopK;
 use crate::kernel::row_sums;
 use crate::simd::Simd;
-use crate::vectors::{Query, Space, gamma};
+use crate::vectors::{Codec, Query, Space, gamma};
 
 /// Rows that are scored together.
 pub(super) const TOGETHER: usize = 4;
@@ -39,7 +39,8 @@ impl<'a, M: Space> Scorer<'a, M> {
         self.space.scores(query, self.table.values(slots, &mut self.room))
     }
 
-    /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells.
+    /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells. Asks for the rows
+    /// that are `coming` next.
     #[inline(always)]
     pub(super) fn scores_reaching<S: Simd>(
         &mut self,
@@ -47,14 +48,16 @@ impl<'a, M: Space> Scorer<'a, M> {
         query: &Query<'_>,
         slots: &[u32],
         least: f32,
+        coming: &[u32],
     ) -> [f32; TOGETHER] {
         let mut scores = [f32::NEG_INFINITY; TOGETHER];
         let Some(&first) = slots.first() else { return scores };
         let (space, gamma) = (self.space, gamma(self.table.dim()));
         let (weight, limit) = (space.scan_weight(query, gamma), space.scan_limit(query, least, gamma));
         let four = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
+        let coming = self.ask_for(coming);
         let rows = self.table.values(four, &mut self.room);
-        let sums = row_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows);
+        let sums = row_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows, coming);
         for (at, &slot) in slots.iter().enumerate() {
             let (scale, offset) = space.scan_row(self.table.terms().row(slot as usize)[0], gamma);
             // A NaN is not below.
@@ -64,6 +67,18 @@ impl<'a, M: Space> Scorer<'a, M> {
             }
         }
         scores
+    }
+
+    /// Asks for rows; or says where they are, if they are kept as f32 and so long that they are better asked for bit by bit.
+    #[inline(always)]
+    fn ask_for(&self, slots: &[u32]) -> Option<[*const f32; TOGETHER]> {
+        let &first = slots.first()?;
+        if self.table.codec() == Codec::F32 {
+            let slots: [u32; TOGETHER] = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
+            return Some(self.table.plain(slots).map(<[f32]>::as_ptr));
+        }
+        slots.iter().for_each(|&slot| self.table.prefetch(slot as usize));
+        None
     }
 
     /// Scores all rows in these slots into `top`; how many they are.

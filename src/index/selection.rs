@@ -4,6 +4,7 @@
 //! single question: is this bit set? A selection belongs to one state of one index: any change there makes it stale.
 
 use crate::error::{Error, Result};
+use crate::kernel::BLOCK_ROWS;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -114,11 +115,19 @@ pub struct Selection {
     bits: Bits,
     count: usize,
     version: Version,
+    /// In how many blocks of codes they lie, once somebody has asked.
+    blocks: OnceLock<usize>,
     /// The selected slots one by one, once somebody has asked for them.
     slots: OnceLock<Vec<u32>>,
     /// Whether somebody has read their rows, and these side by side, once somebody has again.
     was_read: OnceLock<()>,
     rows: OnceLock<Vec<u8>>,
+}
+
+/// How many blocks of the 64 slots of a word have a bit that is set.
+fn blocks_of(word: u64) -> usize {
+    let blocks = bytemuck::cast::<u64, [u16; 64 / BLOCK_ROWS]>(word);
+    blocks.iter().filter(|&&block| block != 0).count()
 }
 
 /// Selected slots are kept as a list if there are so many times fewer of them than slots.
@@ -134,6 +143,7 @@ impl Selection {
             count: bits.count(),
             bits,
             version,
+            blocks: OnceLock::new(),
             slots: OnceLock::new(),
             was_read: OnceLock::new(),
             rows: OnceLock::new(),
@@ -149,6 +159,11 @@ impl Selection {
     #[inline]
     pub(crate) fn bits(&self) -> &Bits {
         &self.bits
+    }
+
+    /// In how many blocks of [`BLOCK_ROWS`] slots something is selected.
+    pub(crate) fn blocks(&self) -> usize {
+        *self.blocks.get_or_init(|| self.bits.words().iter().map(|&word| blocks_of(word)).sum())
     }
 
     /// The selected slots, ascending, if they are few enough for a list that is kept.
@@ -187,6 +202,16 @@ mod tests {
         assert!(bits.get(200) && !bits.get(201) && !bits.get(1 << 40));
         assert_eq!(bits.complement(65).ones().collect::<Vec<_>>(), (1..64).filter(|i| *i != 9).collect::<Vec<_>>());
         assert_eq!(Bits::default().complement(128).count(), 128);
+    }
+
+    #[test]
+    fn blocks_are_those_in_which_something_is_selected() {
+        let mut bits = Bits::zeros(200);
+        for slot in [0, 15, 16, 63, 127, 199] {
+            bits.set(slot);
+        }
+        assert_eq!(Selection::new(bits, Version::next()).blocks(), 5);
+        assert_eq!(Selection::new(Bits::default(), Version::next()).blocks(), 0);
     }
 
     #[test]

@@ -23,8 +23,9 @@ use crate::vectors::{Coding, Panel, Plane, PlaneQuery, Query};
 use parking_lot::Mutex;
 use std::ops::{Range, RangeInclusive};
 
-/// The queries of a group.
+/// The queries of a group. Fewer than some are met one by one: a panel would be mostly empty.
 const GROUP: usize = 16;
+const LEAST_GROUP: usize = 4;
 /// The blocks of the sample.
 const SAMPLE: usize = 128;
 /// The blocks of the first chunk; each further one is [`CHUNK_GROWTH`] times as long.
@@ -86,7 +87,8 @@ impl<'a> Sieve<'a> {
             return Ok(queries.iter().map(|_| Sifted::new(TopK::new(0, self.floor), f32::INFINITY)).collect());
         }
         let mut groups = Vec::with_capacity(queries.len().div_ceil(GROUP));
-        let size = queries.len().div_ceil(call.threads()).clamp(1, GROUP);
+        let share = queries.len().div_ceil(call.threads());
+        let size = if share < LEAST_GROUP { 1 } else { share.min(GROUP) };
         let chunks = self.chunks(size, call.threads());
         for queries in queries.chunks(size) {
             call.check()?;

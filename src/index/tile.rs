@@ -5,6 +5,7 @@
 
 use super::table::Table;
 use crate::error::Result;
+use crate::kernel::PANEL_ROWS;
 use crate::simd::Simd;
 use crate::vectors::{Codec, Decode, Matrix, aligned_width};
 use parking_lot::Mutex;
@@ -14,9 +15,9 @@ const PANEL_BYTES: usize = 192 << 10;
 /// The rows that are decoded at once for a lone query; they should fit the first-level cache, beside as many that are on their way.
 const LONE_BYTES: usize = 24 << 10;
 
-/// The rows of a tile that panels pass over: whole words of live bits.
+/// The rows of a tile that panels pass over.
 pub(crate) fn panel_tile(table: &Table) -> usize {
-    (PANEL_BYTES / (table.width() * size_of::<f32>())).max(64).next_multiple_of(64)
+    (PANEL_BYTES / (table.width() * size_of::<f32>())).max(64).next_multiple_of(PANEL_ROWS)
 }
 
 /// The rows of a tile that is decoded for a lone query.

@@ -5,7 +5,7 @@
 //! [`squared_l2`](super::squared_l2()) and [`l1`](super::l1()). It is a type and no closure, so that all of a walk is compiled
 //! for the instruction set it runs on.
 
-use crate::simd::Simd;
+use crate::simd::{Simd, prefetch_far};
 
 /// What a pair of values adds to a sum. A pair of zeros adds zero, so that padding changes nothing.
 pub(crate) trait Pairing: Copy + Send + Sync + 'static {
@@ -45,7 +45,8 @@ pub(crate) fn pair_sum<S: Simd, P: Pairing>(simd: S, a: &[f32], b: &[f32]) -> f3
 }
 
 /// The sums of `query` with `R` rows as long as it, side by side: with each row in a stream of its own the memory brings more
-/// than one stream alone gets. What is known of the error of one sum holds for each.
+/// than one stream alone gets. What is known of the error of one sum holds for each. Rows that are `coming` next are asked for
+/// meanwhile, at the pace at which these are read: who asks for all of a long row at once waits until most of it has come.
 ///
 /// # Safety
 /// Each row must be valid for reads of `query.len()` values, which must be a multiple of `LANES`.
@@ -54,6 +55,7 @@ pub(crate) unsafe fn stream_sums<S: Simd, P: Pairing, const R: usize>(
     simd: S,
     query: &[f32],
     rows: [*const f32; R],
+    coming: Option<[*const f32; R]>,
 ) -> [f32; R] {
     debug_assert!(query.len().is_multiple_of(S::LANES));
     let mut sums = [simd.zero(); R];
@@ -64,6 +66,11 @@ pub(crate) unsafe fn stream_sums<S: Simd, P: Pairing, const R: usize>(
         for r in 0..R {
             // SAFETY: as above.
             sums[r] = P::add(simd, values, unsafe { simd.load(rows[r].add(i)) }, sums[r]);
+        }
+        if let Some(coming) = coming {
+            for row in coming {
+                prefetch_far(row.wrapping_add(i));
+            }
         }
         i += S::LANES;
     }
@@ -76,8 +83,13 @@ pub(crate) unsafe fn stream_sums<S: Simd, P: Pairing, const R: usize>(
 
 /// [`stream_sums`] of rows that are seen to be as long as the query.
 #[inline(always)]
-pub(crate) fn row_sums<S: Simd, P: Pairing, const R: usize>(simd: S, query: &[f32], rows: [&[f32]; R]) -> [f32; R] {
+pub(crate) fn row_sums<S: Simd, P: Pairing, const R: usize>(
+    simd: S,
+    query: &[f32],
+    rows: [&[f32]; R],
+    coming: Option<[*const f32; R]>,
+) -> [f32; R] {
     assert!(query.len().is_multiple_of(S::LANES) && rows.iter().all(|row| row.len() == query.len()));
     // SAFETY: that is what it takes.
-    unsafe { stream_sums::<S, P, R>(simd, query, rows.map(<[f32]>::as_ptr)) }
+    unsafe { stream_sums::<S, P, R>(simd, query, rows.map(<[f32]>::as_ptr), coming) }
 }

@@ -202,7 +202,7 @@ impl<P: Pairing> Operation for WholePanel<'_, P> {
         pack_queries(self.queries.iter().map(Vec::as_slice), lanes, &mut packed);
         let rows = std::array::from_fn(|i| self.rows[i].as_ptr());
         // SAFETY: every row has `dim` values, and `packed` holds dim * 2 * LANES.
-        let sums = unsafe { panel::<S, P, 2>(simd, rows, dim, packed.as_ptr()) };
+        let sums = unsafe { panel::<S, P, 2>(simd, rows, dim, packed.as_ptr(), Some(rows)) };
         let mut out = Vec::new();
         for [low, high] in sums {
             let mut row = vec![0.0f32; lanes];
@@ -286,7 +286,14 @@ impl<P: Pairing> Operation for Streams<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [f32; 4] {
         // SAFETY: all five are equally long, a multiple of sixteen.
-        unsafe { stream_sums::<S, P, 4>(simd, self.query, self.rows.map(<[f32]>::as_ptr)) }
+        unsafe {
+            stream_sums::<S, P, 4>(
+                simd,
+                self.query,
+                self.rows.map(<[f32]>::as_ptr),
+                Some(self.rows.map(<[f32]>::as_ptr)),
+            )
+        }
     }
 }
 

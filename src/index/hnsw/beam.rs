@@ -145,9 +145,9 @@ impl Beam {
 
     /// The node that will be followed next, as things stand.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<u32> {
+    pub(crate) fn peek(&self) -> Option<Candidate> {
         let line = self.lines.get(1 + self.next)?;
-        line.iter().find(|&&candidate| candidate & 1 == 0).map(|&candidate| (candidate as u32) >> 1)
+        line.iter().find(|&&candidate| candidate & 1 == 0).map(|&candidate| Candidate(candidate))
     }
 
     /// The nearest, sorted.

@@ -59,6 +59,26 @@ impl Visited {
         *word |= bit;
         true
     }
+
+    /// Marks all of these nodes that are below `nodes`; those of them that are new. Without a branch: which they are nobody can guess.
+    #[inline(always)]
+    fn insert_all(&mut self, marked: &[u32], nodes: u32, new: &mut Vec<u32>) {
+        let (mut count, mut touched) = (0, self.touched.len());
+        new.resize(marked.len(), 0);
+        self.touched.resize(touched + marked.len(), 0);
+        for &node in marked {
+            let exists = node < nodes;
+            let at = if exists { node / 64 } else { 0 };
+            let word = &mut self.words[at as usize];
+            let is_new = exists & (*word >> (node % 64) & 1 == 0);
+            (new[count], self.touched[touched]) = (node, at);
+            count += usize::from(is_new);
+            touched += usize::from(is_new & (*word == 0));
+            *word |= u64::from(is_new) << (node % 64);
+        }
+        new.truncate(count);
+        self.touched.truncate(touched);
+    }
 }
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
@@ -226,23 +246,30 @@ impl<G: Ground, const UPPER: bool> Terrain<'_, G, UPPER> {
             if !overlaps {
                 std::mem::swap(fresh, coming);
             }
-            let ahead = if overlaps { usize::MAX } else { self.ground.ahead() };
-            for &neighbour in (if overlaps { &*coming } else { &*fresh }).iter().take(ahead) {
+            // What is measured one step later is asked for one by one, so that the memory has few lines to bring at a time.
+            let (asked, ahead): (&[u32], usize) = if overlaps { (coming, 0) } else { (fresh, self.ground.ahead()) };
+            for &neighbour in asked.iter().take(ahead) {
                 self.prefetch(neighbour);
             }
-            self.prefetch_next(beam, overlaps);
-            for i in 0..fresh.len() {
-                if let Some(&neighbour) = fresh.get(i.saturating_add(ahead)) {
-                    self.prefetch(neighbour);
+            let mut front = self.prefetch_next(beam);
+            for (i, &neighbour) in fresh.iter().enumerate() {
+                if let Some(&later) = asked.get(i + ahead) {
+                    self.prefetch(later);
                 }
-                let neighbour = fresh[i];
                 let candidate = Candidate::new(self.distance(simd, from, neighbour), neighbour);
                 beam.push(candidate);
+                if candidate < front {
+                    // It will be followed next, as things stand now.
+                    front = candidate;
+                    self.prefetch_links(neighbour);
+                }
                 if A::ASKS && admission.admits(self.slot(neighbour)) {
                     accepted.push(candidate);
                 }
             }
-            self.prefetch_next(beam, !overlaps);
+            for &neighbour in asked.iter().skip(fresh.len() + ahead) {
+                self.prefetch(neighbour);
+            }
             fresh.clear();
             if overlaps {
                 std::mem::swap(fresh, coming);
@@ -253,26 +280,22 @@ impl<G: Ground, const UPPER: bool> Terrain<'_, G, UPPER> {
     /// What a node links to that has not been seen before.
     #[inline(always)]
     fn collect(&self, node: u32, visited: &mut Visited, fresh: &mut Vec<u32>) {
-        fresh.clear();
-        let nodes = self.nodes() as u32;
-        for &neighbour in self.list(node) {
-            // Also the end of the list: NONE is larger than any node.
-            if neighbour >= nodes {
-                break;
-            }
-            if visited.insert(neighbour) {
-                fresh.push(neighbour);
-            }
-        }
+        // The end of a list is no node, nor is what a write has linked that is under way.
+        visited.insert_all(self.list(node), self.nodes() as u32, fresh);
     }
 
-    /// Asks for the links of the node that will be followed next, as things stand.
+    /// Asks for the links of the node that will be followed next, as things stand; that node.
     #[inline(always)]
-    fn prefetch_next(&self, beam: &Beam, wanted: bool) {
-        if wanted && let Some(next) = beam.peek() {
-            for line in self.list(next).chunks(16) {
-                prefetch(line.as_ptr());
-            }
+    fn prefetch_next(&self, beam: &Beam) -> Candidate {
+        let Some(next) = beam.peek() else { return Candidate::LAST };
+        self.prefetch_links(next.node());
+        next
+    }
+
+    #[inline(always)]
+    fn prefetch_links(&self, node: u32) {
+        for line in self.list(node).chunks(16) {
+            prefetch(line.as_ptr());
         }
     }
 }

@@ -132,12 +132,18 @@ impl Table {
     #[inline(always)]
     pub(crate) fn values<'a, const R: usize>(&'a self, slots: [u32; R], room: &'a mut Vec<f32>) -> [&'a [f32]; R] {
         if self.codec() == Codec::F32 {
-            return slots.map(|slot| self.rows.plain().row(slot as usize));
+            return self.plain(slots);
         }
         let width = self.width();
         room.resize(R * width, 0.0);
         simd::dispatch(Decode { rows: &self.rows, slots: &slots, width, out: room });
         std::array::from_fn(|at| &room[at * width..][..width])
+    }
+
+    /// The values of the rows in some slots, where they lie as f32.
+    #[inline(always)]
+    pub(crate) fn plain<const R: usize>(&self, slots: [u32; R]) -> [&[f32]; R] {
+        slots.map(|slot| self.rows.plain().row(slot as usize))
     }
 
     /// Copies the values of the row in `slot`; returns their squared norm.

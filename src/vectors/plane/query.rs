@@ -342,6 +342,14 @@ impl Plane {
         coding.score(query, coding.times() * value + self.constant(slot))
     }
 
+    /// Asks the memory system for what [`bound`](Plane::bound) will read.
+    #[inline(always)]
+    pub(crate) fn prefetch_numbers(&self, slot: usize) {
+        for line in self.blocks.row(slot / BLOCK_ROWS)[self.coding.head_lines() * 64..].chunks(64) {
+            simd::prefetch(line.as_ptr());
+        }
+    }
+
     /// Asks the memory system for what an [estimate](Estimates) will read.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
