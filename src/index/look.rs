@@ -138,8 +138,10 @@ impl<'a, S: Simd, M: Space> Look<'a, S, M> {
                 (now, next) = (next, Few::default());
             }
         }
-        self.score_few(query, coded, result, &now, &next);
-        self.score_few(query, coded, result, &next, &Few::default());
+        for coming in [next, Few::default()] {
+            self.score_few(query, coded, result, &now, &coming);
+            now = coming;
+        }
     }
 
     /// Scores those of a few rows that reach the limit now that others have been looked at, while `next` are on their way.
