@@ -21,7 +21,7 @@ const ROUND_GROWTH: usize = 4;
 const MOST_UNDECIDED: usize = 2560;
 const UNDECIDED_SHARE: f32 = 0.875;
 /// How many rows ahead a look asks the memory for codes, and for the numbers beside them.
-pub(super) const LOOK_AHEAD: usize = 4;
+const LOOK_AHEAD: usize = 4;
 const BOUNDS_AHEAD: usize = 12;
 
 /// A closer look at rows, compiled for one metric and one processor.

@@ -292,15 +292,13 @@ impl Step<'_> {
         let (table, gamma) = (self.scan.table, self.group.gamma);
         for (start, places) in (0..).step_by(PANEL_ROWS).zip(tile.places.chunks(PANEL_ROWS)) {
             // The last chunk repeats its last row; what comes of the repetition is not looked at.
-            let place = |i: usize| places[i.min(places.len() - 1)] as usize;
-            // SAFETY: places are rows of the tile.
-            let addresses = [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(place(i)) });
-            let coming = ahead.get(start + PANEL_ROWS..).filter(|coming| !coming.is_empty());
-            let coming = coming.map(|coming| {
-                let slot = |i: usize| coming[i.min(coming.len() - 1)] as usize;
-                // SAFETY: candidates are slots of the table.
-                [0, 1, 2, 3, 4, 5].map(|i| unsafe { tile.rows.address_unchecked(slot(i)) })
-            });
+            let six = |places: &[u32]| {
+                // SAFETY: places are rows of the tile; so are the slots that are ahead, of rows that are read where they lie.
+                [0, 1, 2, 3, 4, 5]
+                    .map(|i| unsafe { tile.rows.address_unchecked(places[i.min(places.len() - 1)] as usize) })
+            };
+            let addresses = six(places);
+            let coming = ahead.get(start + PANEL_ROWS..).filter(|coming| !coming.is_empty()).map(six);
             // SAFETY: every row has `width` values, and the panel `width * W * LANES`.
             let sums =
                 unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr(), coming) };

@@ -30,13 +30,12 @@ impl<'a, M: Space> Scorer<'a, M> {
     /// The scores of the rows in these slots, no more than are scored together; behind them anything.
     #[inline(always)]
     fn scores(&mut self, query: &Query<'_>, slots: &[u32]) -> [f32; TOGETHER] {
-        let Some(&first) = slots.first() else { return [0.0; TOGETHER] };
+        let Some(four) = padded(slots) else { return [0.0; TOGETHER] };
         if slots.len() == 1 {
-            let [row] = self.table.values([first], &mut self.room);
+            let [row] = self.table.values([four[0]], &mut self.room);
             return [self.space.score(query, row); TOGETHER];
         }
-        let slots = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
-        self.space.scores(query, self.table.values(slots, &mut self.room))
+        self.space.scores(query, self.table.values(four, &mut self.room))
     }
 
     /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells. Asks for the rows
@@ -51,10 +50,9 @@ impl<'a, M: Space> Scorer<'a, M> {
         coming: &[u32],
     ) -> [f32; TOGETHER] {
         let mut scores = [f32::NEG_INFINITY; TOGETHER];
-        let Some(&first) = slots.first() else { return scores };
+        let Some(four) = padded(slots) else { return scores };
         let (space, gamma) = (self.space, gamma(self.table.dim()));
         let (weight, limit) = (space.scan_weight(query, gamma), space.scan_limit(query, least, gamma));
-        let four = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
         let coming = self.ask_for(coming);
         let rows = self.table.values(four, &mut self.room);
         let sums = row_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows, coming);
@@ -72,10 +70,8 @@ impl<'a, M: Space> Scorer<'a, M> {
     /// Asks for rows; or says where they are, if they are kept as f32 and so long that they are better asked for bit by bit.
     #[inline(always)]
     fn ask_for(&self, slots: &[u32]) -> Option<[*const f32; TOGETHER]> {
-        let &first = slots.first()?;
         if self.table.codec() == Codec::F32 {
-            let slots: [u32; TOGETHER] = std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first));
-            return Some(self.table.plain(slots).map(<[f32]>::as_ptr));
+            return padded(slots).map(|four| self.table.plain(four).map(<[f32]>::as_ptr));
         }
         slots.iter().for_each(|&slot| self.table.prefetch(slot as usize));
         None
@@ -104,4 +100,11 @@ impl<'a, M: Space> Scorer<'a, M> {
             top.push(score, self.table.id(slot as usize));
         }
     }
+}
+
+/// So few slots, the first of them also in the places that are left; nothing if there is none.
+#[inline(always)]
+fn padded(slots: &[u32]) -> Option<[u32; TOGETHER]> {
+    let &first = slots.first()?;
+    Some(std::array::from_fn(|at| slots.get(at).copied().unwrap_or(first)))
 }

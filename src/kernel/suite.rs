@@ -285,15 +285,9 @@ impl<P: Pairing> Operation for Streams<'_, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [f32; 4] {
+        let rows = self.rows.map(<[f32]>::as_ptr);
         // SAFETY: all five are equally long, a multiple of sixteen.
-        unsafe {
-            stream_sums::<S, P, 4>(
-                simd,
-                self.query,
-                self.rows.map(<[f32]>::as_ptr),
-                Some(self.rows.map(<[f32]>::as_ptr)),
-            )
-        }
+        unsafe { stream_sums::<S, P, 4>(simd, self.query, rows, Some(rows)) }
     }
 }
 
