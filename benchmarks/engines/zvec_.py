@@ -71,7 +71,8 @@ class ZvecHnsw(Engine):
 
     def search_one(self, query: Vectors, k: int) -> Ids:
         asked = self.zvec.Query(field_name="row", vector=query, param=self.options)
-        return np.array([int(row.id) for row in self.collection.query(asked, topk=k, output_fields=[])])
+        found = [int(row.id) for row in self.collection.query(asked, topk=k, output_fields=[])]
+        return np.array(found + [-1] * (k - len(found)))  # it may find fewer
 
     def search_batch(self, queries: Vectors, k: int) -> Ids:
         return np.array([self.search_one(query, k) for query in queries])

@@ -12,7 +12,7 @@
 
 use super::Search;
 use super::selection::Selection;
-use super::sift::{Part, Seen, Step, panel_queries, upper};
+use super::sift::{Hit, Part, Seen, Step, panel_queries, upper};
 use super::table::Table;
 use super::topk::TopK;
 use crate::error::Result;
@@ -149,17 +149,19 @@ impl<'a> Sieve<'a> {
 
     fn add_candidates(&self, blocks: Range<usize>, found: &mut Vec<(u32, u32)>) {
         let selected = self.selection.map(Selection::bits);
-        let mut block = blocks.start;
-        while block < blocks.end {
-            let (word, end) = (block / WORD_BLOCKS, blocks.end.min((block / WORD_BLOCKS + 1) * WORD_BLOCKS));
+        let mut start = blocks.start;
+        while start < blocks.end {
+            let (word, end) = (start / WORD_BLOCKS, blocks.end.min((start / WORD_BLOCKS + 1) * WORD_BLOCKS));
             let rows = self.table.live_word(word) & selected.map_or(u64::MAX, |bits| bits.word(word));
-            for block in block..end {
-                let rows = (rows >> (block % WORD_BLOCKS * BLOCK_ROWS)) as u32 & 0xFFFF;
-                if rows != 0 {
-                    found.push((block as u32, rows));
-                }
+            let some =
+                (start..end).map(|block| (block as u32, (rows >> (block % WORD_BLOCKS * BLOCK_ROWS)) as u32 & 0xFFFF));
+            if rows == u64::MAX {
+                // All of them, and their number is known: room is made once.
+                found.extend(some);
+            } else {
+                found.extend(some.filter(|&(_, rows)| rows != 0));
             }
-            block = end;
+            start = end;
         }
     }
 
@@ -246,34 +248,29 @@ impl Sifted {
         self.aside.clear();
     }
 
-    /// Sets some rows of a block aside. A function of its own, not compiled into the loop that rarely comes here.
-    #[inline(never)]
-    pub(super) fn set_aside(
-        &mut self,
-        block: u32,
-        mut rows: u32,
-        values: &[f32; BLOCK_ROWS],
-        products: &[i32; BLOCK_ROWS],
-    ) {
-        self.aside.reserve(BLOCK_ROWS);
+    /// Sets rows of a block aside.
+    pub(super) fn set_aside(&mut self, hit: &Hit, block: u32) {
+        let mut rows = hit.rows;
         while rows != 0 {
             let row = rows.trailing_zeros() as usize % BLOCK_ROWS;
             rows &= rows - 1;
-            let upper = upper(values[row]);
+            let upper = upper(hit.values[row]);
             self.highest = if upper < f32::INFINITY { self.highest.max(upper) } else { self.highest };
-            self.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: products[row] });
+            self.aside.push(Aside { upper, slot: block * BLOCK_ROWS as u32 + row as u32, product: hit.products[row] });
         }
     }
 
     /// Sets those rows of a sample aside whose values are in this range.
+    #[inline(always)]
     pub(super) fn set_seen_aside(&mut self, seen: &Seen, blocks: &[(u32, u32)], range: RangeInclusive<f32>) {
-        for (i, values) in seen.values.iter().enumerate() {
+        for (at, (values, products)) in seen.values.iter().zip(&seen.products).enumerate() {
             let mut rows = 0;
             for (row, value) in values.iter().enumerate() {
-                rows |= u32::from(*value >= *range.start() && *value <= *range.end()) << row;
+                rows |= u32::from((value >= range.start()) & (value <= range.end())) << row;
             }
-            if rows & blocks[i].1 != 0 {
-                self.set_aside(blocks[i].0, rows & blocks[i].1, values, &seen.products[i]);
+            if rows & blocks[at].1 != 0 {
+                let hit = Hit { values: *values, products: *products, at: at as u32, rows: rows & blocks[at].1 };
+                self.set_aside(&hit, blocks[at].0);
             }
         }
     }
@@ -284,25 +281,35 @@ impl Sifted {
     }
 
     /// Drops what is below the limit.
+    #[inline(always)]
     pub(super) fn drop_hopeless(&mut self) {
-        let limit = self.limit;
-        self.aside.retain(|row| row.upper >= limit);
+        self.take(f32::INFINITY, &mut [Aside::default()]);
     }
 
     /// Takes the better half out of what is set aside, up to `most` rows, and drops what is below the limit. Half not of the rows, but of what
     /// lies between the limit and the best value: those are few, and one pass finds them.
     pub(super) fn take_better_half(&mut self, most: usize, taken: &mut Vec<Aside>) {
-        let limit = self.limit;
-        let bar = limit + (self.highest.max(limit) - limit) / 2.0;
+        let bar = self.limit + (self.highest.max(self.limit) - self.limit) / 2.0;
         self.highest = bar;
         taken.clear();
-        self.aside.retain(|row| {
-            let better = row.upper >= bar && taken.len() < most;
-            if better {
-                taken.push(*row);
-            }
-            !better && row.upper >= limit
-        });
+        taken.resize(most.min(self.aside.len()) + 1, Aside::default());
+        let count = self.take(bar, taken);
+        taken.truncate(count);
+    }
+
+    /// Takes rows that reach `bar`, one less than there is room for, and drops what is below the limit. Returns how many it has taken. Every row is
+    /// written to both places, and written over by the next where it does not belong, since which way it goes nobody could guess.
+    fn take(&mut self, bar: f32, taken: &mut [Aside]) -> usize {
+        let (most, mut taking, mut staying) = (taken.len() - 1, 0, 0);
+        for i in 0..self.aside.len() {
+            let row = self.aside[i];
+            let takes = (row.upper >= bar) & (taking < most);
+            (taken[taking], self.aside[staying]) = (row, row);
+            taking += usize::from(takes);
+            staying += usize::from(!takes & (row.upper >= self.limit));
+        }
+        self.aside.truncate(staying);
+        taking
     }
 }
 

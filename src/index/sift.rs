@@ -7,15 +7,17 @@
 
 use super::look::Look;
 use super::sieve::{Group, Sieve, Sifted};
-use crate::kernel::{BLOCK_ROWS, Weights, row_values, rows_not_below};
+use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Operation, Simd};
-use crate::vectors::{PlaneQuery, Purpose, Space, Task};
+use crate::vectors::{Heads, Met, Purpose, Space, Task, Wanted};
 use std::ops::Range;
 
 /// The streams of blocks that a lone query reads at once.
 const STREAMS: usize = 4;
 /// The blocks that a panel meets before the next: what it shows stays in the first-level cache meanwhile.
 const TILE: usize = 16;
+/// The blocks that are met before those of which rows pass are gone through.
+const MOST_HITS: usize = STREAMS * TILE;
 /// The sets of rows of a sample: a lane of every so many blocks each.
 const SETS: usize = 16;
 /// The sets tell which rows are best, if no more of them than this are asked for.
@@ -75,7 +77,7 @@ impl Task for Step<'_> {
 
 /// What a query has seen of the blocks of a sample.
 pub(super) struct Seen {
-    /// Minus infinity for rows that do not count.
+    /// Minus infinity for rows that do not count, or have not passed.
     pub(super) values: Vec<[f32; BLOCK_ROWS]>,
     pub(super) products: Vec<[i32; BLOCK_ROWS]>,
 }
@@ -85,14 +87,16 @@ impl Seen {
         Seen { values: vec![[f32::NEG_INFINITY; BLOCK_ROWS]; blocks], products: vec![[0; BLOCK_ROWS]; blocks] }
     }
 
-    fn note(&mut self, i: usize, rows: u32, values: &[f32; BLOCK_ROWS], products: &[i32; BLOCK_ROWS]) {
-        self.products[i] = *products;
-        for (row, (noted, &value)) in self.values[i].iter_mut().zip(values).enumerate() {
-            *noted = if rows >> row & 1 == 1 { upper(value) } else { f32::NEG_INFINITY };
+    fn note(&mut self, hit: &Hit) {
+        let at = hit.at as usize;
+        self.products[at] = hit.products;
+        for row in 0..BLOCK_ROWS {
+            self.values[at][row] = if hit.rows >> row & 1 == 1 { upper(hit.values[row]) } else { f32::NEG_INFINITY };
         }
     }
 
     /// A value that some more than `count` rows reach: so many of the largest values of small sets do.
+    #[inline(always)]
     pub(super) fn bar(&self, count: usize) -> f32 {
         if count > MOST_SAMPLED {
             return f32::NEG_INFINITY;
@@ -118,9 +122,14 @@ impl Step<'_> {
     /// Meets blocks: sets rows aside, or notes what is seen.
     #[inline(always)]
     fn scan<S: Simd>(&self, simd: S, blocks: &[(u32, u32)], results: &mut [Sifted], seen: Option<&mut [Seen]>) {
-        match self.sieve.plane.coding().purpose {
-            Purpose::Certify => simd.vectorize(Scan::<false> { step: self, blocks, results, seen }),
-            Purpose::Estimate => simd.vectorize(Scan::<true> { step: self, blocks, results, seen }),
+        let plane = self.sieve.plane;
+        match plane.coding().purpose {
+            Purpose::Certify => {
+                simd.vectorize(Scan::<false> { step: self, heads: Heads::new(plane), blocks, results, seen })
+            }
+            Purpose::Estimate => {
+                simd.vectorize(Scan::<true> { step: self, heads: Heads::new(plane), blocks, results, seen })
+            }
         }
     }
 }
@@ -133,6 +142,7 @@ pub(super) const fn panel_queries<S: Simd>() -> usize {
 /// A scan of some blocks, of signs or of whole digits.
 struct Scan<'s, 'a, const SIGNS: bool> {
     step: &'s Step<'a>,
+    heads: Heads<'a, SIGNS>,
     /// Their numbers, and which of their rows count.
     blocks: &'s [(u32, u32)],
     results: &'s mut [Sifted],
@@ -155,108 +165,114 @@ impl<const SIGNS: bool> Operation for Scan<'_, '_, SIGNS> {
     }
 }
 
-impl<const SIGNS: bool> Scan<'_, '_, SIGNS> {
+impl<'a, const SIGNS: bool> Scan<'_, 'a, SIGNS> {
     /// One query against blocks from several places at once.
     #[inline(always)]
     fn one_query<S: Simd>(&mut self, simd: S) {
-        let panel = self.step.group.panels[0].bytes();
-        let asked = Asked::<1>::new(&self.step.group.coded, self.results);
+        let wanted = self.wanted::<1>(0, 0);
+        let mut hits = [Hits::NONE];
         let stride = self.blocks.len() / STREAMS;
-        for i in 0..stride {
-            let at = std::array::from_fn::<_, STREAMS, _>(|stream| i + stream * stride);
-            self.meet(simd, at, panel, 0, &asked);
+        for tile in (0..stride).step_by(TILE) {
+            for i in tile..stride.min(tile + TILE) {
+                let at = std::array::from_fn::<_, STREAMS, _>(|stream| i + stream * stride);
+                self.meet(simd, at, &wanted, &mut hits);
+            }
+            self.settle(0, &mut hits);
         }
         for i in stride * STREAMS..self.blocks.len() {
-            self.meet(simd, [i], panel, 0, &asked);
+            self.meet(simd, [i], &wanted, &mut hits);
         }
+        self.settle(0, &mut hits);
     }
 
     /// Blocks against panels of `Q` queries.
     #[inline(always)]
     fn panels<S: Simd, const Q: usize>(&mut self, simd: S) {
-        let group = self.step.group;
+        let mut hits = [Hits::NONE; Q];
         for tile in (0..self.blocks.len()).step_by(TILE) {
-            let tile = tile..self.blocks.len().min(tile + TILE);
-            for (panel, coded) in group.coded.chunks(Q).enumerate() {
-                let first = panel * Q;
-                let asked = Asked::<Q>::new(coded, &self.results[first..first + coded.len()]);
-                let panel = group.panels[panel].bytes();
-                for i in tile.clone() {
-                    self.meet(simd, [i], panel, first, &asked);
+            for panel in 0..self.step.group.panels.len() {
+                let wanted = self.wanted::<Q>(panel, panel * Q);
+                for i in tile..self.blocks.len().min(tile + TILE) {
+                    self.meet(simd, [i], &wanted, &mut hits);
                 }
+                self.settle(panel * Q, &mut hits);
             }
         }
     }
 
-    /// The blocks with these numbers in the scan, and the queries of a panel, which are those from `first` on.
+    /// What the queries of a panel, those from `first` on, ask for. Limits stay as they are throughout a scan.
+    #[inline(always)]
+    fn wanted<const Q: usize>(&self, panel: usize, first: usize) -> Wanted<'a, Q> {
+        let (group, limits) = (self.step.group, self.results[first..].iter().map(|result| result.limit));
+        Wanted::new(&group.panels[panel], &group.coded[first..], limits)
+    }
+
+    /// The blocks with these numbers in the scan, and the queries of a panel.
     #[inline(always)]
     fn meet<S: Simd, const R: usize, const Q: usize>(
-        &mut self,
+        &self,
         simd: S,
         at: [usize; R],
-        panel: &[u8],
-        first: usize,
-        asked: &Asked<Q>,
+        wanted: &Wanted<'_, Q>,
+        hits: &mut [Hits; Q],
     ) {
-        let plane = self.step.sieve.plane;
         let mut numbers = [0; R];
         for r in 0..R {
             numbers[r] = self.blocks[at[r]].0 as usize;
         }
-        let products = plane.products::<S, SIGNS, R, Q>(simd, numbers, panel, &self.step.group.coded[first..]);
-        let (mut passing, mut some) = ([[0; Q]; R], 0);
+        let met = self.heads.meet(simd, numbers, wanted);
         for r in 0..R {
-            let columns = plane.columns::<SIGNS>(numbers[r]);
-            passing[r] = rows_not_below(simd, &products[r], columns, &asked.weights, &asked.limits);
-            some |= passing[r].iter().fold(0, |some, passing| some | passing) & self.blocks[at[r]].1;
-        }
-        // One branch for all blocks is guessed right more often than one for each.
-        if some == 0 && self.seen.is_none() {
-            return;
-        }
-        for r in 0..R {
-            self.keep(simd, at[r], first, &passing[r], &products[r], asked);
-        }
-    }
-
-    /// Sets rows of block `i` aside for the queries from `first` on, or notes them.
-    #[inline(always)]
-    fn keep<S: Simd, const Q: usize>(
-        &mut self,
-        simd: S,
-        i: usize,
-        first: usize,
-        passing: &[u32; Q],
-        products: &[[i32; BLOCK_ROWS]; Q],
-        asked: &Asked<Q>,
-    ) {
-        let (block, rows) = self.blocks[i];
-        let columns = self.step.sieve.plane.columns::<SIGNS>(block as usize);
-        for (q, result) in self.results[first..].iter_mut().take(Q).enumerate() {
-            if let Some(seen) = &mut self.seen {
-                let values = row_values(simd, &products[q], columns, asked.weights[q]);
-                seen[first + q].note(i, rows, &values, &products[q]);
-            } else if passing[q] & rows != 0 {
-                let values = row_values(simd, &products[q], columns, asked.weights[q]);
-                result.set_aside(block, passing[q] & rows, &values, &products[q]);
+            for (q, hits) in hits.iter_mut().enumerate() {
+                hits.add(at[r], self.blocks[at[r]].1, &met[r], q);
             }
         }
     }
-}
 
-/// What is asked of the rows of a block for each query of a panel. Limits stay as they are throughout a scan.
-struct Asked<const Q: usize> {
-    weights: [Weights; Q],
-    limits: [f32; Q],
-}
-
-impl<const Q: usize> Asked<Q> {
-    /// Lanes without a query ask for nothing that anybody looks at.
-    fn new(coded: &[PlaneQuery], results: &[Sifted]) -> Asked<Q> {
-        let mut asked = Asked { weights: [coded[0].weights; Q], limits: [f32::INFINITY; Q] };
-        for (q, (query, result)) in coded.iter().zip(results).enumerate() {
-            (asked.weights[q], asked.limits[q]) = (query.weights, result.limit);
+    /// Sets what has passed aside for the queries from `first` on, or notes it.
+    #[inline(always)]
+    fn settle(&mut self, first: usize, hits: &mut [Hits]) {
+        for (q, (result, hits)) in self.results[first..].iter_mut().zip(hits).enumerate() {
+            let some = &hits.hits[..hits.count];
+            match &mut self.seen {
+                Some(seen) => some.iter().for_each(|hit| seen[first + q].note(hit)),
+                None => some.iter().for_each(|hit| result.set_aside(hit, self.blocks[hit.at as usize].0)),
+            }
+            hits.count = 0;
         }
-        asked
+    }
+}
+
+/// A block of which some rows have passed the limit of a query. On cache lines of its own, to be written in whole lines.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Hit {
+    pub(super) values: [f32; BLOCK_ROWS],
+    pub(super) products: [i32; BLOCK_ROWS],
+    /// Its number in the scan.
+    pub(super) at: u32,
+    /// Which rows have passed.
+    pub(super) rows: u32,
+}
+
+/// The hits of a query since they were last gone through.
+#[derive(Clone, Copy)]
+struct Hits {
+    hits: [Hit; MOST_HITS],
+    count: usize,
+}
+
+impl Hits {
+    const NONE: Hits = Hits {
+        hits: [Hit { values: [0.0; BLOCK_ROWS], products: [0; BLOCK_ROWS], at: 0, rows: 0 }; MOST_HITS],
+        count: 0,
+    };
+
+    /// Adds block `at` if rows that count have passed. Written it is in any case, and written over by the next if none have: nobody could guess a branch.
+    #[inline(always)]
+    fn add<const Q: usize>(&mut self, at: usize, rows: u32, met: &Met<Q>, q: usize) {
+        let rows = met.passing[q] & rows;
+        self.hits[self.count % MOST_HITS] =
+            Hit { values: met.values[q], products: met.products[q], at: at as u32, rows };
+        self.count += usize::from(rows != 0);
     }
 }

@@ -64,7 +64,7 @@ impl<T: Copy, const N: usize, const C: usize> Sums<T, N, C> {
     /// Sums of nothing.
     #[inline(always)]
     pub(super) fn new<S: Simd<Sums = T>>(simd: S) -> Self {
-        Sums { of_rows: [[simd.no_sums(); N]; C], of_zeros: [simd.no_sums(); C] }
+        Sums { of_rows: [[simd.sums_of(0); N]; C], of_zeros: [simd.sums_of(0); C] }
     }
 
     /// Whether rows are shifted.

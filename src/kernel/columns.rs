@@ -28,42 +28,30 @@ pub(crate) struct Weights {
     pub(crate) along: f32,
 }
 
-/// Which rows of a block reach the limit of each of `Q` queries, from the inner products of their codes: bit i is set unless
-/// `product * scale * weight + ...` of row i is below the limit. Nothing is written before all is known, so that what is made of the columns serves
-/// all queries.
+/// The values of the rows of a block for each of `Q` queries, from the inner products of their codes; and which rows reach the limit of each: bit i is
+/// set unless the value of row i is below it. Nothing is written before all is known, so that what is made of the columns serves all queries.
 #[inline(always)]
-pub(crate) fn rows_not_below<S: Simd, const Q: usize>(
+pub(crate) fn row_values<S: Simd, const Q: usize>(
     simd: S,
     products: &[[i32; BLOCK_ROWS]; Q],
     columns: Columns<'_>,
     weights: &[Weights; Q],
     limits: &[f32; Q],
-) -> [u32; Q] {
-    let mut passing = [0; Q];
+) -> ([[f32; BLOCK_ROWS]; Q], [u32; Q]) {
+    let (mut all, mut passing) = ([[0.0; BLOCK_ROWS]; Q], [0; Q]);
     for first in (0..BLOCK_ROWS).step_by(S::LANES) {
+        let mut values = [simd.zero(); Q];
         for q in 0..Q {
             // SAFETY: LANES divides the sixteen values.
-            let values = unsafe { some_values(simd, &products[q], columns, weights[q], first) };
-            passing[q] |= simd.not_below(values, simd.splat(limits[q])) << first;
+            values[q] = unsafe { some_values(simd, &products[q], columns, weights[q], first) };
+        }
+        for q in 0..Q {
+            passing[q] |= simd.not_below(values[q], simd.splat(limits[q])) << first;
+            // SAFETY: as above.
+            unsafe { simd.store(values[q], all[q].as_mut_ptr().add(first)) };
         }
     }
-    passing
-}
-
-/// The values of all rows of a block for one query: what [`rows_not_below`] compares, bit for bit.
-#[inline(always)]
-pub(crate) fn row_values<S: Simd>(
-    simd: S,
-    products: &[i32; BLOCK_ROWS],
-    columns: Columns<'_>,
-    weights: Weights,
-) -> [f32; BLOCK_ROWS] {
-    let mut all = [0.0; BLOCK_ROWS];
-    for first in (0..BLOCK_ROWS).step_by(S::LANES) {
-        // SAFETY: LANES divides the sixteen values.
-        unsafe { simd.store(some_values(simd, products, columns, weights, first), all.as_mut_ptr().add(first)) };
-    }
-    all
+    (all, passing)
 }
 
 /// The values of LANES rows.

@@ -126,7 +126,7 @@ fn product_of<S: Simd, const BITS: u32>(simd: S, signs: &[u8], tail: &[u8], quer
     let planes = BITS as usize;
     let bytes = tail.len() / (planes - 1).max(1);
     assert!(signs.len().is_multiple_of(PLANE_LINE) && query.len() >= 8 * signs.len());
-    let mut sums = [simd.no_sums(); 2];
+    let mut sums = [simd.sums_of(0); 2];
     let mut lines = [simd.repeat(&[0; 16]); 8];
     for line in (0..signs.len()).step_by(PLANE_LINE) {
         lines[0] = read_line(simd, signs, line);

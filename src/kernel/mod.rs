@@ -35,7 +35,7 @@ pub(crate) use bytes::byte_dots;
 pub(crate) use canonical::{
     canonical_dot, canonical_dots, canonical_dots_and_squares, canonical_l1, canonical_squared_l2,
 };
-pub(crate) use columns::{Columns, Weights, row_values, rows_not_below};
+pub(crate) use columns::{Columns, Weights, row_values};
 pub(crate) use dot::{Product, dot};
 pub(crate) use halves::read_halves;
 pub(crate) use hamming::{BIT_LANES, BitPanel, hamming, hamming_panel, pack_bits};

@@ -82,7 +82,7 @@ pub(crate) unsafe fn side_dot<S: Simd, A: Side, B: Side>(simd: S, a: A, b: B, li
 /// `query` must be valid for reads of `lines * 128` bytes, `high` of `lines * 64`.
 #[inline(always)]
 pub(crate) unsafe fn high_dot<S: Simd>(simd: S, query: *const i8, high: *const u8, lines: usize) -> i32 {
-    let (mut sums, mut pairs) = (simd.no_sums(), simd.no_pairs());
+    let (mut sums, mut pairs) = (simd.sums_of(0), simd.no_pairs());
     // A line adds twice two products to a sum of pairs.
     let lines_per_flush = (S::PAIR_LIMIT / (4 * 127 * MOST)) as usize;
     let mut unflushed = 0;

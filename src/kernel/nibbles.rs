@@ -29,7 +29,7 @@ pub(crate) unsafe fn nibble_products<S: Simd, const R: usize, const Q: usize>(
     query_sums: [i32; Q],
     lines: usize,
 ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
-    let mut sums = [[simd.no_sums(); Q]; R];
+    let mut sums = [[simd.sums_of(0); Q]; R];
     let mut pairs = [[simd.no_pairs(); Q]; R];
     // A line adds four products to a sum of pairs.
     let lines_per_flush = (S::PAIR_LIMIT / (4 * 127 * MOST)) as usize;

@@ -78,7 +78,7 @@ pub(crate) unsafe fn sign_products<S: Simd, const R: usize, const Q: usize>(
     tables: *const u8,
     lines: usize,
 ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
-    let mut products = [[[-OFFSET * 8 * lines as i32; BLOCK_ROWS]; Q]; R];
+    let mut sums = [[simd.sums_of(-OFFSET * 8 * lines as i32); Q]; R];
     let mut start = 0;
     while start < lines {
         let end = lines.min(start + LINES_PER_FOLD);
@@ -99,13 +99,16 @@ pub(crate) unsafe fn sign_products<S: Simd, const R: usize, const Q: usize>(
         }
         for r in 0..R {
             for q in 0..Q {
-                let rows = simd.to_rows(simd.fold_words(words[r][q]));
-                for row in 0..BLOCK_ROWS {
-                    products[r][q][row] += rows[row];
-                }
+                sums[r][q] = simd.fold_words(sums[r][q], words[r][q]);
             }
         }
         start = end;
+    }
+    let mut products = [[[0; BLOCK_ROWS]; Q]; R];
+    for r in 0..R {
+        for q in 0..Q {
+            products[r][q] = simd.to_rows(sums[r][q]);
+        }
     }
     products
 }

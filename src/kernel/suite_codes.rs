@@ -3,8 +3,8 @@
 use super::suite::Numbers;
 use super::{
     BLOCK_ROWS, Columns, Levels, MOST_COARSE, NIBBLE_LINE, PLANE_LINE, SIGN_LINE, Weights, level_product,
-    nibble_products, order_query, pack_nibbles, pack_planes, pack_signs, reference, row_values, rows_not_below,
-    sign_products, sign_tables, unpack_planes,
+    nibble_products, order_query, pack_nibbles, pack_planes, pack_signs, reference, row_values, sign_products,
+    sign_tables, unpack_planes,
 };
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use std::cmp::Ordering;
@@ -268,9 +268,8 @@ impl Operation for NotBelow<'_> {
         let NotBelow(block, weights, limit) = self;
         let products = [block.products, [0; BLOCK_ROWS], block.products];
         let limits = [limit, limit, f32::NEG_INFINITY];
-        let [passing, _, all] = rows_not_below(simd, &products, block.columns(), &[weights; 3], &limits);
-        let values = row_values(simd, &block.products, block.columns(), weights);
-        for (row, value) in values.into_iter().enumerate() {
+        let (values, [passing, _, all]) = row_values(simd, &products, block.columns(), &[weights; 3], &limits);
+        for (row, value) in values[0].into_iter().enumerate() {
             let below = matches!(value.partial_cmp(&limit), Some(Ordering::Less));
             assert_eq!(passing >> row & 1 == 0, below, "its value is what is compared");
         }

@@ -139,8 +139,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn no_sums(self) -> [__m256i; 2] {
-        self.no_pairs()
+    fn sums_of(self, value: i32) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_set1_epi32(value); 2] }
     }
 
     #[inline(always)]
@@ -256,7 +257,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn fold_words(self, [a, b]: [[__m256i; 2]; 2]) -> [__m256i; 2] {
+    fn fold_words(self, sums: [__m256i; 2], [a, b]: [[__m256i; 2]; 2]) -> [__m256i; 2] {
         // SAFETY: the token proves AVX2.
         unsafe {
             let fold = |a: __m256i, b: __m256i| {
@@ -265,7 +266,11 @@ impl Simd for Avx2 {
             };
             let (both, odd) = (fold(a[0], b[0]), fold(a[1], b[1]));
             let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
-            [_mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd)), _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd))]
+            let (low, high) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
+            [
+                _mm256_add_epi32(sums[0], _mm256_cvtepu16_epi32(low)),
+                _mm256_add_epi32(sums[1], _mm256_cvtepu16_epi32(high)),
+            ]
         }
     }
 

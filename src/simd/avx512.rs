@@ -138,8 +138,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn no_sums(self) -> __m512i {
-        self.no_pairs()
+    fn sums_of(self, value: i32) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_epi32(value) }
     }
 
     #[inline(always)]
@@ -224,7 +225,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn fold_words(self, [both, odd]: [__m512i; 2]) -> __m512i {
+    fn fold_words(self, sums: __m512i, [both, odd]: [__m512i; 2]) -> __m512i {
         #[inline(always)]
         fn fold(words: __m512i) -> __m128i {
             // SAFETY: whoever calls holds the token, which proves AVX-512 F and AVX2.
@@ -238,7 +239,7 @@ impl Simd for Avx512 {
         unsafe {
             let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
             let (low, high) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
-            _mm512_cvtepu16_epi32(_mm256_set_m128i(high, low))
+            _mm512_add_epi32(sums, _mm512_cvtepu16_epi32(_mm256_set_m128i(high, low)))
         }
     }
 

@@ -94,8 +94,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Sums of nothing.
     fn no_pairs(self) -> Self::Pairs;
-    /// Sums of nothing.
-    fn no_sums(self) -> Self::Sums;
+    /// Sums that begin with a value.
+    fn sums_of(self, value: i32) -> Self::Sums;
     /// Reads sixty-four bytes, at any alignment.
     ///
     /// # Safety
@@ -151,8 +151,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn no_words(self) -> Self::Words;
     /// Adds a byte to each word.
     fn add_to_words(self, words: Self::Words, bytes: Self::Codes) -> Self::Words;
-    /// For each place in sixteen bytes the sum of its four words, which must fit sixteen bits.
-    fn fold_words(self, words: Self::Words) -> Self::Sums;
+    /// Adds to each sum the four words of its place in sixteen bytes, which together must fit sixteen bits.
+    fn fold_words(self, sums: Self::Sums, words: Self::Words) -> Self::Sums;
     /// The sums, row by row.
     fn to_rows(self, sums: Self::Sums) -> [i32; 16];
 

@@ -144,8 +144,10 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn no_sums(self) -> int32x4x4_t {
-        self.no_pairs()
+    fn sums_of(self, value: i32) -> int32x4x4_t {
+        // SAFETY: the token proves NEON.
+        let sums = unsafe { vdupq_n_s32(value) };
+        int32x4x4_t(sums, sums, sums, sums)
     }
 
     #[inline(always)]
@@ -254,14 +256,14 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn fold_words(self, [low, high]: [uint16x8_t; 2]) -> int32x4x4_t {
+    fn fold_words(self, sums: int32x4x4_t, [low, high]: [uint16x8_t; 2]) -> int32x4x4_t {
         // SAFETY: the token proves NEON.
         unsafe {
             int32x4x4_t(
-                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
-                vreinterpretq_s32_u32(vmovl_high_u16(low)),
-                vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
-                vreinterpretq_s32_u32(vmovl_high_u16(high)),
+                vaddq_s32(sums.0, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low)))),
+                vaddq_s32(sums.1, vreinterpretq_s32_u32(vmovl_high_u16(low))),
+                vaddq_s32(sums.2, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high)))),
+                vaddq_s32(sums.3, vreinterpretq_s32_u32(vmovl_high_u16(high))),
             )
         }
     }

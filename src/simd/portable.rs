@@ -123,8 +123,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn no_sums(self) -> [i32; 16] {
-        [0; 16]
+    fn sums_of(self, value: i32) -> [i32; 16] {
+        [value; 16]
     }
 
     #[inline(always)]
@@ -202,8 +202,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn fold_words(self, words: [u16; 64]) -> [i32; 16] {
-        std::array::from_fn(|i| (0..4).map(|part| i32::from(words[16 * part + i])).sum())
+    fn fold_words(self, sums: [i32; 16], words: [u16; 64]) -> [i32; 16] {
+        std::array::from_fn(|i| sums[i] + (0..4).map(|part| i32::from(words[16 * part + i])).sum::<i32>())
     }
 
     #[inline(always)]

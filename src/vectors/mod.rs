@@ -24,7 +24,9 @@ pub(crate) use kept::{Decode, KeptRows, coded_width, kept_bytes};
 pub(crate) use matrix::{LENT_ROWS, Lender, Matrix, aligned_width};
 pub use metric::Metric;
 pub(crate) use metric::{Query, Task};
-pub(crate) use plane::{CENTRED_ROWS, Coding, Encoder, Estimates, Panel, Plane, PlaneQuery, Purpose};
+pub(crate) use plane::{
+    CENTRED_ROWS, Coding, Encoder, Estimates, Heads, Met, Panel, Plane, PlaneQuery, Purpose, Wanted,
+};
 pub(crate) use rotation::Rotation;
 pub(crate) use seed::random_bits;
 pub(crate) use source::{Piece, QueryBatch};

@@ -28,12 +28,14 @@
 //! signs finds the best values exactly, whatever the order in which rows are seen.
 
 mod encode;
+mod heads;
 mod query;
 #[cfg(test)]
 mod suite;
 
 pub(crate) use encode::Encoder;
-pub(crate) use query::{Estimates, Panel, PlaneQuery};
+pub(crate) use heads::{Heads, Met, Panel, Wanted};
+pub(crate) use query::{Estimates, PlaneQuery};
 
 use super::codec::Code;
 use super::pair::low_of_pair;

@@ -3,11 +3,10 @@
 use super::encode::{SHORTEST, SLACK};
 use super::{Coding, Plane, Purpose};
 use crate::kernel::{
-    BLOCK_ROWS, Columns, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product,
-    nibble_products, order_query, sign_products, sign_tables,
+    BLOCK_ROWS, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product, order_query,
+    sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
-use crate::vectors::aligned::Aligned;
 use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
@@ -29,15 +28,15 @@ const SUMMING: f64 = 4e-12;
 /// A query in whole numbers.
 pub(crate) struct PlaneQuery {
     /// p: the rotated query in steps, -127 to 127; for estimates in the order of planes.
-    digits: Vec<i8>,
+    pub(super) digits: Vec<i8>,
     /// The sum of p.
-    sum: i32,
+    pub(super) sum: i32,
     /// t, the length of a step.
     step: f64,
     /// `||f||`, what the steps leave.
     rest: f64,
     /// For estimates: the tables of the query in coarse steps, to be met by signs, and the length of those steps.
-    tables: Vec<u8>,
+    pub(super) tables: Vec<u8>,
     coarse_step: f64,
     /// What the error of signs is multiplied with.
     cap: f64,
@@ -50,7 +49,7 @@ pub(crate) struct PlaneQuery {
     /// How far the offset and a score may be off, together, where they nearly cancel.
     summing: f64,
     /// What the columns of a row are multiplied with.
-    pub(crate) weights: Weights,
+    pub(super) weights: Weights,
 }
 
 impl Coding {
@@ -220,92 +219,7 @@ fn squares_left(y: &[f32], digits: &[i8], step: f64) -> f64 {
     sums.iter().sum()
 }
 
-impl PlaneQuery {
-    /// What it shows to blocks, and how much of that at a time: four digits, or the tables of a line.
-    fn shown(&self, purpose: Purpose) -> (&[u8], usize) {
-        match purpose {
-            Purpose::Certify => (bytemuck::cast_slice(&self.digits), 4),
-            Purpose::Estimate => (&self.tables, SIGN_TABLES),
-        }
-    }
-}
-
-/// What some queries show to blocks, side by side, piece after piece. It begins on a cache line: every look into a table that lies
-/// across two of them takes twice as long.
-pub(crate) struct Panel(Aligned<u8>);
-
-impl Panel {
-    /// What up to `lanes` queries show; lanes without a query are zero.
-    pub(crate) fn new(queries: &[PlaneQuery], purpose: Purpose, lanes: usize) -> Panel {
-        let (length, piece) =
-            queries.first().map_or((0, 1), |query| (query.shown(purpose).0.len(), query.shown(purpose).1));
-        let mut panel = Aligned::zeros(length * lanes);
-        for (q, query) in queries.iter().enumerate() {
-            let pieces = query.shown(purpose).0.chunks_exact(piece);
-            for (to, from) in panel.chunks_exact_mut(piece * lanes).zip(pieces) {
-                to[q * piece..][..piece].copy_from_slice(from);
-            }
-        }
-        Panel(panel)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Coding {
-    /// Bytes that a query shows.
-    pub(crate) fn shown_bytes(&self) -> usize {
-        match self.purpose {
-            Purpose::Certify => self.width(),
-            Purpose::Estimate => self.head_lines() * SIGN_TABLES,
-        }
-    }
-}
-
 impl Plane {
-    /// The numbers of the rows of a block.
-    #[inline(always)]
-    pub(crate) fn columns<const SIGNS: bool>(&self, block: usize) -> Columns<'_> {
-        let coding = &*self.coding;
-        let columns: &[[u32; BLOCK_ROWS]] = bytemuck::cast_slice(&self.blocks.row(block)[coding.head_lines() * 64..]);
-        let constant = usize::from(coding.has_constant());
-        Columns {
-            scale: &columns[0],
-            scale_with_error: SIGNS,
-            constant: coding.has_constant().then(|| &columns[1]),
-            lengths: (!SIGNS).then(|| &columns[1 + constant]),
-        }
-    }
-
-    /// The inner products of the heads in these blocks with the queries of a panel: of levels, or, for estimates, of signs.
-    #[inline(always)]
-    pub(crate) fn products<S: Simd, const SIGNS: bool, const R: usize, const Q: usize>(
-        &self,
-        simd: S,
-        blocks: [usize; R],
-        panel: &[u8],
-        queries: &[PlaneQuery],
-    ) -> [[[i32; BLOCK_ROWS]; Q]; R] {
-        let (coding, lines) = (&*self.coding, self.coding.head_lines());
-        assert!(SIGNS == (coding.purpose == Purpose::Estimate) && panel.len() >= coding.shown_bytes() * Q);
-        let mut addresses = [std::ptr::null(); R];
-        for r in 0..R {
-            addresses[r] = self.blocks.row(blocks[r]).as_ptr();
-        }
-        if SIGNS {
-            // SAFETY: every block begins with `lines` lines, and the panel has SIGN_TABLES bytes for each line and query.
-            return unsafe { sign_products::<S, R, Q>(simd, addresses, panel.as_ptr(), lines) };
-        }
-        let mut sums = [0; Q];
-        for (sum, query) in sums.iter_mut().zip(queries) {
-            *sum = query.sum;
-        }
-        // SAFETY: every block begins with `lines` lines, and the panel has eight values for each line and query.
-        unsafe { nibble_products::<S, R, Q>(simd, addresses, panel.as_ptr().cast(), sums, lines) }
-    }
-
     /// An upper bound of the value of the row in `slot`, from the inner product of its levels; as tight as it can be had. Of an estimate
     /// nothing more is known.
     #[inline(always)]
@@ -353,9 +267,10 @@ impl Plane {
     /// Asks the memory system for what an [estimate](Estimates) will read.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
-        for line in self.rest(slot).chunks(64) {
-            simd::prefetch(line.as_ptr());
-        }
+        let rest = self.rest(slot);
+        rest.chunks(64).for_each(|line| simd::prefetch(line.as_ptr()));
+        // Such rows begin anywhere in a line, so the last may be one more.
+        rest.last().into_iter().for_each(|last| simd::prefetch(last));
         for line in self.blocks.row(slot / BLOCK_ROWS).chunks(64) {
             simd::prefetch(line.as_ptr());
         }

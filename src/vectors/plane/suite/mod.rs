@@ -7,8 +7,8 @@ mod certain;
 mod estimates;
 mod records;
 
-use super::{Coding, Encoder, Panel, Plane, PlaneQuery, Purpose};
-use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dots_and_squares, canonical_squared_l2, rows_not_below};
+use super::{Coding, Encoder, Heads, Met, Panel, Plane, PlaneQuery, Purpose, Wanted};
+use crate::kernel::{BLOCK_ROWS, canonical_dot, canonical_dots_and_squares, canonical_squared_l2};
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use crate::vectors::Metric;
 use crate::vectors::asked::Asked;
@@ -165,48 +165,53 @@ fn records_of(plane: &Plane, rows: &[Vec<f32>]) -> Vec<Vec<u8>> {
 }
 
 /// A block of a plane before some queries.
-struct Met<'a> {
+struct Products<'a> {
     plane: &'a Plane,
     queries: &'a [PlaneQuery],
     block: usize,
 }
 
-impl Operation for Met<'_> {
+impl Operation for Products<'_> {
     /// The inner products of the heads, for each query row by row.
     type Output = Vec<[i32; BLOCK_ROWS]>;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        match self.plane.coding.purpose {
-            Purpose::Certify => self.run_as::<S, false>(simd),
-            Purpose::Estimate => self.run_as::<S, true>(simd),
-        }
-    }
-}
-
-impl Met<'_> {
-    #[inline(always)]
-    fn run_as<S: Simd, const SIGNS: bool>(&self, simd: S) -> Vec<[i32; BLOCK_ROWS]> {
         const LANES: usize = 8;
-        let (plane, purpose, mut found) = (self.plane, self.plane.coding.purpose, Vec::new());
+        let mut found = Vec::new();
         for queries in self.queries.chunks(LANES) {
-            let panel = Panel::new(queries, purpose, LANES);
-            let [products] = plane.products::<S, SIGNS, 1, LANES>(simd, [self.block], panel.bytes(), queries);
-            let alone = Panel::new(&queries[..1], purpose, 1);
-            let [[first]] = plane.products::<S, SIGNS, 1, 1>(simd, [self.block], alone.bytes(), queries);
-            assert_eq!(first, products[0], "alone or among others");
-            found.extend_from_slice(&products[..queries.len()]);
+            let limits = [f32::NEG_INFINITY; LANES];
+            let met = meet::<S, LANES>(simd, self.plane, self.block, queries, &limits);
+            let alone = meet::<S, 1>(simd, self.plane, self.block, &queries[..1], &limits[..1]);
+            assert_eq!(alone.products[0], met.products[0], "alone or among others");
+            found.extend_from_slice(&met.products[..queries.len()]);
         }
         found
     }
 }
 
-/// Whether row `row` of a block passes a limit, by the sum in f32.
+#[inline(always)]
+fn meet<S: Simd, const Q: usize>(
+    simd: S,
+    plane: &Plane,
+    block: usize,
+    queries: &[PlaneQuery],
+    limits: &[f32],
+) -> Met<Q> {
+    let panel = Panel::new(queries, plane.coding.purpose, Q);
+    let wanted = Wanted::<Q>::new(&panel, queries, limits.iter().copied());
+    let [met] = match plane.coding.purpose {
+        Purpose::Certify => Heads::<false>::new(plane).meet(simd, [block], &wanted),
+        Purpose::Estimate => Heads::<true>::new(plane).meet(simd, [block], &wanted),
+    };
+    met
+}
+
+/// Whether a row of a block passes a limit, by the sum in f32.
 struct Passes<'a> {
     plane: &'a Plane,
     query: &'a PlaneQuery,
     slot: usize,
-    products: &'a [i32; BLOCK_ROWS],
     limit: f32,
 }
 
@@ -215,13 +220,9 @@ impl Operation for Passes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
-        let block = self.slot / BLOCK_ROWS;
-        let columns = match self.plane.coding.purpose {
-            Purpose::Certify => self.plane.columns::<false>(block),
-            Purpose::Estimate => self.plane.columns::<true>(block),
-        };
-        let [passing] = rows_not_below(simd, &[*self.products], columns, &[self.query.weights], &[self.limit]);
-        passing >> (self.slot % BLOCK_ROWS) & 1 == 1
+        let (block, queries) = (self.slot / BLOCK_ROWS, std::slice::from_ref(self.query));
+        let met = meet::<S, 1>(simd, self.plane, block, queries, &[self.limit]);
+        met.passing[0] >> (self.slot % BLOCK_ROWS) & 1 == 1
     }
 }
 
@@ -240,8 +241,8 @@ impl Meeting<'_> {
     }
 
     fn passes(&self, limit: f32) -> bool {
-        let Meeting { level, plane, query, slot, products } = *self;
-        dispatch_at(level, Passes { plane, query, slot, products, limit })
+        let Meeting { level, plane, query, slot, .. } = *self;
+        dispatch_at(level, Passes { plane, query, slot, limit })
     }
 
     /// The tight bound.
@@ -254,7 +255,7 @@ impl Meeting<'_> {
 fn for_every_meeting(plane: &Plane, queries: &[PlaneQuery], mut check: impl FnMut(usize, Meeting<'_>)) {
     for level in Level::available() {
         for block in 0..plane.blocks() {
-            let found = dispatch_at(level, Met { plane, queries, block });
+            let found = dispatch_at(level, Products { plane, queries, block });
             for (number, (products, query)) in found.iter().zip(queries).enumerate() {
                 for slot in (block * BLOCK_ROWS..plane.rows()).take(BLOCK_ROWS) {
                     check(number, Meeting { level, plane, query, slot, products });
