@@ -10,8 +10,9 @@ use crate::simd::{self, Operation, Simd};
 use crate::vectors::pair::{high_of_pair, low_of_pair};
 use crate::vectors::{Metric, Query};
 
-/// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie.
-pub(crate) const CAP_DEVIATIONS: f64 = 3.2;
+/// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie. Less means fewer rows to look at, and more that
+/// should have been among the best and are not.
+pub(crate) const CAP_DEVIATIONS: f64 = 2.4;
 
 /// The largest coordinate, in standard deviations, that a query of four bits reaches.
 const COARSE_REACH: f64 = 2.4;
