@@ -7,6 +7,17 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512(());
 
+/// Where the two words lie that are added up for each of sixteen rows: those of even rows in a first register, those of odd rows in a second.
+const HALVES: [u16; 32] = {
+    let (mut places, mut row) = ([0; 32], 0);
+    while row < 16 {
+        places[2 * row as usize] = row / 2 + row % 2 * 32;
+        places[2 * row as usize + 1] = row / 2 + row % 2 * 32 + 8;
+        row += 1;
+    }
+    places
+};
+
 impl Avx512 {
     /// The token, where the processor has the instructions.
     pub(crate) fn detect() -> Option<Avx512> {
@@ -227,19 +238,17 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn fold_words(self, sums: __m512i, [both, odd]: [__m512i; 2]) -> __m512i {
         #[inline(always)]
-        fn fold(words: __m512i) -> __m128i {
-            // SAFETY: whoever calls holds the token, which proves AVX-512 F and AVX2.
-            unsafe {
-                let half = _mm256_add_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64::<1>(words));
-                _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
-            }
+        fn half(words: __m512i) -> __m256i {
+            // SAFETY: whoever calls holds the token, which proves AVX-512F and AVX2.
+            unsafe { _mm256_add_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64::<1>(words)) }
         }
-        let (both, odd) = (fold(both), fold(odd));
-        // SAFETY: the token proves AVX-512F and AVX2.
+        // SAFETY: the token proves AVX-512 F, BW and VNNI, and AVX2.
         unsafe {
-            let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
-            let (low, high) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
-            _mm512_add_epi32(sums, _mm512_cvtepu16_epi32(_mm256_set_m128i(high, low)))
+            let (both, odd) = (half(both), half(odd));
+            let even = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(odd));
+            let places = _mm512_loadu_si512(HALVES.as_ptr().cast());
+            let halves = _mm512_permutex2var_epi16(_mm512_castsi256_si512(even), places, _mm512_castsi256_si512(odd));
+            _mm512_dpwssd_epi32(sums, halves, _mm512_set1_epi16(1))
         }
     }
 

@@ -151,7 +151,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn no_words(self) -> Self::Words;
     /// Adds a byte to each word.
     fn add_to_words(self, words: Self::Words, bytes: Self::Codes) -> Self::Words;
-    /// Adds to each sum the four words of its place in sixteen bytes, which together must fit sixteen bits.
+    /// Adds to each sum the four words of its place in sixteen bytes, which together must be less than 2^16, and any two of them less than 2^15.
     fn fold_words(self, sums: Self::Sums, words: Self::Words) -> Self::Sums;
     /// The sums, row by row.
     fn to_rows(self, sums: Self::Sums) -> [i32; 16];
