@@ -20,6 +20,22 @@ pub(crate) struct Shared<T> {
     turn_over: Condvar,
 }
 
+/// How often whoever waits for a guard tries before he falls asleep: for some tens of microseconds.
+const AWAKE: usize = 2_000;
+
+/// Waits awake, for a while: most guards are held for less than it takes to fall asleep and be woken, and to wake another takes the time of who lets go.
+#[inline]
+fn awake<G>(take: impl Fn() -> Option<G>) -> Option<G> {
+    for _ in 0..AWAKE {
+        let guard = take();
+        if guard.is_some() {
+            return guard;
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
 /// How long a writer waits for its turn before it asks its caller whether to go on.
 const WAIT: Duration = Duration::from_millis(10);
 
@@ -33,7 +49,7 @@ impl<T> Shared<T> {
     #[inline]
     pub(crate) fn read(&self) -> ReadGuard<'_, T> {
         let pass = fork::pass();
-        ReadGuard { guard: self.value.read(), _pass: pass }
+        ReadGuard { guard: awake(|| self.value.try_read()).unwrap_or_else(|| self.value.read()), _pass: pass }
     }
 
     /// The value, out of its lock.
@@ -101,7 +117,8 @@ impl<T> Writer<'_, T> {
     /// The value, with all readers out. To be held for a millisecond or so.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         let pass = fork::pass();
-        WriteGuard { guard: self.shared.value.write(), _pass: pass }
+        let value = &self.shared.value;
+        WriteGuard { guard: awake(|| value.try_write()).unwrap_or_else(|| value.write()), _pass: pass }
     }
 }
 

@@ -183,14 +183,14 @@ impl Tabular for HnswIndex {
         } else if writer.read().needs_repair() {
             build::repair(writer, &self.parameters, call)?;
         }
-        let stored = intake.stored();
         let later = self.links_later.load(Ordering::Relaxed);
         let free = self.room_for(intake, writer, later)?;
         let before = writer.read().table.slots();
-        writer.write().graph.try_reserve(stored - free.len())?;
         let entries = intake.stage(writer, rows, &free, call, &|_| ())?;
         // From here on something may lead to them.
-        writer.write().free.drain(..free.len());
+        if !free.is_empty() {
+            writer.write().free.drain(..free.len());
+        }
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
         let linking = Linking { reused: &free, most: if later { 0 } else { usize::MAX }, ..Linking::ALL };

@@ -108,6 +108,7 @@ impl Tabled for State {
 
     fn try_reserve(&mut self, additional: usize) -> Result<()> {
         self.table.try_reserve(additional)?;
+        self.graph.try_reserve(additional)?;
         let cells = if self.table.has_rows() { None } else { self.graph.cells_mut() };
         cells.map_or(Ok(()), |cells| cells.try_reserve(additional))
     }

@@ -40,7 +40,7 @@ const ROWS_PER_TASK: usize = 32;
 /// How many candidates for links ahead their rows are asked for.
 const SELECT_AHEAD: usize = 2;
 /// Lists that are written under one guard.
-const LISTS_PER_GUARD: usize = 1024;
+const LISTS_PER_GUARD: usize = 128;
 
 /// Rows that are to be linked.
 #[derive(Clone, Copy)]
@@ -262,9 +262,17 @@ impl Linker<'_> {
 impl Plan {
     /// Writes it all.
     fn apply(self, writer: &Writer<'_, State>) -> Result<()> {
-        self.add_nodes(&mut writer.write().graph)?;
-        write_lists(writer, &self.lists);
-        writer.write().graph.settle(self.pivots);
+        // One hold for all, if that is short: each waits for the searches that run, and others wait for it.
+        let mut state = writer.write();
+        self.add_nodes(&mut state.graph)?;
+        for (i, lists) in self.lists.chunks(LISTS_PER_GUARD).enumerate() {
+            if i > 0 {
+                drop(state);
+                state = writer.write();
+            }
+            set_lists(&mut state.graph, lists);
+        }
+        state.graph.settle(self.pivots);
         Ok(())
     }
 
@@ -288,12 +296,15 @@ impl Plan {
 /// Writes new lists, in short holds between which searches run.
 fn write_lists(writer: &Writer<'_, State>, lists: &[List]) {
     for lists in lists.chunks(LISTS_PER_GUARD) {
-        let mut state = writer.write();
-        for List { level, node, links, change } in lists {
-            match change {
-                Some(change) => state.graph.change_cell(*node, change),
-                None => state.graph.set_links(*level, *node, links),
-            }
+        set_lists(&mut writer.write().graph, lists);
+    }
+}
+
+fn set_lists(graph: &mut Graph, lists: &[List]) {
+    for List { level, node, links, change } in lists {
+        match change {
+            Some(change) => graph.change_cell(*node, change),
+            None => graph.set_links(*level, *node, links),
         }
     }
 }
