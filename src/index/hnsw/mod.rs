@@ -178,9 +178,10 @@ impl Tabular for HnswIndex {
     /// is left.
     fn put(&self, intake: &Intake, rows: &dyn RowSource, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<()> {
         let was_empty = writer.read().table.live() == 0;
+        let repaired = !was_empty && writer.read().needs_repair();
         if was_empty {
             writer.write().clear(&self.parameters);
-        } else if writer.read().needs_repair() {
+        } else if repaired {
             build::repair(writer, &self.parameters, call)?;
         }
         let later = self.links_later.load(Ordering::Relaxed);
@@ -193,7 +194,8 @@ impl Tabular for HnswIndex {
         }
         // A statement of its own: the guard must be gone before anything is linked.
         let id_map = writer.read().table.prepare_map(&entries);
-        let linking = Linking { reused: &free, most: if later { 0 } else { usize::MAX }, ..Linking::ALL };
+        let most = if later { 0 } else { usize::MAX };
+        let linking = Linking { reused: &free, most, repaired, ..Linking::ALL };
         let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, linking, call).map(|()| id_map));
         let linked = linked.and_then(|id_map| encode_rest(writer, &self.parameters, call).map(|()| id_map));
         let mut state = writer.write();

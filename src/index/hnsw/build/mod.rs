@@ -51,11 +51,13 @@ pub(crate) struct Linking<'a> {
     pub(crate) most: usize,
     /// Rows a batch.
     pub(crate) batch: usize,
+    /// Whether lists have been led round what is gone: any row may have been lost with that.
+    pub(crate) repaired: bool,
 }
 
 impl Linking<'_> {
     /// All rows that have never been linked.
-    pub(crate) const ALL: Linking<'static> = Linking { reused: &[], most: usize::MAX, batch: BATCH };
+    pub(crate) const ALL: Linking<'static> = Linking { reused: &[], most: usize::MAX, batch: BATCH, repaired: false };
 }
 
 /// Links rows.
@@ -65,7 +67,7 @@ pub(crate) fn link(
     linking: Linking<'_>,
     call: &Call<'_>,
 ) -> Result<()> {
-    let Linking { reused, most, batch } = linking;
+    let Linking { reused, most, batch, repaired } = linking;
     // What the graph stands on costs a while to decide, and nothing depends on it yet.
     let has_work = most > 0 || !reused.is_empty();
     if !has_work || !settle_ground(writer, parameters)? {
@@ -96,7 +98,7 @@ pub(crate) fn link(
         call.progress(done, slots.len());
         done += batch.len();
     }
-    Rejoin { writer, parameters, linked: &slots, reused, scratches: &scratches }.run(call)?;
+    Rejoin { writer, parameters, linked: &slots, reused, repaired, scratches: &scratches }.run(call)?;
     if done > 0 {
         call.progress(done, slots.len());
     }

@@ -2,7 +2,7 @@
 //!
 //! A row is linked where a walk for it has ended, so at first it is found. Later its neighbours drop it for others that seem to lead there; and where
 //! all that leads to a small cluster is dropped like that, no list that takes part in it could tell. A search can. So whenever rows have been linked,
-//! walks look for rows: after many for all that there are, after a few for some. One that is not found is linked from the nearest node that is,
+//! walks look for rows: after many, or once lists were repaired, for all that there are, after a few for some. One that is not found is linked from the nearest node that is,
 //! which becomes its anchor (see [`lists`](super::lists)), so that the link is not dropped either.
 //!
 //! Which rows are looked for depends on which were linked, not on time or threads: the graph is still that of the sequence of calls.
@@ -20,8 +20,8 @@ use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
 use crate::vectors::random_bits;
 
-/// All rows are looked for if so large a part of them was linked, else so many for each.
-const PART: u64 = 4;
+/// All rows are looked for if one in so many was linked, else so many for each.
+const PART: u64 = 12;
 const PER_ROW: u64 = 4;
 
 /// The beams of the walks after a row. Nearly all are found with the first. What the second misses is lost: half as wide as that of a search
@@ -42,6 +42,8 @@ pub(super) struct Rejoin<'a> {
     /// The slots that were linked, and those among them that had other rows before.
     pub(super) linked: &'a [u32],
     pub(super) reused: &'a [u32],
+    /// Whether any may have been lost, not only through what was linked.
+    pub(super) repaired: bool,
     pub(super) scratches: &'a Scratches,
 }
 
@@ -70,7 +72,7 @@ impl Rejoin<'_> {
     /// The nodes that are looked for: all, or so many at random.
     fn wanted(&self) -> Vec<u32> {
         let draw = |nodes: u64| -> Vec<u32> {
-            if self.linked.len() as u64 * PART >= nodes {
+            if self.repaired || self.linked.len() as u64 * PART >= nodes {
                 return (0..nodes as u32).collect();
             }
             let numbers = self.linked.iter().flat_map(|&slot| (0..PER_ROW).map(move |i| u64::from(slot) * PER_ROW + i));
