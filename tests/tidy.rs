@@ -27,7 +27,7 @@ const UNSAFE: [&str; 8] = [
     "kernel/",
     "vectors/matrix/",
     "vectors/cell/",
-    "vectors/plane/query.rs",
+    "vectors/plane/heads.rs",
     "storage/vfs/file.rs",
     "index/scan.rs",
     "index/hnsw/ground/",
