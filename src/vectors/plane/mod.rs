@@ -24,7 +24,7 @@
 //!
 //! [`Purpose::Estimate`] keeps the unbiased multiple instead. Its heads are the signs, scanned with a query of four bits. The value of a
 //! row is its estimate from all digits, *capped* by the estimate from its signs plus [`CAP_DEVIATIONS`](query::CAP_DEVIATIONS) standard
-//! deviations. The cap is a part of the definition: it binds for less than one row in a hundred, and makes signs alone an upper bound, so that a scan of
+//! deviations. The cap is a part of the definition: it binds for about one row in a hundred, and makes signs alone an upper bound, so that a scan of
 //! signs finds the best values exactly, whatever the order in which rows are seen.
 
 mod encode;
