@@ -231,14 +231,15 @@ impl<'a, const SIGNS: bool> Scan<'_, 'a, SIGNS> {
     /// Sets what has passed aside for the queries from `first` on, or notes it.
     #[inline(always)]
     fn settle(&mut self, first: usize, hits: &mut [Hits]) {
-        for (q, (result, hits)) in self.results[first..].iter_mut().zip(hits).enumerate() {
+        for (q, (result, hits)) in self.results[first..].iter_mut().zip(&*hits).enumerate() {
             let some = &hits.hits[..hits.count];
             match &mut self.seen {
                 Some(seen) => some.iter().for_each(|hit| seen[first + q].note(hit)),
                 None => some.iter().for_each(|hit| result.set_aside(hit, self.blocks[hit.at as usize].0)),
             }
-            hits.count = 0;
         }
+        // In lanes without a query, too: what is no number passes there.
+        hits.iter_mut().for_each(|hits| hits.count = 0);
     }
 }
 
