@@ -87,6 +87,7 @@ impl Seen {
         Seen { values: vec![[f32::NEG_INFINITY; BLOCK_ROWS]; blocks], products: vec![[0; BLOCK_ROWS]; blocks] }
     }
 
+    /// Notes the rows of a block that have passed.
     fn note(&mut self, hit: &Hit) {
         let at = hit.at as usize;
         self.products[at] = hit.products;

@@ -58,7 +58,8 @@ pub(crate) struct Wanted<'a, const Q: usize> {
 }
 
 impl<'a, const Q: usize> Wanted<'a, Q> {
-    /// What the first of these queries, one at least, ask for: rows whose value is not below the limit. Lanes without a query ask for nothing that anybody looks at.
+    /// What the first of these queries, one at least, ask for: rows whose value is not below the limit. What passes in lanes without a query means
+    /// nothing: no number is below no limit, so something may.
     pub(crate) fn new(panel: &'a Panel, queries: &[PlaneQuery], limits: impl Iterator<Item = f32>) -> Wanted<'a, Q> {
         let weights = [queries[0].weights; Q];
         let mut wanted = Wanted { panel, sums: [0; Q], weights, limits: [f32::INFINITY; Q] };
