@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("conformance", "model", "store_fixtures")
+pytest.register_assert_rewrite("conformance", "model", "pair", "store_fixtures")

@@ -15,22 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance import (
-    ADVERSARIAL,
-    Candidate,
-    Pair,
-    all_zeros,
-    asked,
-    assert_same_bits,
-    clustered,
-    duplicates,
-    gaussian,
-    half_zeros,
-    integers,
-    quantized,
-    snapshot,
-)
+from conformance import quantized
+from kinds import ADVERSARIAL, all_zeros, asked, clustered, duplicates, gaussian, half_zeros, integers
 from model import natural_distances
+from pair import Candidate, Pair, assert_same_bits, snapshot
 
 import nearfield as nf
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance import REGISTRY, Candidate, IndexConformance
+from conformance import REGISTRY, IndexConformance
 from model import METRICS
+from pair import Candidate
 
 
 @pytest.fixture(params=REGISTRY, ids=lambda candidate: candidate.name)

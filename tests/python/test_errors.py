@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conformance import snapshot
+from pair import snapshot
 
 import nearfield as nf
 from nearfield import errors

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conformance import assert_same_bits, snapshot
 from kept import CODECS, fit, keep
+from pair import assert_same_bits, snapshot
 
 import nearfield as nf
 

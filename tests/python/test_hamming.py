@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance import Candidate, Pair, assert_same_bits
 from model import Model
+from pair import Candidate, Pair, assert_same_bits
 
 import nearfield as nf
 

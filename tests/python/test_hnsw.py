@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance import all_equal, assert_same_bits, clustered, duplicates, gaussian, snapshot
+from kinds import all_equal, clustered, duplicates, gaussian
+from pair import assert_same_bits, snapshot
 
 import nearfield as nf
 

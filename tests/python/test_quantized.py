@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance import CODES, assert_same_bits, gaussian, snapshot
+from conformance import CODES
 from kept import keep as kept_as
+from kinds import gaussian
 from model import Model, canonical_scores
+from pair import assert_same_bits, snapshot
 
 import nearfield as nf
 

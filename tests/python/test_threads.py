@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conformance import assert_same_bits, snapshot
 from model import canonical_scores
+from pair import assert_same_bits, snapshot
 
 import nearfield as nf
 
