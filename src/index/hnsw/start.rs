@@ -35,7 +35,10 @@ pub(super) fn start<S: Simd, G: Ground>(
 #[inline(always)]
 fn seems_nearest<S: Simd>(simd: S, query: &CellQuery, scene: &Scene) -> Option<u32> {
     let mut nearest = Candidate::LAST;
-    query.look_out(simd, &scene.outlook, |estimate, node| nearest = nearest.min(Candidate::new(estimate, node)));
+    query.look_out(simd, &scene.outlook, |estimate, node| {
+        nearest = nearest.min(Candidate::new(estimate, node));
+        nearest.distance()
+    });
     (nearest != Candidate::LAST).then(|| nearest.node())
 }
 

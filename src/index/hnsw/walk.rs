@@ -83,14 +83,46 @@ impl Visited {
 
 /// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
-pub(super) const AHEAD: usize = 2;
+const AHEAD: usize = 2;
+
+/// The nodes whose cells are on their way from memory, in the order in which a walk comes to them.
+#[derive(Default)]
+pub(super) struct Queue {
+    nodes: [u32; AHEAD + 1],
+    waiting: usize,
+}
+
+impl Queue {
+    #[inline(always)]
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting <= AHEAD
+    }
+
+    /// Appends a node; there must be room.
+    #[inline(always)]
+    pub(super) fn push(&mut self, node: u32) {
+        self.nodes[self.waiting] = node;
+        self.waiting += 1;
+    }
+
+    /// Takes the first node out; the last, which may be the same, is named beside it.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<(u32, u32)> {
+        let last = self.waiting.checked_sub(1)?;
+        let (node, newest) = (self.nodes[0], self.nodes[last]);
+        self.nodes.copy_within(1.., 0);
+        self.waiting = last;
+        Some((node, newest))
+    }
+}
+
+/// What could be visited, the nearest first.
+pub(super) type Beyond = BinaryHeap<Reverse<Candidate>>;
 
 /// How far a walk among cells has come.
 #[derive(Default)]
 pub(super) struct Gait {
-    /// The nodes whose cells are on their way from memory, in the order in which the walk comes to them, and how many they are.
-    pub(super) queue: [u32; AHEAD + 1],
-    pub(super) waiting: usize,
+    pub(super) queue: Queue,
     pub(super) steps: usize,
     /// Whether a walk after some nodes alone, which goes all the way at once, found them.
     pub(super) found: bool,
@@ -103,7 +135,7 @@ pub(crate) struct Scratch {
     /// What a filtered walk among cells has seen.
     pub(super) noted: Visited,
     /// What such a walk could visit but has no place for in the beam.
-    pub(super) beyond: BinaryHeap<Reverse<Candidate>>,
+    pub(super) beyond: Beyond,
     /// What is to be measured, and what is on its way from memory.
     fresh: Vec<u32>,
     coming: Vec<u32>,

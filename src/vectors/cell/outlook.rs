@@ -69,16 +69,20 @@ impl Operation for Encode<'_> {
 }
 
 impl CellQuery {
-    /// Estimates the values of all rows of an outlook, and tells each with its slot.
+    /// Estimates the values of all rows of an outlook, and tells those that are below a limit, each with its slot. The limit is infinity at first, then
+    /// what `tell` has returned last: whoever is after the nearest is told of few.
     #[inline(always)]
-    pub(crate) fn look_out<S: Simd>(&self, simd: S, outlook: &Outlook, mut tell: impl FnMut(f32, u32)) {
-        let cell = outlook.cell();
+    pub(crate) fn look_out<S: Simd>(&self, simd: S, outlook: &Outlook, mut tell: impl FnMut(f32, u32) -> f32) {
+        let (cell, mut limit) = (outlook.cell(), f32::INFINITY);
         for fan in (0..outlook.len.div_ceil(BLOCK_ROWS)).step_by(TOGETHER) {
-            let mut estimates = [[0.0; BLOCK_ROWS]; TOGETHER];
-            self.estimate(simd, cell, fan, (self.own, f32::INFINITY), &mut estimates);
-            let first = fan * BLOCK_ROWS;
-            for (at, &estimate) in (first..outlook.len).zip(estimates.as_flattened()) {
-                tell(estimate, cell.link(at));
+            let (first, mut estimates) = (fan * BLOCK_ROWS, [[0.0; BLOCK_ROWS]; TOGETHER]);
+            let rows = (outlook.len - first).min(TOGETHER * BLOCK_ROWS);
+            let below = self.estimate(simd, cell, fan, (self.own, limit), &mut estimates);
+            let mut below = below & u32::MAX >> (u32::BITS as usize - rows);
+            while below != 0 {
+                let at = below.trailing_zeros() as usize;
+                below &= below - 1;
+                limit = tell(estimates[at / BLOCK_ROWS][at % BLOCK_ROWS], cell.link(first + at));
             }
         }
     }

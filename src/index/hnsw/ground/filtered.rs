@@ -12,7 +12,7 @@
 
 use super::linked::{FIRST_LINES, Linked, beam_of_estimates, estimate_two};
 use super::{Ground, Reach};
-use crate::index::hnsw::walk::{AHEAD, Admission, Candidate, Scratch};
+use crate::index::hnsw::walk::{Admission, Beam, Beyond, Candidate, Queue, Scratch};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::Simd;
 use crate::vectors::{Cell, Coming};
@@ -132,38 +132,27 @@ impl<A: Admission> Course<'_, '_, A> {
     /// The nearest node that has not been visited, if something may be gained there: all that the beam has room for, then what is nearer than
     /// what will be returned.
     #[inline(always)]
-    fn next(&self, scratch: &mut Scratch) -> Option<u32> {
+    fn next(&self, beam: &mut Beam, beyond: &mut Beyond, accepted: &Beam) -> Option<u32> {
         if self.is_spent() {
             return None;
         }
-        scratch.beam.follow().or_else(|| {
-            let Reverse(candidate) = scratch.beyond.pop()?;
-            (candidate < scratch.accepted.limit()).then(|| candidate.node())
+        beam.follow().or_else(|| {
+            let Reverse(candidate) = beyond.pop()?;
+            (candidate < accepted.limit()).then(|| candidate.node())
         })
     }
 
     /// Visits the nearest nodes until nothing is to be gained from that.
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
-        let Linked { cells, nodes } = self.ground;
-        let (lines, mut queue, mut waiting) = (cells.lines(), [0u32; AHEAD + 1], 0);
+        let (cells, mut queue) = (self.ground.cells, Queue::default());
         loop {
-            while waiting <= AHEAD {
-                let Some(node) = self.next(scratch) else { break };
-                if (node as usize) < nodes && scratch.visited.insert(node) {
-                    cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
-                    queue[waiting] = node;
-                    waiting += 1;
-                }
-            }
-            if waiting == 0 || !self.inside && self.is_rarer(RARE) {
-                return self.look(simd, scratch);
-            }
+            let Scratch { visited, beam, beyond, accepted, .. } = &mut *scratch;
+            self.ground.fill(&mut queue, visited, || self.next(beam, beyond, accepted));
+            let next = if !self.inside && self.is_rarer(RARE) { None } else { queue.pop() };
+            let Some((node, newest)) = next else { return self.look(simd, scratch) };
             self.steps += 1;
-            let (node, newest) = (queue[0], queue[waiting - 1] as usize);
-            queue.copy_within(1.., 0);
-            waiting -= 1;
-            let mut coming = cells.coming(newest, FIRST_LINES);
+            let mut coming = cells.coming(newest as usize, FIRST_LINES);
             coming.ask();
             let cell = cells.cell(node as usize);
             let value = scratch.query.point().value(simd, cell);

@@ -3,7 +3,7 @@
 use super::{Ground, Reach, Step};
 use crate::index::hnsw::HnswParameters;
 use crate::index::hnsw::graph::Layer;
-use crate::index::hnsw::walk::{AHEAD, Admission, Beam, Candidate, Gait, Scratch, Visited};
+use crate::index::hnsw::walk::{Admission, Beam, Candidate, Gait, Queue, Scratch, Visited};
 use crate::kernel::BLOCK_ROWS;
 use crate::simd::{Simd, prefetch};
 use crate::vectors::{Cell, CellPoint, CellQuery, Cells, Coming, Query};
@@ -152,30 +152,12 @@ impl Ground for Linked<'_> {
             return Step::Ends;
         }
         let Scratch { visited, beam, accepted, query, gait, .. } = scratch;
-        let Linked { cells, nodes } = self;
-        let lines = cells.lines();
-        let mut step = Step::Goes;
-        while gait.waiting <= AHEAD {
-            let Some(node) = beam.follow() else {
-                step = Step::Nears;
-                break;
-            };
-            if (node as usize) < nodes && visited.insert(node) {
-                cells.prefetch(node as usize, 0..FIRST_LINES.min(lines));
-                gait.queue[gait.waiting] = node;
-                gait.waiting += 1;
-            }
-        }
-        if gait.waiting == 0 {
-            return Step::Ends;
-        }
+        let goes_on = self.fill(&mut gait.queue, visited, || beam.follow());
+        let Some((node, newest)) = gait.queue.pop() else { return Step::Ends };
         gait.steps += 1;
-        let (node, newest) = (gait.queue[0], gait.queue[gait.waiting - 1] as usize);
-        gait.queue.copy_within(1.., 0);
-        gait.waiting -= 1;
-        let mut coming = cells.coming(newest, FIRST_LINES);
+        let mut coming = self.cells.coming(newest as usize, FIRST_LINES);
         coming.ask();
-        let cell = cells.cell(node as usize);
+        let cell = self.cells.cell(node as usize);
         let value = query.point().value(simd, cell);
         if !A::ASKS || reach.admission.admits(node) {
             accepted.push(Candidate::new(value, node));
@@ -183,7 +165,7 @@ impl Ground for Linked<'_> {
         coming.ask();
         take_in(simd, query, (cell, value), visited, beam, &mut coming);
         coming.ask_rest();
-        step
+        if goes_on { Step::Goes } else { Step::Nears }
     }
 
     #[inline(always)]
@@ -250,6 +232,19 @@ impl<'a> Linked<'a> {
             // How far it is, its cell says once it has come from memory.
             scratch.beam.push(Candidate::new(f32::INFINITY, node));
         }
+    }
+
+    /// Asks for the cells of what a walk comes to next, as far as there is room in the queue; whether there was enough of it.
+    #[inline(always)]
+    pub(super) fn fill(self, queue: &mut Queue, visited: &mut Visited, mut next: impl FnMut() -> Option<u32>) -> bool {
+        while queue.has_room() {
+            let Some(node) = next() else { return false };
+            if (node as usize) < self.nodes && visited.insert(node) {
+                self.cells.prefetch(node as usize, 0..FIRST_LINES.min(self.cells.lines()));
+                queue.push(node);
+            }
+        }
+        true
     }
 
     /// Puts nodes where a walk begins into the beam.

@@ -3,7 +3,8 @@
 use super::*;
 use crate::vectors::Outlook;
 
-struct LookOut<'a>(&'a CellQuery, &'a Outlook);
+/// Looks at all rows, or at those alone that are nearer than all before.
+struct LookOut<'a>(&'a CellQuery, &'a Outlook, bool);
 
 impl Operation for LookOut<'_> {
     /// Of each row its slot and its estimate.
@@ -12,7 +13,12 @@ impl Operation for LookOut<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
         let mut seen = Vec::new();
-        self.0.look_out(simd, self.1, |estimate, slot| seen.push((slot, estimate)));
+        let mut nearest = f32::INFINITY;
+        self.0.look_out(simd, self.1, |estimate, slot| {
+            seen.push((slot, estimate));
+            nearest = nearest.min(estimate);
+            if self.2 { nearest } else { f32::INFINITY }
+        });
         seen
     }
 }
@@ -32,8 +38,11 @@ fn an_outlook_shows_all_of_its_rows_about_where_they_are() {
             let (mut off, mut spread) = (0.0, 0.0);
             for asked in &asked {
                 let query = Asked::new(metric, asked).ready(cells.frame(), Level::detect());
-                let seen = dispatch_at(Level::detect(), LookOut(&query, &outlook));
+                let seen = dispatch_at(Level::detect(), LookOut(&query, &outlook, false));
                 assert!(seen.iter().map(|&(slot, _)| slot).eq(outlook.slots()));
+                let nearer = dispatch_at(Level::detect(), LookOut(&query, &outlook, true));
+                let nearest = |seen: &[(u32, f32)]| seen.iter().map(|&(_, estimate)| estimate).reduce(f32::min);
+                assert!(nearest(&nearer) == nearest(&seen) && (count <= 33 || nearer.len() < count));
                 let values: Vec<f32> = shown.iter().map(|&(_, row)| value(query.point(), row)).collect();
                 let mean = values.iter().sum::<f32>() / values.len().max(1) as f32;
                 for (&(_, estimate), value) in seen.iter().zip(&values) {
@@ -42,7 +51,7 @@ fn an_outlook_shows_all_of_its_rows_about_where_they_are() {
                 }
                 for level in Level::available() {
                     let query = Asked::new(metric, asked).ready(cells.frame(), level);
-                    let again = dispatch_at(level, LookOut(&query, &outlook));
+                    let again = dispatch_at(level, LookOut(&query, &outlook, false));
                     let near = |(a, b): (&(u32, f32), &(u32, f32))| (a.1 - b.1).abs() <= 1e-3 * a.1.abs().max(1.0);
                     assert!(seen.iter().zip(&again).all(near), "{metric:?}, {count}, {}", level.name());
                 }
