@@ -1,6 +1,6 @@
-"""Kinds of rows: such as there are, and such as break indexes.
+"""Kinds of rows: such as there are, and such as break indexes; and queries that hurt, made of them.
 
-Each is a function of a generator, a number of rows and a dimension.
+A kind is a function of a generator, a number of rows and a dimension; it gives so many float32 rows.
 """
 
 from __future__ import annotations

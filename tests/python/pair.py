@@ -6,6 +6,8 @@ one that an honest approximation can give (real rows, allowed rows, canonical sc
 hits as exist) and reach the recall floor that the candidate promises. Recall counts scores, not ids: among
 equal scores no row is righter than another. An index that keeps nothing but codes of its rows is held to
 the same, but for the scores, which are its own, and to which all its answers must agree.
+
+Two indexes, instead of one and the model, are compared by `snapshot`, two answers by `assert_same_bits`.
 """
 
 from __future__ import annotations

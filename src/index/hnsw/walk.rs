@@ -116,7 +116,7 @@ impl Queue {
     }
 }
 
-/// What could be visited, the nearest first.
+/// What a walk could visit but has no place for in its beam, the nearest first.
 pub(super) type Beyond = BinaryHeap<Reverse<Candidate>>;
 
 /// How far a walk among cells has come.
@@ -134,7 +134,7 @@ pub(crate) struct Scratch {
     pub(super) visited: Visited,
     /// What a filtered walk among cells has seen.
     pub(super) noted: Visited,
-    /// What such a walk could visit but has no place for in the beam.
+    /// For such a walk.
     pub(super) beyond: Beyond,
     /// What is to be measured, and what is on its way from memory.
     fresh: Vec<u32>,

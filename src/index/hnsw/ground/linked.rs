@@ -234,7 +234,7 @@ impl<'a> Linked<'a> {
         }
     }
 
-    /// Asks for the cells of what a walk comes to next, as far as there is room in the queue; whether there was enough of it.
+    /// Fills the queue with nodes that `next` names and that have not been visited, and asks for their cells; false if `next` had no more before it was full.
     #[inline(always)]
     pub(super) fn fill(self, queue: &mut Queue, visited: &mut Visited, mut next: impl FnMut() -> Option<u32>) -> bool {
         while queue.has_room() {

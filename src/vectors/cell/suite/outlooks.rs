@@ -3,8 +3,12 @@
 use super::*;
 use crate::vectors::Outlook;
 
-/// Looks at all rows, or at those alone that are nearer than all before.
-struct LookOut<'a>(&'a CellQuery, &'a Outlook, bool);
+/// A look at an outlook: at all of its rows, or, narrowing, at those alone that are nearer than all before.
+struct LookOut<'a> {
+    query: &'a CellQuery,
+    outlook: &'a Outlook,
+    narrowing: bool,
+}
 
 impl Operation for LookOut<'_> {
     /// Of each row its slot and its estimate.
@@ -14,10 +18,10 @@ impl Operation for LookOut<'_> {
     fn run<S: Simd>(self, simd: S) -> Self::Output {
         let mut seen = Vec::new();
         let mut nearest = f32::INFINITY;
-        self.0.look_out(simd, self.1, |estimate, slot| {
+        self.query.look_out(simd, self.outlook, |estimate, slot| {
             seen.push((slot, estimate));
             nearest = nearest.min(estimate);
-            if self.2 { nearest } else { f32::INFINITY }
+            if self.narrowing { nearest } else { f32::INFINITY }
         });
         seen
     }
@@ -38,9 +42,10 @@ fn an_outlook_shows_all_of_its_rows_about_where_they_are() {
             let (mut off, mut spread) = (0.0, 0.0);
             for asked in &asked {
                 let query = Asked::new(metric, asked).ready(cells.frame(), Level::detect());
-                let seen = dispatch_at(Level::detect(), LookOut(&query, &outlook, false));
+                let seen = dispatch_at(Level::detect(), LookOut { query: &query, outlook: &outlook, narrowing: false });
                 assert!(seen.iter().map(|&(slot, _)| slot).eq(outlook.slots()));
-                let nearer = dispatch_at(Level::detect(), LookOut(&query, &outlook, true));
+                let nearer =
+                    dispatch_at(Level::detect(), LookOut { query: &query, outlook: &outlook, narrowing: true });
                 let nearest = |seen: &[(u32, f32)]| seen.iter().map(|&(_, estimate)| estimate).reduce(f32::min);
                 assert!(nearest(&nearer) == nearest(&seen) && (count <= 33 || nearer.len() < count));
                 let values: Vec<f32> = shown.iter().map(|&(_, row)| value(query.point(), row)).collect();
@@ -51,7 +56,7 @@ fn an_outlook_shows_all_of_its_rows_about_where_they_are() {
                 }
                 for level in Level::available() {
                     let query = Asked::new(metric, asked).ready(cells.frame(), level);
-                    let again = dispatch_at(level, LookOut(&query, &outlook, false));
+                    let again = dispatch_at(level, LookOut { query: &query, outlook: &outlook, narrowing: false });
                     let near = |(a, b): (&(u32, f32), &(u32, f32))| (a.1 - b.1).abs() <= 1e-3 * a.1.abs().max(1.0);
                     assert!(seen.iter().zip(&again).all(near), "{metric:?}, {count}, {}", level.name());
                 }
