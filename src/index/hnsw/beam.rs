@@ -3,18 +3,16 @@
 /// A distance and a node in one integer that sorts by distance, then node; the lowest bit marks a node whose links have been followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(transparent)]
-pub(crate) struct Candidate(u64);
+pub(crate) struct Candidate(i64);
 
 impl Candidate {
     /// None: after all others.
-    pub(crate) const LAST: Candidate = Candidate(u64::MAX);
+    pub(crate) const LAST: Candidate = Candidate(i64::MAX);
 
     #[inline(always)]
     pub(crate) fn new(distance: f32, node: u32) -> Candidate {
-        // IEEE floats sort like integers once the negative ones are turned round.
-        let bits = distance.to_bits();
-        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-        Candidate(u64::from(ordered) << 32 | u64::from(node) << 1)
+        let ordered = turned(distance.to_bits() as i32);
+        Candidate(i64::from(ordered) << 32 | i64::from(node) << 1)
     }
 
     #[inline(always)]
@@ -24,9 +22,14 @@ impl Candidate {
 
     #[inline(always)]
     pub(crate) fn distance(self) -> f32 {
-        let ordered = (self.0 >> 32) as u32;
-        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+        f32::from_bits(turned((self.0 >> 32) as i32) as u32)
     }
+}
+
+/// Bits of floats as integers that sort as they do: the negative ones are turned round. And back.
+#[inline(always)]
+fn turned(bits: i32) -> i32 {
+    if bits < 0 { bits ^ i32::MAX } else { bits }
 }
 
 /// The nearest nodes seen so far.
@@ -35,8 +38,8 @@ impl Candidate {
 /// each of its lines, without a branch: `new[i] = max(old[i - 1], min(old[i], candidate))`.
 #[derive(Default)]
 pub(crate) struct Beam {
-    /// A line of zeros (of its last the first candidate is compared with), then the candidates in whole lines.
-    lines: Vec<[u64; LINE]>,
+    /// A line of what is below all (with its last the first candidate is compared with), then the candidates in whole lines.
+    lines: Vec<[i64; LINE]>,
     width: usize,
     len: usize,
     /// Everything in the lines before this one has been followed.
@@ -47,15 +50,15 @@ pub(crate) struct Beam {
 const LINE: usize = 8;
 
 /// So few lines are all gone through for every candidate.
-const FEW: usize = 10;
+const FEW: usize = 24;
 
 impl Beam {
     /// Empties the beam and sets its width.
     pub(crate) fn start(&mut self, width: usize) {
         (self.width, self.len, self.next) = (width, 0, 0);
         self.lines.clear();
-        self.lines.resize(1 + width.div_ceil(LINE), [u64::MAX; LINE]);
-        self.lines[0] = [0; LINE];
+        self.lines.resize(1 + width.div_ceil(LINE), [i64::MAX; LINE]);
+        self.lines[0] = [i64::MIN; LINE];
     }
 
     /// Whether it has passed over nodes, or may have.
@@ -102,28 +105,33 @@ impl Beam {
 
     /// Puts a candidate into the first so many lines; returns the line that it begins, or is in.
     #[inline(always)]
-    fn put(&mut self, lines: usize, candidate: u64) -> usize {
-        for at in (1..=lines).rev() {
-            let before = self.lines[at - 1][LINE - 1];
-            self.lines[at] = shifted(self.lines[at], before, candidate);
-            // Not less alone: distances of forged rows may be such that they sort with what stands before all lines.
-            if before <= candidate {
+    fn put(&mut self, lines: usize, candidate: i64) -> usize {
+        let lines = &mut self.lines[..=lines];
+        let mut line = lines[lines.len() - 1];
+        for at in (1..lines.len()).rev() {
+            let below = lines[at - 1];
+            lines[at] = shifted(line, below[LINE - 1], candidate);
+            if below[LINE - 1] <= candidate {
                 return at;
             }
+            line = below;
         }
         1
     }
 
-    /// As [`put`](Beam::put), without looking where the candidate belongs: a branch that is guessed wrong takes longer than a few lines.
+    /// As [`put`](Beam::put), without looking where the candidate belongs: a branch that is guessed wrong takes longer than some lines. Each line is
+    /// read once, as it was written: what lies across two of them cannot be had before both are in the cache.
     #[inline(always)]
-    fn put_in_few(&mut self, lines: usize, candidate: u64) -> usize {
-        let mut line = 0;
-        for at in (1..=lines).rev() {
-            let before = self.lines[at - 1][LINE - 1];
-            self.lines[at] = shifted(self.lines[at], before, candidate);
-            line += usize::from(before <= candidate);
+    fn put_in_few(&mut self, lines: usize, candidate: i64) -> usize {
+        let lines = &mut self.lines[..=lines];
+        let (mut at, mut line) = (0, lines[lines.len() - 1]);
+        for i in (1..lines.len()).rev() {
+            let below = lines[i - 1];
+            lines[i] = shifted(line, below[LINE - 1], candidate);
+            at += usize::from(below[LINE - 1] <= candidate);
+            line = below;
         }
-        line.max(1)
+        at
     }
 
     /// The nearest node whose links have not been followed; it is marked.
@@ -161,7 +169,7 @@ impl Beam {
 
 /// A line that `candidate` has been put into, if it is less than the last; the candidate before the line is `before`.
 #[inline(always)]
-fn shifted(line: [u64; LINE], before: u64, candidate: u64) -> [u64; LINE] {
+fn shifted(line: [i64; LINE], before: i64, candidate: i64) -> [i64; LINE] {
     let mut new = [0; LINE];
     let previous = [before, line[0], line[1], line[2], line[3], line[4], line[5], line[6]];
     for i in 0..LINE {

@@ -85,17 +85,27 @@ impl Visited {
 /// gone, had it seen what lies between.
 const AHEAD: usize = 2;
 
+/// Cells that are asked for together. Whoever asks for a cell waits until it is known which page of memory it is in, since few pages are remembered;
+/// of two that is found out at a time. With more, a walk goes where it need not.
+const TOGETHER: usize = 2;
+
 /// The nodes whose cells are on their way from memory, in the order in which a walk comes to them.
 #[derive(Default)]
 pub(super) struct Queue {
-    nodes: [u32; AHEAD + 1],
+    nodes: [u32; AHEAD + TOGETHER],
     waiting: usize,
 }
 
 impl Queue {
+    /// Whether it is time to ask for more.
+    #[inline(always)]
+    pub(super) fn is_low(&self) -> bool {
+        self.waiting <= AHEAD
+    }
+
     #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
-        self.waiting <= AHEAD
+        self.waiting < self.nodes.len()
     }
 
     /// Appends a node; there must be room.
@@ -105,14 +115,14 @@ impl Queue {
         self.waiting += 1;
     }
 
-    /// Takes the first node out; the last, which may be the same, is named beside it.
+    /// Takes the first node out; beside it is named the one that comes so many behind it, or the last, which may be the same.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<(u32, u32)> {
         let last = self.waiting.checked_sub(1)?;
-        let (node, newest) = (self.nodes[0], self.nodes[last]);
+        let (node, later) = (self.nodes[0], self.nodes[last.min(AHEAD)]);
         self.nodes.copy_within(1.., 0);
         self.waiting = last;
-        Some((node, newest))
+        Some((node, later))
     }
 }
 

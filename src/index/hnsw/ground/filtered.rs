@@ -150,9 +150,9 @@ impl<A: Admission> Course<'_, '_, A> {
             let Scratch { visited, beam, beyond, accepted, .. } = &mut *scratch;
             self.ground.fill(&mut queue, visited, || self.next(beam, beyond, accepted));
             let next = if !self.inside && self.is_rarer(RARE) { None } else { queue.pop() };
-            let Some((node, newest)) = next else { return self.look(simd, scratch) };
+            let Some((node, later)) = next else { return self.look(simd, scratch) };
             self.steps += 1;
-            let mut coming = cells.coming(newest as usize, FIRST_LINES);
+            let mut coming = cells.coming(later as usize, FIRST_LINES);
             coming.ask();
             let cell = cells.cell(node as usize);
             let value = scratch.query.point().value(simd, cell);

@@ -153,9 +153,9 @@ impl Ground for Linked<'_> {
         }
         let Scratch { visited, beam, accepted, query, gait, .. } = scratch;
         let goes_on = self.fill(&mut gait.queue, visited, || beam.follow());
-        let Some((node, newest)) = gait.queue.pop() else { return Step::Ends };
+        let Some((node, later)) = gait.queue.pop() else { return Step::Ends };
         gait.steps += 1;
-        let mut coming = self.cells.coming(newest as usize, FIRST_LINES);
+        let mut coming = self.cells.coming(later as usize, FIRST_LINES);
         coming.ask();
         let cell = self.cells.cell(node as usize);
         let value = query.point().value(simd, cell);
@@ -234,9 +234,13 @@ impl<'a> Linked<'a> {
         }
     }
 
-    /// Fills the queue with nodes that `next` names and that have not been visited, and asks for their cells; false if `next` had no more before it was full.
+    /// Fills the queue, once it is low, with nodes that `next` names and that have not been visited, and asks for their cells; false if `next` had no
+    /// more before it was full.
     #[inline(always)]
     pub(super) fn fill(self, queue: &mut Queue, visited: &mut Visited, mut next: impl FnMut() -> Option<u32>) -> bool {
+        if !queue.is_low() {
+            return true;
+        }
         while queue.has_room() {
             let Some(node) = next() else { return false };
             if (node as usize) < self.nodes && visited.insert(node) {
