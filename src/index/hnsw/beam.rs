@@ -38,7 +38,7 @@ fn turned(bits: i32) -> i32 {
 /// each of its lines, without a branch: `new[i] = max(old[i - 1], min(old[i], candidate))`.
 #[derive(Default)]
 pub(crate) struct Beam {
-    /// A line of what is below all (with its last the first candidate is compared with), then the candidates in whole lines.
+    /// A line of what sorts before all candidates (with its last the first of them is compared), then these in whole lines.
     lines: Vec<[i64; LINE]>,
     width: usize,
     len: usize,
@@ -49,8 +49,8 @@ pub(crate) struct Beam {
 /// Candidates that are compared at a time.
 const LINE: usize = 8;
 
-/// So few lines are all gone through for every candidate.
-const FEW: usize = 24;
+/// So few lines, with the one before all candidates, are all gone through for every candidate.
+const FEW: usize = 25;
 
 impl Beam {
     /// Empties the beam and sets its width.
@@ -88,8 +88,7 @@ impl Beam {
             return;
         }
         self.len = self.width.min(self.len + 1);
-        let lines = self.len.div_ceil(LINE);
-        let line = if lines <= FEW { self.put_in_few(lines, candidate.0) } else { self.put(lines, candidate.0) };
+        let line = self.put(self.len.div_ceil(LINE), candidate.0);
         self.next = self.next.min(line - 1);
     }
 
@@ -103,33 +102,21 @@ impl Beam {
         (out.0 & 1 == 0).then_some(out)
     }
 
-    /// Puts a candidate into the first so many lines; returns the line that it begins, or is in.
+    /// Puts a candidate into the first so many lines; returns the line that it is in then.
+    ///
+    /// In few lines it is not looked for where it belongs: a branch that is guessed wrong takes longer than to go through some lines for nothing. Each
+    /// is read once, as it was written: what lies across two of them cannot be had before both are in the cache.
     #[inline(always)]
     fn put(&mut self, lines: usize, candidate: i64) -> usize {
         let lines = &mut self.lines[..=lines];
-        let mut line = lines[lines.len() - 1];
-        for at in (1..lines.len()).rev() {
-            let below = lines[at - 1];
-            lines[at] = shifted(line, below[LINE - 1], candidate);
-            if below[LINE - 1] <= candidate {
-                return at;
-            }
-            line = below;
-        }
-        1
-    }
-
-    /// As [`put`](Beam::put), without looking where the candidate belongs: a branch that is guessed wrong takes longer than some lines. Each line is
-    /// read once, as it was written: what lies across two of them cannot be had before both are in the cache.
-    #[inline(always)]
-    fn put_in_few(&mut self, lines: usize, candidate: i64) -> usize {
-        let lines = &mut self.lines[..=lines];
-        let (mut at, mut line) = (0, lines[lines.len() - 1]);
-        for i in (1..lines.len()).rev() {
-            let below = lines[i - 1];
-            lines[i] = shifted(line, below[LINE - 1], candidate);
-            at += usize::from(below[LINE - 1] <= candidate);
-            line = below;
+        let is_before = |line: &[i64; LINE]| line[LINE - 1] <= candidate;
+        let first = if lines.len() <= FEW { 1 } else { lines.partition_point(is_before) };
+        let (mut at, mut line) = (first - 1, lines[lines.len() - 1]);
+        for i in (first..lines.len()).rev() {
+            let before = lines[i - 1];
+            lines[i] = shifted(line, before[LINE - 1], candidate);
+            at += usize::from(is_before(&before));
+            line = before;
         }
         at
     }
@@ -222,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_beam_of_any_width_is_the_nearest_so_far_in_order() {
-        for width in [1, 8, 9, LINE * FEW, LINE * FEW + 1, 300] {
+        for width in [1, 8, 9, LINE * (FEW - 1), LINE * FEW, 300] {
             let (mut beam, mut nearest) = (Beam::default(), Vec::new());
             beam.start(width);
             for node in 0..1000 {
