@@ -8,7 +8,7 @@ use crate::simd;
 
 /// How many parts a cell is asked for in, and how many lines one has at least: short cells come in fewer.
 const PARTS: usize = 6;
-const LEAST_LINES: usize = 3;
+const LEAST_LINES: usize = 8;
 
 /// The lines of a cell that have not been asked for.
 pub(crate) struct Coming {
