@@ -38,7 +38,7 @@ fn turned(bits: i32) -> i32 {
 /// each of its lines, without a branch: `new[i] = max(old[i - 1], min(old[i], candidate))`.
 #[derive(Default)]
 pub(crate) struct Beam {
-    /// A line of what sorts before all candidates (with its last the first of them is compared), then these in whole lines.
+    /// A line of what sorts before, or with, all candidates (with its last the first of them is compared), then these in whole lines.
     lines: Vec<[i64; LINE]>,
     width: usize,
     len: usize,
@@ -109,6 +109,7 @@ impl Beam {
     #[inline(always)]
     fn put(&mut self, lines: usize, candidate: i64) -> usize {
         let lines = &mut self.lines[..=lines];
+        // Not less alone: distances of forged rows may be such that they sort with what stands before all lines.
         let is_before = |line: &[i64; LINE]| line[LINE - 1] <= candidate;
         let first = if lines.len() <= FEW { 1 } else { lines.partition_point(is_before) };
         let (mut at, mut line) = (first - 1, lines[lines.len() - 1]);

@@ -81,7 +81,7 @@ impl Visited {
     }
 }
 
-/// Cells that a walk fetches ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
+/// Cells that a walk fetches at least ahead of the one that it is in. With fewer it waits for memory; with more it goes where it would not have
 /// gone, had it seen what lies between.
 const AHEAD: usize = 2;
 
@@ -103,6 +103,7 @@ impl Queue {
         self.waiting <= AHEAD
     }
 
+    /// Whether one more may be asked for.
     #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
         self.waiting < self.nodes.len()
@@ -115,7 +116,7 @@ impl Queue {
         self.waiting += 1;
     }
 
-    /// Takes the first node out; beside it is named the one that comes so many behind it, or the last, which may be the same.
+    /// Takes the first node out; beside it is named the one that comes [`AHEAD`] behind it, or the last, which may be the same.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<(u32, u32)> {
         let last = self.waiting.checked_sub(1)?;
