@@ -127,6 +127,11 @@ impl KeptRows {
         to[..row.len()].copy_from_slice(row);
     }
 
+    /// Lets two rows change places.
+    pub(crate) fn swap(&mut self, a: usize, b: usize) {
+        if self.is_plain() { self.plain.swap(a, b) } else { self.coded.swap(a, b) }
+    }
+
     /// Forgets the rows from `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.plain.truncate(len);

@@ -9,6 +9,7 @@ mod exact;
 mod graph;
 mod lean;
 mod limits;
+mod order;
 mod sharing;
 
 use nearfield::{

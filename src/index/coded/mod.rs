@@ -163,7 +163,7 @@ impl Coded {
             };
             (rows + BLOCK_ROWS) * (coding.block_bytes() / BLOCK_ROWS + coding.rest_bytes())
         };
-        self.table.growth(places, free.len()) + self.spec.map_or(0, codes)
+        self.table.growth(places, free.len(), true) + self.spec.map_or(0, codes)
     }
 
     fn code_bytes(&self) -> usize {
@@ -176,11 +176,12 @@ impl Coded {
 
     /// The visible rows alone, with codes centred anew if rows are kept.
     pub(crate) fn rebuilt(&self, call: &Call<'_>) -> Result<Coded> {
-        let table = self.table.compacted()?;
+        let slots = self.table.slots_by_id();
+        let table = self.table.compacted(&slots)?;
         let mut fresh = Coded::new(table, self.spec, None);
         fresh.looks = Arc::clone(&self.looks);
         match &self.plane {
-            Some(plane) if !self.table.has_rows() => fresh.plane = Some(plane.gathered(&self.table.slots_by_id())?),
+            Some(plane) if !self.table.has_rows() => fresh.plane = Some(plane.gathered(&slots)?),
             _ => fresh.plane = fresh.first_plane(call)?,
         }
         Ok(fresh)

@@ -14,6 +14,7 @@ mod course;
 mod gather;
 mod graph;
 mod ground;
+mod order;
 mod parameters;
 mod part;
 mod pivots;
@@ -35,7 +36,7 @@ use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{Codec, Query, RowSource};
+use crate::vectors::{CENTRED_ROWS, Codec, Query, RowSource};
 use answer::Answer;
 use build::Linking;
 use calibrate::{Calibration, check_recall};
@@ -143,17 +144,53 @@ impl HnswIndex {
         Ok(())
     }
 
-    /// Whether writes leave rows unlinked: searches look at each of these until [`catch_up`](super::Index::catch_up) links them.
+    /// Whether writes leave rows unlinked: searches look at each of these until [`catch_up`](super::Index::catch_up) links them. Then rows lie in the
+    /// order in which they came, however many they are.
     pub fn link_later(&self, later: bool) {
         self.links_later.store(later, Ordering::Relaxed);
+    }
+
+    /// The most bytes by which so many rows make the graph grow. With the first rows that are enough for cells all that are there get theirs.
+    fn graph_growth(&self, State { table, graph, .. }: &State, rows: usize) -> usize {
+        let awaits_cells = graph.linked() == 0 && graph.cells().is_none() && self.parameters.has_cells(table.metric());
+        match table.slots() + rows {
+            _ if !awaits_cells => graph.growth(rows, None),
+            slots if slots < CENTRED_ROWS => 0,
+            slots => {
+                let shape = self.parameters.shape();
+                graph.growth(slots, Some((shape.cell_bytes(table.dim()), shape.row_bytes(table.dim()))))
+            }
+        }
+    }
+
+    /// Whether so many rows that come at once are put in the order of nearness. Where only codes are kept they stay as they come.
+    fn has_order(&self, state: &State, rows: usize, later: bool) -> bool {
+        !later && rows >= order::LEAST_ROWS && state.table.has_rows()
+    }
+
+    /// The visible slots in the order in which an index that is made anew has their rows.
+    fn in_order(&self, state: &State, call: &Call<'_>) -> Result<Vec<u32>> {
+        let later = self.links_later.load(Ordering::Relaxed);
+        if self.has_order(state, state.table.live(), later) {
+            return order::nearness(&state.table, state.table.slots_by_id(), call);
+        }
+        // Of codes that lie in the order of nearness all but the last still do.
+        let keeps_order = !later && !state.table.has_rows();
+        Ok(if keeps_order {
+            state.table.visible().map(|slot| slot as u32).collect()
+        } else {
+            state.table.slots_by_id()
+        })
     }
 
     /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
     fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>, later: bool) -> Result<Vec<u32>> {
         let (state, stored) = (writer.read(), intake.stored());
         let free = &state.free[..if later { 0 } else { stored.min(state.free.len()) }];
+        let appended = stored - free.len();
+        let in_turn = !self.has_order(&state, appended, later);
         let places = intake.places(free, state.table.slots());
-        let grown = || state.table.growth(places, free.len()) + state.graph.growth(stored - free.len());
+        let grown = || state.table.growth(places, free.len(), in_turn) + self.graph_growth(&state, appended);
         self.body.check_room(&state, grown)?;
         Ok(free.to_vec())
     }
@@ -187,13 +224,14 @@ impl Tabular for HnswIndex {
         let later = self.links_later.load(Ordering::Relaxed);
         let free = self.room_for(intake, writer, later)?;
         let before = writer.read().table.slots();
-        let entries = intake.stage(writer, rows, &free, call, &|_| ())?;
+        let mut entries = intake.stage(writer, rows, &free, call, &|_| ())?;
         // From here on something may lead to them.
         if !free.is_empty() {
             writer.write().free.drain(..free.len());
         }
-        // A statement of its own: the guard must be gone before anything is linked.
-        let id_map = writer.read().table.prepare_map(&entries);
+        let has_order = self.has_order(&writer.read(), entries.len() - free.len(), later);
+        let arranged = if has_order { order::arrange(writer, before, &mut entries, call) } else { Ok(()) };
+        let id_map = arranged.and_then(|()| writer.read().table.prepare_map(&entries));
         let most = if later { 0 } else { usize::MAX };
         let linking = Linking { reused: &free, most, repaired, ..Linking::ALL };
         let linked = id_map.and_then(|id_map| build::link(writer, &self.parameters, linking, call).map(|()| id_map));
@@ -255,12 +293,13 @@ impl Tabular for HnswIndex {
     fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
         let (table, mut graph, changes) = {
             let state = writer.read();
+            let slots = self.in_order(&state, call)?;
             // Rows that are kept are coded anew; codes stay what they are.
             let graph = match state.codes() {
-                Some(cells) => Graph::with_cells(&self.parameters, cells.gathered(&state.table.slots_by_id())?),
+                Some(cells) => Graph::with_cells(&self.parameters, cells.gathered(&slots)?),
                 None => Graph::new(&self.parameters),
             };
-            (state.table.compacted()?, graph, state.changes)
+            (state.table.compacted(&slots)?, graph, state.changes)
         };
         graph.try_reserve(table.slots())?;
         // The rows are the same, and what was calibrated before still holds.

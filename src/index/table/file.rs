@@ -1,6 +1,7 @@
 //! A table in a file: its sections, and what is checked of them.
 
 use super::ids::Slots;
+use super::lookup::Lookup;
 use super::{MAX_ROWS, Table, Version};
 use crate::error::{Error, Result};
 use crate::index::IndexOptions;
@@ -97,12 +98,12 @@ impl Table {
             table.slots = Slots::Sorted(load_matrix(container, "order", 1, schema.live)?);
         } else if !schema.sequential {
             // Ids are those in the section from here on.
-            table.slots = Slots::Hashed(hashbrown::HashMap::new());
-            let map = table.hash_ids()?;
-            if map.len() != schema.live {
-                return corrupt("ids", "an id is there twice");
+            table.slots = Slots::LookedUp(Lookup::with_room(0, -1)?);
+            let (lookup, ids) = table.looked_up(0, -1)?;
+            if ids != schema.live {
+                return corrupt("ids", "an id is there twice, or out of range");
             }
-            table.slots = Slots::Hashed(map);
+            table.slots = Slots::LookedUp(lookup);
         }
         // Rows of a mapped table stay unread; all else is small, and what answers say depends on it.
         for name in ["terms", "ids"] {

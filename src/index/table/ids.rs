@@ -1,23 +1,23 @@
 //! The id side of a table: which slot an id is in, and which id a slot has.
 
 use super::Table;
-use crate::error::{Error, Result};
+use super::lookup::Lookup;
+use crate::error::Result;
 use crate::vectors::Matrix;
-use hashbrown::HashMap;
 
 /// Which slot an id is in.
 pub(super) enum Slots {
     /// Slot i holds id i: what an index has to which rows were only added, with the ids that it gave them.
     Sequential,
     /// Looked up; live ids only.
-    Hashed(HashMap<i64, u32>),
+    LookedUp(Lookup),
     /// The slots of live rows in the order of their ids; of a mapped file.
     Sorted(Matrix<u32>),
 }
 
-/// An id map made ahead of its use, and the ids by slot, if they have not been written out before.
+/// What ids are looked up in, made ahead of its use, and the ids by slot, if they have not been written out before.
 pub(crate) struct IdMap {
-    pub(super) map: HashMap<i64, u32>,
+    pub(super) lookup: Lookup,
     pub(super) ids: Option<Matrix<i64>>,
 }
 
@@ -36,17 +36,19 @@ impl Table {
     pub(crate) fn slot_of(&self, id: i64) -> Option<usize> {
         let slot = match &self.slots {
             Slots::Sequential => usize::try_from(id).ok()?,
-            Slots::Hashed(map) => *map.get(&id)? as usize,
+            Slots::LookedUp(lookup) => lookup.get(id)? as usize,
             Slots::Sorted(order) => self.find_sorted(order, id)?,
         };
         self.live.get(slot).then_some(slot)
     }
 
-    /// Binary search; a forged order gives a wrong answer, never a slot that does not exist.
+    /// Binary search, which begins where the id is if there is none that is not used; a forged order gives a wrong answer, never a slot that
+    /// does not exist.
     fn find_sorted(&self, order: &Matrix<u32>, id: i64) -> Option<usize> {
         let (mut low, mut high) = (0, order.len());
+        let mut guess = usize::try_from(id).ok();
         while low < high {
-            let middle = low.midpoint(high);
+            let middle = guess.take().filter(|&guess| guess < high).unwrap_or(low.midpoint(high));
             let slot = order.first(middle) as usize;
             if slot >= self.slots() {
                 return None;
@@ -67,6 +69,11 @@ impl Table {
 
     /// The visible slots in the order of their ids.
     pub(crate) fn slots_by_id(&self) -> Vec<u32> {
+        if let Slots::LookedUp(lookup) = &self.slots
+            && let Some(slots) = lookup.in_order().filter(|_| !self.ascending)
+        {
+            return slots.collect();
+        }
         let mut slots: Vec<u32> =
             self.live.ones().take_while(|&slot| slot < self.slots()).map(|slot| slot as u32).collect();
         if !self.ascending {
@@ -91,25 +98,21 @@ impl Table {
         }
     }
 
-    /// An id map that can take `entries`; computed before anything is visible, since it may need memory. `None`: the one that
-    /// is there will do.
+    /// What ids are looked up in once there are `entries`; made before anything is visible, since it may need memory. `None`: what there is
+    /// will do.
     pub(crate) fn prepare_map(&self, entries: &[(u32, i64)]) -> Result<Option<IdMap>> {
-        let room = |map: &HashMap<i64, u32>| map.capacity() - map.len() >= entries.len();
+        let highest = entries.iter().map(|&(_, id)| id).max().unwrap_or(-1);
         let stays = match &self.slots {
             Slots::Sequential => entries.iter().all(|&(slot, id)| i64::from(slot) == id),
-            Slots::Hashed(map) => room(map),
+            Slots::LookedUp(lookup) => lookup.has_room(entries.len(), highest),
             Slots::Sorted(_) => false,
         };
         if stays {
             return Ok(None);
         }
-        let mut map = HashMap::new();
-        let wanted = self.live_count + entries.len();
-        // A quarter more than needed, so that row after row does not copy the map each time.
-        map.try_reserve(wanted + wanted / 4).map_err(|_| Error::out_of_memory("the id map", wanted * 16))?;
-        map.extend(self.live.ones().map(|slot| (self.id(slot), slot as u32)));
+        let lookup = self.looked_up(entries.len(), highest)?.0;
         let ids = if self.is_sequential() { Some(self.written_ids()?) } else { None };
-        Ok(Some(IdMap { map, ids }))
+        Ok(Some(IdMap { lookup, ids }))
     }
 
     /// The ids of sequential slots, written out.
@@ -122,11 +125,12 @@ impl Table {
         Ok(ids)
     }
 
-    pub(super) fn hash_ids(&self) -> Result<HashMap<i64, u32>> {
-        let mut map = HashMap::new();
-        let needed = self.live_count * 16;
-        map.try_reserve(self.live_count).map_err(|_| Error::out_of_memory("the id map", needed))?;
-        map.extend(self.live.ones().map(|slot| (self.id(slot), slot as u32)));
-        Ok(map)
+    /// Something to look up the visible ids in, with room for `more` others up to `highest`; and how many ids there are.
+    pub(super) fn looked_up(&self, more: usize, highest: i64) -> Result<(Lookup, usize)> {
+        // All ids were given, or are below the next one.
+        let highest = highest.max(self.next_id - 1);
+        let mut lookup = Lookup::with_room(self.live_count + more, highest)?;
+        let ids = self.live.ones().filter(|&slot| lookup.insert(self.id(slot), slot as u32)).count();
+        Ok((lookup, ids))
     }
 }

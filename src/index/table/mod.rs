@@ -6,10 +6,12 @@
 
 mod file;
 mod ids;
+mod lookup;
 
 pub(crate) use file::{TableSchema, load_matrix};
 
 use self::ids::{IdMap, Slots};
+use self::lookup::Lookup;
 use super::intake::Staged;
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
@@ -152,11 +154,14 @@ impl Table {
         canonical_dot(out, out)
     }
 
-    /// Asks the memory system for the row in `slot`.
+    /// Asks the memory system for the row in `slot`, and its id.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
         for line in self.rows.row(slot).chunks(64) {
             simd::prefetch_far(line.as_ptr());
+        }
+        if !self.is_sequential() {
+            simd::prefetch_far(self.ids.row(slot).as_ptr());
         }
     }
 
@@ -191,18 +196,20 @@ impl Table {
     pub(crate) fn bytes(&self) -> usize {
         let map = match &self.slots {
             Slots::Sequential => 0,
-            Slots::Hashed(map) => map.allocation_size(),
+            Slots::LookedUp(lookup) => lookup.bytes(),
             Slots::Sorted(order) => order.bytes(),
         };
         self.rows.bytes() + self.terms.bytes() + self.ids.bytes() + self.live.words().len() * 8 + map
     }
 
-    /// The most bytes by which the table grows when rows come into these slots, `reused` of them free ones, under these ids.
-    pub(crate) fn growth(&self, places: impl Iterator<Item = (u32, i64)>, reused: usize) -> usize {
-        let (mut stored, mut sequential) = (0, true);
+    /// The most bytes by which the table grows when rows come into these slots, `reused` of them free ones, under these ids: in turn, or in whatever
+    /// order.
+    pub(crate) fn growth(&self, places: impl Iterator<Item = (u32, i64)>, reused: usize, in_turn: bool) -> usize {
+        let (mut stored, mut sequential, mut highest) = (0, in_turn, -1);
         for (slot, id) in places {
             stored += 1;
             sequential &= i64::from(slot) == id;
+            highest = highest.max(id);
         }
         let row = if self.has_rows { self.rows.row_bytes() + size_of::<f32>() } else { 0 };
         let ids = match &self.slots {
@@ -213,9 +220,8 @@ impl Table {
         let words = (self.slots() + stored - reused).div_ceil(64).saturating_sub(self.live.words().len());
         let map = match &self.slots {
             Slots::Sequential if sequential => 0,
-            Slots::Hashed(map) if map.capacity() - map.len() >= stored => 0,
-            // Seven eighths full at most, a power of two, sixteen bytes and a tag each; see `prepare_map`.
-            _ => ((self.live_count + stored) * 10 / 7 + 16).next_power_of_two() * 17 + 64,
+            Slots::LookedUp(lookup) if lookup.has_room(stored, highest) => 0,
+            _ => Lookup::most_bytes(self.live_count + stored),
         };
         (stored - reused) * row + ids * size_of::<i64>() + words * 8 + map
     }
@@ -272,6 +278,13 @@ impl Table {
         }
     }
 
+    /// Lets the rows in two slots that are not visible change places.
+    pub(crate) fn swap_hidden(&mut self, a: usize, b: usize) {
+        debug_assert!(!self.live.get(a) && !self.live.get(b) && self.has_rows);
+        self.rows.swap(a, b);
+        self.terms.swap(a, b);
+    }
+
     /// Forgets the slots from `slots` on, none of which may be visible.
     pub(crate) fn truncate(&mut self, slots: usize) {
         self.len = self.len.min(slots);
@@ -283,8 +296,8 @@ impl Table {
 
     /// Makes hidden rows visible under these ids, and hides the rows that had them. Returns the slots that are free now.
     pub(crate) fn publish(&mut self, entries: &[(u32, i64)], map: Option<IdMap>) -> Vec<u32> {
-        if let Some(IdMap { map, ids }) = map {
-            self.slots = Slots::Hashed(map);
+        if let Some(IdMap { lookup, ids }) = map {
+            self.slots = Slots::LookedUp(lookup);
             self.ids = ids.unwrap_or(std::mem::replace(&mut self.ids, Matrix::new(1)));
         }
         let mut freed = Vec::new();
@@ -301,8 +314,8 @@ impl Table {
             self.live.set(slot as usize);
             self.live_count += 1;
             self.next_id = self.next_id.max(id.saturating_add(1));
-            if let Slots::Hashed(map) = &mut self.slots {
-                map.insert(id, slot);
+            if let Slots::LookedUp(lookup) = &mut self.slots {
+                lookup.insert(id, slot);
             }
         }
         self.version = Version::next();
@@ -327,18 +340,19 @@ impl Table {
     fn hide(&mut self, slot: usize, id: i64) {
         self.live.clear(slot);
         self.live_count -= 1;
-        if let Slots::Hashed(map) = &mut self.slots {
-            map.remove(&id);
+        if let Slots::LookedUp(lookup) = &mut self.slots {
+            lookup.remove(id);
         }
     }
 
-    /// The visible rows alone, in the order of their ids, in memory of their own.
-    pub(crate) fn compacted(&self) -> Result<Table> {
+    /// The visible rows alone, which are in these slots, in that order and memory of their own.
+    pub(crate) fn compacted(&self, slots: &[u32]) -> Result<Table> {
+        debug_assert_eq!(slots.len(), self.live_count);
         let mut table = Table::new(self.dim(), self.metric, self.codec());
         table.has_rows = self.has_rows;
         table.try_reserve(self.live_count)?;
         let mut entries = Vec::with_capacity(self.live_count);
-        for (new, slot) in self.slots_by_id().into_iter().enumerate() {
+        for (new, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             if self.has_rows {
                 table.rows.push(self.rows.row(slot));
@@ -373,7 +387,7 @@ impl Table {
         };
         if !self.is_sequential() {
             // From the old one: the copy is still sequential, and so has other ids.
-            table.slots = Slots::Hashed(self.hash_ids()?);
+            table.slots = Slots::LookedUp(self.looked_up(0, -1)?.0);
         }
         Ok(table)
     }

@@ -36,6 +36,11 @@ impl Shape {
         dim.next_multiple_of(if self.lean { NESTED_LINE } else { WIDTH_STEP })
     }
 
+    /// Bytes of the row in a cell for rows of `dim` values, with its two numbers.
+    pub(crate) fn row_bytes(self, dim: usize) -> usize {
+        self.width(dim) + 8
+    }
+
     /// Fans that the links of a cell take.
     #[inline(always)]
     pub(super) fn fans(self) -> usize {

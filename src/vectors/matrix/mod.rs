@@ -301,6 +301,15 @@ impl<T: Pod> Matrix<T> {
         self.run_mut(i, 1)
     }
 
+    /// Lets two rows change places.
+    pub(crate) fn swap(&mut self, a: usize, b: usize) {
+        let [a, b] = [a, b].map(|row| self.row_mut(row).as_mut_ptr());
+        if a != b {
+            // SAFETY: both are rows of `width` values that may be written to, and rows do not overlap.
+            unsafe { std::ptr::swap_nonoverlapping(a, b, self.width) };
+        }
+    }
+
     /// The first value of row `i`.
     #[inline]
     pub(crate) fn first(&self, i: usize) -> T {

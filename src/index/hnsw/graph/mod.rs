@@ -347,11 +347,14 @@ impl Graph {
         layers.sum::<usize>() + self.twins.bytes() + self.cells.as_ref().map_or(0, Cells::bytes)
     }
 
-    /// The bytes by which the graph grows when `rows` rows are linked.
-    pub(crate) fn growth(&self, rows: usize) -> usize {
+    /// The most bytes by which the graph grows when `rows` rows are linked; `coming` are the bytes of a cell and of the row in it, if there are
+    /// none yet and there will be.
+    pub(crate) fn growth(&self, rows: usize, coming: Option<(usize, usize)>) -> usize {
         let links = self.base().degree() * size_of::<u32>();
-        let base = self.cells.as_ref().map_or(links, |cells| cells.frame().cell_bytes());
-        let row = copied(&self.cells).map_or(0, |cells| cells.frame().row_bytes());
+        let (base, row) = coming.unwrap_or_else(|| {
+            let base = self.cells.as_ref().map_or(links, |cells| cells.frame().cell_bytes());
+            (base, copied(&self.cells).map_or(0, |cells| cells.frame().row_bytes()))
+        });
         // A node of an upper layer has m links and two numbers for its place.
         let upper: usize = (self.linked()..self.linked() + rows).map(|slot| self.level_of(slot)).sum();
         rows * (base + size_of::<u32>()) + upper * ((self.m + 2) * size_of::<u32>() + row)

@@ -1,0 +1,259 @@
+//! Rows in the order of nearness, so that what is near lies side by side.
+//!
+//! A walk goes from one node to what is near it. Where nodes lie as they came, each step is in another page of memory, and of a large graph
+//! no processor remembers where all its pages are. So many rows that come at once are put into slots in the order of the leaves of a tree: they are cut
+//! in two at the median along the direction in which they differ most, and the halves again (Sproull, Refinements to nearest-neighbor
+//! searching in k-dimensional trees, Algorithmica 6, 1991; for what follows from that, Verma, Kpotufe and Dasgupta, arXiv 1205.2609). Building gains more than
+//! searching: rows that are linked together look in the same places.
+//!
+//! All sums have one order, and what is equally high goes by place, so the order depends on the rows alone.
+
+mod direction;
+
+use self::direction::{Heights, Principal};
+use super::state::State;
+use crate::error::Result;
+use crate::index::table::Table;
+use crate::runtime::{Call, Writer, map};
+use crate::simd::dispatch;
+
+/// Fewer rows are left in the order in which they came: their pages are remembered.
+pub(super) const LEAST_ROWS: usize = 1 << 16;
+
+/// Rows of a leaf, which stay as they came.
+const LEAF: usize = 32;
+
+/// Rows that say in which direction the rows of a part differ.
+const SAMPLE: usize = 256;
+
+/// Values that a task has copied, so that it reads them from a cache.
+const PART_VALUES: usize = 1 << 20;
+
+/// Rows whose height is measured by one task, and at a time.
+const ROWS_PER_TASK: usize = 1024;
+const ROWS_AT_ONCE: usize = 16;
+
+/// Values that change places under one guard.
+const VALUES_PER_GUARD: usize = 1 << 16;
+
+/// Puts rows that nothing knows of yet, those in the slots from `first` on, into the order of nearness; `entries` says of each which slot it is in.
+pub(super) fn arrange(
+    writer: &Writer<'_, State>,
+    first: usize,
+    entries: &mut [(u32, i64)],
+    call: &Call<'_>,
+) -> Result<()> {
+    let (order, width) = {
+        let State { table, .. } = &*writer.read();
+        (nearness(table, (first as u32..table.slots() as u32).collect(), call)?, table.width())
+    };
+    let mut places = vec![0; order.len()];
+    for (place, &slot) in (first as u32..).zip(&order) {
+        places[slot as usize - first] = place;
+    }
+    for swaps in swaps(first, order).chunks((VALUES_PER_GUARD / width).max(1)) {
+        call.check()?;
+        let table = &mut writer.write().table;
+        swaps.iter().for_each(|&(a, b)| table.swap_hidden(a, b));
+    }
+    for (slot, _) in entries.iter_mut().filter(|(slot, _)| *slot as usize >= first) {
+        *slot = places[*slot as usize - first];
+    }
+    Ok(())
+}
+
+/// The exchanges that bring to each slot, from `first` on, the row that now is in the slot that `order` has for it.
+fn swaps(first: usize, mut order: Vec<u32>) -> Vec<(usize, usize)> {
+    let mut swaps = Vec::with_capacity(order.len());
+    for start in 0..order.len() {
+        // Round each circle once.
+        let mut at = start;
+        while order[at] as usize != first + start {
+            let from = order[at] as usize;
+            swaps.push((first + at, from));
+            order[at] = (first + at) as u32;
+            at = from - first;
+        }
+        order[at] = (first + at) as u32;
+    }
+    swaps
+}
+
+/// These slots of a table, in the order of nearness of their rows.
+pub(super) fn nearness(table: &Table, slots: Vec<u32>, call: &Call<'_>) -> Result<Vec<u32>> {
+    let dim = table.dim();
+    let read = |slot: u32, values: &mut [f32]| {
+        let squared_norm = table.read(slot as usize, values);
+        let factor = table.metric().coding_factor(squared_norm.sqrt());
+        if factor != 1.0 {
+            values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        }
+    };
+    // Large parts are cut one after another, by all threads. Halves differ by one row at most.
+    let (mut parts, most) = (vec![slots], (PART_VALUES / dim).max(LEAF));
+    while parts[0].len() > most {
+        let mut halves = Vec::with_capacity(2 * parts.len());
+        for part in parts {
+            halves.extend(cut(&part, dim, &read, call)?);
+        }
+        parts = halves;
+    }
+    let parts = map(call, parts.len(), |at| {
+        let slots = &parts[at];
+        let mut values = vec![0.0; slots.len() * dim];
+        for (&slot, values) in slots.iter().zip(values.chunks_exact_mut(dim)) {
+            read(slot, values);
+        }
+        let read = |row: u32, out: &mut [f32]| out.copy_from_slice(&values[row as usize * dim..][..dim]);
+        let mut order = Vec::with_capacity(slots.len());
+        sort((0..slots.len() as u32).collect(), dim, &read, &mut order);
+        order.into_iter().map(|row| slots[row as usize]).collect::<Vec<u32>>()
+    })?;
+    Ok(parts.concat())
+}
+
+/// Puts rows into `order`, leaf after leaf.
+fn sort(rows: Vec<u32>, dim: usize, read: &impl Fn(u32, &mut [f32]), order: &mut Vec<u32>) {
+    if rows.len() <= LEAF {
+        order.extend(rows);
+        return;
+    }
+    let direction = direction(&rows, dim, read);
+    let heights = heights(&rows, &direction, read);
+    for half in halves(&rows, &heights) {
+        sort(half, dim, read, order);
+    }
+}
+
+/// The halves of a large part, with the threads of a call.
+fn cut(rows: &[u32], dim: usize, read: &(impl Fn(u32, &mut [f32]) + Sync), call: &Call<'_>) -> Result<[Vec<u32>; 2]> {
+    let direction = direction(rows, dim, read);
+    let heights = map(call, rows.len().div_ceil(ROWS_PER_TASK), |task| {
+        let rows = &rows[task * ROWS_PER_TASK..rows.len().min((task + 1) * ROWS_PER_TASK)];
+        heights(rows, &direction, read)
+    })?;
+    Ok(halves(rows, &heights.concat()))
+}
+
+/// The direction in which rows differ most, as a sample of them says.
+fn direction(rows: &[u32], dim: usize, read: &impl Fn(u32, &mut [f32])) -> Vec<f32> {
+    let count = rows.len().min(SAMPLE);
+    let mut sample = vec![0.0; count * dim];
+    for (i, values) in sample.chunks_exact_mut(dim).enumerate() {
+        read(rows[i * rows.len() / count], values);
+    }
+    dispatch(Principal { rows: &mut sample, dim })
+}
+
+/// How far each of some rows lies in a direction.
+fn heights(rows: &[u32], direction: &[f32], read: &impl Fn(u32, &mut [f32])) -> Vec<f64> {
+    let (mut values, mut heights) = (vec![0.0; ROWS_AT_ONCE * direction.len()], vec![0.0; rows.len()]);
+    for (rows, heights) in rows.chunks(ROWS_AT_ONCE).zip(heights.chunks_mut(ROWS_AT_ONCE)) {
+        for (&row, values) in rows.iter().zip(values.chunks_exact_mut(direction.len())) {
+            read(row, values);
+        }
+        dispatch(Heights { rows: &values, direction, heights });
+    }
+    heights
+}
+
+/// The lower half of some rows and the upper one, each in the order in which they were.
+fn halves(rows: &[u32], heights: &[f64]) -> [Vec<u32>; 2] {
+    let middle = rows.len() / 2;
+    let mut places: Vec<u32> = (0..rows.len() as u32).collect();
+    places.select_nth_unstable_by(middle, |&a, &b| heights[a as usize].total_cmp(&heights[b as usize]).then(a.cmp(&b)));
+    let (lower, upper) = places.split_at_mut(middle);
+    [lower, upper].map(|places| {
+        places.sort_unstable();
+        places.iter().map(|&place| rows[place as usize]).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::intake::Staged;
+    use crate::vectors::{Codec, Metric, Piece, Rows, random_bits};
+    use std::num::NonZeroUsize;
+
+    const DIM: usize = 24;
+
+    /// A table of hidden rows.
+    fn table(metric: Metric, values: &[f32]) -> Table {
+        let (rows, count) = (Rows::new(values, DIM).expect("whole rows"), values.len() / DIM);
+        let (mut table, mut piece) = (Table::new(DIM, metric, Codec::F32), Piece::new(Codec::F32, DIM, count));
+        table.try_reserve(count).expect("memory");
+        let staged = |at| Staged { at, slot: at, squared_norm: piece.read(at, &rows, at).expect("good rows") };
+        let staged: Vec<Staged> = (0..count).map(staged).collect();
+        table.store(&piece, &staged);
+        table
+    }
+
+    /// Rows on a curve, each somewhere between 0 and 1; and where.
+    fn curve(count: usize) -> (Vec<f32>, Vec<f64>) {
+        let places: Vec<f64> =
+            (0..count as u64).map(|i| (random_bits(3, i) >> 11) as f64 / (1u64 << 53) as f64).collect();
+        let value = |place: f64, at: usize| (place * (1.0 + at as f64 / 10.0) + at as f64) as f32;
+        (places.iter().flat_map(|&place| (0..DIM).map(move |at| value(place, at))).collect(), places)
+    }
+
+    fn order(table: &Table, threads: usize) -> Vec<u32> {
+        struct Patient;
+        impl crate::runtime::Caller for Patient {}
+        let call = Call::new(&Patient, NonZeroUsize::new(threads));
+        nearness(table, (0..table.slots() as u32).collect(), &call).expect("nobody interrupts")
+    }
+
+    #[test]
+    fn rows_on_a_curve_lie_along_it_but_for_the_order_in_leaves() {
+        // More than one task copies.
+        let count = 3 * PART_VALUES / DIM;
+        let (values, places) = curve(count);
+        for metric in [Metric::L2, Metric::Cosine] {
+            let table = table(metric, &values);
+            let order = order(&table, 2);
+            let mut sorted: Vec<f64> = places.clone();
+            sorted.sort_by(f64::total_cmp);
+            // Either half of a part may come first.
+            for (leaf, rows) in order.chunks(16).enumerate().step_by(97) {
+                let ranks = rows.iter().map(|&row| sorted.partition_point(|&place| place < places[row as usize]));
+                let (low, high) = (ranks.clone().min(), ranks.max());
+                let span = high.zip(low).map(|(high, low)| high - low);
+                assert!(span.is_some_and(|span| span < 4 * LEAF), "{metric:?}, leaf {leaf}: {span:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_has_each_slot_once_and_is_the_same_whatever_the_threads() {
+        let values: Vec<f32> = (0..50_000 * DIM as u64).map(|i| (random_bits(5, i) >> 40) as f32).collect();
+        let table = table(Metric::Dot, &values);
+        let orders = [1, 2, 5].map(|threads| order(&table, threads));
+        assert!(orders[0] == orders[1] && orders[0] == orders[2]);
+        let mut slots = orders[0].clone();
+        assert!(!slots.is_sorted());
+        slots.sort_unstable();
+        assert!(slots.into_iter().eq(0..50_000));
+    }
+
+    #[test]
+    fn rows_that_are_all_the_same_stay_as_they_came() {
+        let table = table(Metric::Cosine, &vec![0.25; 50_000 * DIM]);
+        assert!(order(&table, 2).into_iter().eq(0..50_000));
+    }
+
+    #[test]
+    fn exchanges_bring_every_row_to_its_place() {
+        for seed in 0..20 {
+            let len = 1 + seed as usize * 7;
+            let mut order: Vec<u32> = (5..5 + len as u32).collect();
+            order.sort_by_key(|&slot| random_bits(seed, u64::from(slot)) % 40);
+            let mut rows: Vec<u32> = (0..5 + len as u32).collect();
+            for (a, b) in swaps(5, order.clone()) {
+                rows.swap(a, b);
+            }
+            assert_eq!(rows[5..], order);
+            assert_eq!(rows[..5], [0, 1, 2, 3, 4]);
+        }
+    }
+}
