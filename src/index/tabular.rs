@@ -186,6 +186,11 @@ pub(crate) trait Tabular: Send + Sync + Sized {
         Ok(0)
     }
 
+    /// Whether [`rebuild`](Tabular::rebuild) makes anything better.
+    fn gains_by_rebuild(&self, state: &Self::State) -> bool {
+        state.dead() > 0
+    }
+
     /// A state of the visible rows alone, built while searches go on in the old one.
     fn rebuild(&self, writer: &Writer<'_, Self::State>, call: &Call<'_>) -> Result<Self::State>;
 
@@ -318,8 +323,9 @@ impl<T: Tabular> Index for T {
 
     fn optimize(&self, call: &Call<'_>) -> Result<()> {
         let writer = self.body().writer(call)?;
-        let dead = writer.read().dead();
-        if dead == 0 {
+        // A statement of its own: the guard must be gone before anything is linked.
+        let gains = self.gains_by_rebuild(&writer.read());
+        if !gains {
             return self.link_pending(&writer, usize::MAX, call).map(drop);
         }
         writer.read().check_rows(None, call)?;

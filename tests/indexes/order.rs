@@ -84,6 +84,21 @@ fn the_order_is_the_same_whatever_the_threads_and_fits_the_limit() -> Outcome {
 }
 
 #[test]
+fn rows_that_came_a_few_at_a_time_are_put_in_order_when_the_index_is_optimized() -> Outcome {
+    let values = values();
+    let (whole, parts) = (graph(GraphCodec::Auto, None), graph(GraphCodec::Auto, None));
+    whole.add(&rows(&values, DIM), None, &call())?;
+    for part in values.chunks(10_000 * DIM) {
+        parts.add(&rows(part, DIM), None, &call())?;
+    }
+    let whole = whole.to_bytes()?;
+    assert!(parts.to_bytes()? != whole);
+    parts.optimize(&call())?;
+    assert!(parts.to_bytes()? == whole);
+    Ok(())
+}
+
+#[test]
 fn codes_are_put_in_order_too_and_stay_in_it() -> Outcome {
     let values = values();
     let index = graph(GraphCodec::Lean, None);

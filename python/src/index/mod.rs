@@ -385,6 +385,9 @@ impl Index {
 
     /// Give the memory of deleted rows back and bring what is left into order. Searches go on meanwhile.
     ///
+    /// Where nothing was deleted there is nothing to do, except for an HnswIndex of 65,536 rows or more that came a few at a time: it is built anew, in
+    /// the order in which it is searched fastest.
+    ///
     /// Parameters
     /// ----------
     /// progress : bool or callable, default False

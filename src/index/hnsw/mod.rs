@@ -30,7 +30,7 @@ pub(crate) use part::LinkedPart;
 use super::file::{read_schema, write_schema};
 use super::intake::Intake;
 use super::table::{Table, TableSchema};
-use super::tabular::{Body, Tabular};
+use super::tabular::{Body, Tabled, Tabular};
 use super::topk::TopK;
 use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
@@ -287,6 +287,12 @@ impl Tabular for HnswIndex {
     fn link_pending(&self, writer: &Writer<'_, State>, most: usize, call: &Call<'_>) -> Result<usize> {
         build::link(writer, &self.parameters, Linking { most, batch: CATCH_UP_ROWS, ..Linking::ALL }, call)?;
         Ok(writer.read().pending())
+    }
+
+    /// Rows that came a few at a time lie in the order of their ids.
+    fn gains_by_rebuild(&self, state: &State) -> bool {
+        let later = self.links_later.load(Ordering::Relaxed);
+        state.dead() > 0 || self.has_order(state, state.table.live(), later) && state.table.is_ascending()
     }
 
     /// The visible rows in a graph of their own.

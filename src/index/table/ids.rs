@@ -62,6 +62,11 @@ impl Table {
         None
     }
 
+    /// Whether ids grow with slots, dead ones included.
+    pub(crate) fn is_ascending(&self) -> bool {
+        self.ascending
+    }
+
     /// The visible slots, ascending.
     pub(crate) fn visible(&self) -> impl Iterator<Item = usize> {
         self.live.ones()
