@@ -125,3 +125,29 @@ fn a_bad_row_is_named_by_its_place_and_nothing_is_left() -> Outcome {
     assert_eq!((index.len(), index.ids().len()), (0, 0));
     Ok(())
 }
+
+/// Has enough when it is asked so many times.
+struct Asked {
+    left: Cell<usize>,
+}
+
+impl Caller for Asked {
+    fn interrupted(&self) -> bool {
+        self.left.set(self.left.get().saturating_sub(1));
+        self.left.get() == 0
+    }
+}
+
+#[test]
+fn a_write_interrupted_at_any_time_leaves_nothing() -> Outcome {
+    let values = values();
+    let index = graph(GraphCodec::Auto, None);
+    for asked in [1, 2, 3, 5, 9] {
+        let caller = Asked { left: Cell::new(asked) };
+        let stopped = index.add(&rows(&values, DIM), None, &Call::new(&caller, NonZeroUsize::new(2)));
+        assert!(matches!(stopped, Err(Error::Interrupted)), "asked {asked} times");
+        assert_eq!((index.len(), index.stats().pending), (0, 0), "asked {asked} times");
+    }
+    let ids = index.add(&rows(&values, DIM), None, &call())?;
+    check(&index, &values, &ids, "after all")
+}

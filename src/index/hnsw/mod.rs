@@ -169,18 +169,17 @@ impl HnswIndex {
     }
 
     /// The visible slots in the order in which an index that is made anew has their rows.
-    fn in_order(&self, state: &State, call: &Call<'_>) -> Result<Vec<u32>> {
+    fn in_order(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<Vec<u32>> {
         let later = self.links_later.load(Ordering::Relaxed);
-        if self.has_order(state, state.table.live(), later) {
-            return order::nearness(&state.table, state.table.slots_by_id(), call);
-        }
-        // Of codes that lie in the order of nearness all but the last still do.
-        let keeps_order = !later && !state.table.has_rows();
-        Ok(if keeps_order {
-            state.table.visible().map(|slot| slot as u32).collect()
-        } else {
-            state.table.slots_by_id()
-        })
+        let (slots, has_order) = {
+            let state = writer.read();
+            // Of codes that lie in the order of nearness all but those of later rows still do.
+            let stays = !later && !state.table.has_rows();
+            let slots =
+                if stays { state.table.visible().map(|slot| slot as u32).collect() } else { state.table.slots_by_id() };
+            (slots, self.has_order(&state, state.table.live(), later))
+        };
+        if has_order { order::nearness(writer, slots, call) } else { Ok(slots) }
     }
 
     /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
@@ -297,9 +296,9 @@ impl Tabular for HnswIndex {
 
     /// The visible rows in a graph of their own.
     fn rebuild(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<State> {
+        let slots = self.in_order(writer, call)?;
         let (table, mut graph, changes) = {
             let state = writer.read();
-            let slots = self.in_order(&state, call)?;
             // Rows that are kept are coded anew; codes stay what they are.
             let graph = match state.codes() {
                 Some(cells) => Graph::with_cells(&self.parameters, cells.gathered(&slots)?),

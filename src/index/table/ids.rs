@@ -74,10 +74,17 @@ impl Table {
 
     /// The visible slots in the order of their ids.
     pub(crate) fn slots_by_id(&self) -> Vec<u32> {
-        if let Slots::LookedUp(lookup) = &self.slots
-            && let Some(slots) = lookup.in_order().filter(|_| !self.ascending)
-        {
-            return slots.collect();
+        match &self.slots {
+            Slots::Sorted(order) => {
+                let slots = (0..order.len()).map(|at| order.first(at));
+                return slots.filter(|&slot| self.live.get(slot as usize)).collect();
+            }
+            Slots::LookedUp(lookup) if !self.ascending => {
+                if let Some(slots) = lookup.in_order() {
+                    return slots.collect();
+                }
+            }
+            _ => (),
         }
         let mut slots: Vec<u32> =
             self.live.ones().take_while(|&slot| slot < self.slots()).map(|slot| slot as u32).collect();

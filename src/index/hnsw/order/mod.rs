@@ -14,6 +14,7 @@ use self::direction::{Heights, Principal};
 use super::state::State;
 use crate::error::Result;
 use crate::index::table::Table;
+use crate::index::tabular::Tabled;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::dispatch;
 
@@ -29,7 +30,8 @@ const SAMPLE: usize = 256;
 /// Values that a task has copied, so that it reads them from a cache.
 const PART_VALUES: usize = 1 << 20;
 
-/// Rows whose height is measured by one task, and at a time.
+/// Rows whose height is measured under one guard, by one task, and at a time.
+const ROWS_PER_GUARD: usize = 1 << 15;
 const ROWS_PER_TASK: usize = 1024;
 const ROWS_AT_ONCE: usize = 16;
 
@@ -43,73 +45,120 @@ pub(super) fn arrange(
     entries: &mut [(u32, i64)],
     call: &Call<'_>,
 ) -> Result<()> {
-    let (order, width) = {
+    let first = first as u32;
+    let (end, width) = {
         let State { table, .. } = &*writer.read();
-        (nearness(table, (first as u32..table.slots() as u32).collect(), call)?, table.width())
+        (table.slots() as u32, table.width())
     };
+    let order = nearness(writer, (first..end).collect(), call)?;
     let mut places = vec![0; order.len()];
-    for (place, &slot) in (first as u32..).zip(&order) {
-        places[slot as usize - first] = place;
+    for (place, &slot) in (first..).zip(&order) {
+        places[(slot - first) as usize] = place;
     }
     for swaps in swaps(first, order).chunks((VALUES_PER_GUARD / width).max(1)) {
         call.check()?;
         let table = &mut writer.write().table;
-        swaps.iter().for_each(|&(a, b)| table.swap_hidden(a, b));
+        swaps.iter().for_each(|&(a, b)| table.swap_hidden(a as usize, b as usize));
     }
-    for (slot, _) in entries.iter_mut().filter(|(slot, _)| *slot as usize >= first) {
-        *slot = places[*slot as usize - first];
+    for (slot, _) in entries.iter_mut().filter(|(slot, _)| *slot >= first) {
+        *slot = places[(*slot - first) as usize];
     }
     Ok(())
 }
 
 /// The exchanges that bring to each slot, from `first` on, the row that now is in the slot that `order` has for it.
-fn swaps(first: usize, mut order: Vec<u32>) -> Vec<(usize, usize)> {
+fn swaps(first: u32, mut order: Vec<u32>) -> Vec<(u32, u32)> {
     let mut swaps = Vec::with_capacity(order.len());
-    for start in 0..order.len() {
-        // Round each circle once.
-        let mut at = start;
-        while order[at] as usize != first + start {
-            let from = order[at] as usize;
-            swaps.push((first + at, from));
-            order[at] = (first + at) as u32;
-            at = from - first;
+    for start in first..first + order.len() as u32 {
+        // Round each circle once; what has been there stays.
+        let mut to = start;
+        loop {
+            let from = std::mem::replace(&mut order[(to - first) as usize], to);
+            if from == start || from == to {
+                break;
+            }
+            swaps.push((to, from));
+            to = from;
         }
-        order[at] = (first + at) as u32;
     }
     swaps
 }
 
-/// These slots of a table, in the order of nearness of their rows.
-pub(super) fn nearness(table: &Table, slots: Vec<u32>, call: &Call<'_>) -> Result<Vec<u32>> {
-    let dim = table.dim();
-    let read = |slot: u32, values: &mut [f32]| {
-        let squared_norm = table.read(slot as usize, values);
-        let factor = table.metric().coding_factor(squared_norm.sqrt());
-        if factor != 1.0 {
-            values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+/// These slots, in the order of nearness of their rows, which nobody changes meanwhile.
+pub(super) fn nearness(writer: &Writer<'_, State>, slots: Vec<u32>, call: &Call<'_>) -> Result<Vec<u32>> {
+    let dim = writer.read().table().dim();
+    Tree { writer, dim, call }.sorted(slots)
+}
+
+/// A tree over rows of an index. Guards are held for moments: so long a fork waits.
+struct Tree<'a> {
+    writer: &'a Writer<'a, State>,
+    dim: usize,
+    call: &'a Call<'a>,
+}
+
+impl Tree<'_> {
+    /// These slots, leaf after leaf.
+    fn sorted(&self, slots: Vec<u32>) -> Result<Vec<u32>> {
+        let dim = self.dim;
+        let (mut parts, most) = (vec![slots], (PART_VALUES / dim).max(LEAF));
+        // Large parts are cut one after another, by all threads. Halves differ by one row at most.
+        while parts[0].len() > most {
+            let halves = parts.iter().map(|part| self.cut(part)).collect::<Result<Vec<_>>>()?;
+            parts = halves.into_iter().flatten().collect();
         }
-    };
-    // Large parts are cut one after another, by all threads. Halves differ by one row at most.
-    let (mut parts, most) = (vec![slots], (PART_VALUES / dim).max(LEAF));
-    while parts[0].len() > most {
-        let mut halves = Vec::with_capacity(2 * parts.len());
-        for part in parts {
-            halves.extend(cut(&part, dim, &read, call)?);
+        let mut order = Vec::new();
+        for parts in parts.chunks(self.call.threads()) {
+            let values = self.values(parts)?;
+            let sorted = map(self.call, parts.len(), |at| {
+                let read = |row: u32, out: &mut [f32]| out.copy_from_slice(&values[at][row as usize * dim..][..dim]);
+                let mut order = Vec::with_capacity(parts[at].len());
+                sort((0..parts[at].len() as u32).collect(), dim, &read, &mut order);
+                order.into_iter().map(|row| parts[at][row as usize]).collect::<Vec<u32>>()
+            })?;
+            order.extend(sorted.into_iter().flatten());
         }
-        parts = halves;
+        Ok(order)
     }
-    let parts = map(call, parts.len(), |at| {
-        let slots = &parts[at];
-        let mut values = vec![0.0; slots.len() * dim];
-        for (&slot, values) in slots.iter().zip(values.chunks_exact_mut(dim)) {
-            read(slot, values);
+
+    /// The values of the rows of some parts.
+    fn values(&self, parts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+        let (State { table, .. }, dim) = (&*self.writer.read(), self.dim);
+        map(self.call, parts.len(), |at| {
+            let mut values = vec![0.0; parts[at].len() * dim];
+            for (&slot, values) in parts[at].iter().zip(values.chunks_exact_mut(dim)) {
+                read(table, slot, values);
+            }
+            values
+        })
+    }
+
+    /// The halves of a large part.
+    fn cut(&self, slots: &[u32]) -> Result<[Vec<u32>; 2]> {
+        let direction = {
+            let State { table, .. } = &*self.writer.read();
+            direction(slots, self.dim, &|slot, values| read(table, slot, values))
+        };
+        let mut measured = Vec::with_capacity(slots.len());
+        for slots in slots.chunks(ROWS_PER_GUARD) {
+            let State { table, .. } = &*self.writer.read();
+            let some = map(self.call, slots.len().div_ceil(ROWS_PER_TASK), |task| {
+                let slots = &slots[task * ROWS_PER_TASK..slots.len().min((task + 1) * ROWS_PER_TASK)];
+                heights(slots, &direction, &|slot, values| read(table, slot, values))
+            })?;
+            measured.extend(some.into_iter().flatten());
         }
-        let read = |row: u32, out: &mut [f32]| out.copy_from_slice(&values[row as usize * dim..][..dim]);
-        let mut order = Vec::with_capacity(slots.len());
-        sort((0..slots.len() as u32).collect(), dim, &read, &mut order);
-        order.into_iter().map(|row| slots[row as usize]).collect::<Vec<u32>>()
-    })?;
-    Ok(parts.concat())
+        Ok(halves(slots, &measured))
+    }
+}
+
+/// The row in a slot, as the metric sees it: under cosine its direction.
+fn read(table: &Table, slot: u32, values: &mut [f32]) {
+    let squared_norm = table.read(slot as usize, values);
+    let factor = table.metric().coding_factor(squared_norm.sqrt());
+    if factor != 1.0 {
+        values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+    }
 }
 
 /// Puts rows into `order`, leaf after leaf.
@@ -123,16 +172,6 @@ fn sort(rows: Vec<u32>, dim: usize, read: &impl Fn(u32, &mut [f32]), order: &mut
     for half in halves(&rows, &heights) {
         sort(half, dim, read, order);
     }
-}
-
-/// The halves of a large part, with the threads of a call.
-fn cut(rows: &[u32], dim: usize, read: &(impl Fn(u32, &mut [f32]) + Sync), call: &Call<'_>) -> Result<[Vec<u32>; 2]> {
-    let direction = direction(rows, dim, read);
-    let heights = map(call, rows.len().div_ceil(ROWS_PER_TASK), |task| {
-        let rows = &rows[task * ROWS_PER_TASK..rows.len().min((task + 1) * ROWS_PER_TASK)];
-        heights(rows, &direction, read)
-    })?;
-    Ok(halves(rows, &heights.concat()))
 }
 
 /// The direction in which rows differ most, as a sample of them says.
@@ -172,7 +211,10 @@ fn halves(rows: &[u32], heights: &[f64]) -> [Vec<u32>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::hnsw::graph::Graph;
+    use crate::index::hnsw::{GraphCodec, HnswParameters};
     use crate::index::intake::Staged;
+    use crate::runtime::Shared;
     use crate::vectors::{Codec, Metric, Piece, Rows, random_bits};
     use std::num::NonZeroUsize;
 
@@ -197,11 +239,17 @@ mod tests {
         (places.iter().flat_map(|&place| (0..DIM).map(move |at| value(place, at))).collect(), places)
     }
 
-    fn order(table: &Table, threads: usize) -> Vec<u32> {
+    /// The order of the rows of a table, found by so many threads, one number of them after the other.
+    fn orders<const N: usize>(table: Table, threads: [usize; N]) -> [Vec<u32>; N] {
         struct Patient;
         impl crate::runtime::Caller for Patient {}
-        let call = Call::new(&Patient, NonZeroUsize::new(threads));
-        nearness(table, (0..table.slots() as u32).collect(), &call).expect("nobody interrupts")
+        let parameters = HnswParameters::for_size(0, table.metric(), GraphCodec::Auto);
+        let (slots, shared) = (table.slots() as u32, Shared::new(State::new(table, Graph::new(&parameters))));
+        threads.map(|threads| {
+            let call = Call::new(&Patient, NonZeroUsize::new(threads));
+            let writer = shared.writer(&call).expect("nobody else writes");
+            nearness(&writer, (0..slots).collect(), &call).expect("nobody interrupts")
+        })
     }
 
     #[test]
@@ -210,8 +258,7 @@ mod tests {
         let count = 3 * PART_VALUES / DIM;
         let (values, places) = curve(count);
         for metric in [Metric::L2, Metric::Cosine] {
-            let table = table(metric, &values);
-            let order = order(&table, 2);
+            let [order] = orders(table(metric, &values), [2]);
             let mut sorted: Vec<f64> = places.clone();
             sorted.sort_by(f64::total_cmp);
             // Either half of a part may come first.
@@ -227,8 +274,7 @@ mod tests {
     #[test]
     fn the_order_has_each_slot_once_and_is_the_same_whatever_the_threads() {
         let values: Vec<f32> = (0..50_000 * DIM as u64).map(|i| (random_bits(5, i) >> 40) as f32).collect();
-        let table = table(Metric::Dot, &values);
-        let orders = [1, 2, 5].map(|threads| order(&table, threads));
+        let orders = orders(table(Metric::Dot, &values), [1, 2, 5]);
         assert!(orders[0] == orders[1] && orders[0] == orders[2]);
         let mut slots = orders[0].clone();
         assert!(!slots.is_sorted());
@@ -238,8 +284,8 @@ mod tests {
 
     #[test]
     fn rows_that_are_all_the_same_stay_as_they_came() {
-        let table = table(Metric::Cosine, &vec![0.25; 50_000 * DIM]);
-        assert!(order(&table, 2).into_iter().eq(0..50_000));
+        let [order] = orders(table(Metric::Cosine, &vec![0.25; 50_000 * DIM]), [2]);
+        assert!(order.into_iter().eq(0..50_000));
     }
 
     #[test]
@@ -250,7 +296,7 @@ mod tests {
             order.sort_by_key(|&slot| random_bits(seed, u64::from(slot)) % 40);
             let mut rows: Vec<u32> = (0..5 + len as u32).collect();
             for (a, b) in swaps(5, order.clone()) {
-                rows.swap(a, b);
+                rows.swap(a as usize, b as usize);
             }
             assert_eq!(rows[5..], order);
             assert_eq!(rows[..5], [0, 1, 2, 3, 4]);
