@@ -210,7 +210,8 @@ impl Ground for Linked<'_> {
 
     /// Room is left in a list that was pruned, so that not every new link prunes it again.
     fn kept_links(self, parameters: &HnswParameters) -> (usize, usize) {
-        self.own_links(parameters)
+        let links = (15 * parameters.m).div_ceil(8);
+        (links, links)
     }
 }
 
