@@ -1,7 +1,7 @@
 //! The graph index: hierarchical navigable small worlds (Malkov and Yashunin, arXiv 1603.09320).
 //!
-//! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`build`] links
-//! new rows, [`answer`] decides which way a search goes, and [`search`] goes it; [`calibrate`] measures how wide a beam must be. Deleted
+//! [`graph`] is the data, [`ground`] what distances are measured on, [`walk`] the loop that everything spends its time in, [`order`] says which
+//! rows lie side by side, [`build`] links new rows, [`answer`] decides which way a search goes, and [`search`] goes it; [`calibrate`] measures how wide a beam must be. Deleted
 //! rows stay in the graph, hidden, as steps between others, until there are enough of them to link the others round them; then new rows
 //! take their slots. [`optimize`](super::Index::optimize) builds a graph without them. A search never returns fewer rows than there are:
 //! what the graph does not reach, a scan does.
@@ -36,7 +36,7 @@ use super::{IndexFile, IndexOptions, Search};
 use crate::error::{Error, Result};
 use crate::runtime::{Call, Shared, Writer};
 use crate::storage::{Container, ContainerWriter};
-use crate::vectors::{CENTRED_ROWS, Codec, Query, RowSource};
+use crate::vectors::{Codec, Query, RowSource};
 use answer::Answer;
 use build::Linking;
 use calibrate::{Calibration, check_recall};
@@ -150,48 +150,17 @@ impl HnswIndex {
         self.links_later.store(later, Ordering::Relaxed);
     }
 
-    /// The most bytes by which so many rows make the graph grow. With the first rows that are enough for cells all that are there get theirs.
-    fn graph_growth(&self, State { table, graph, .. }: &State, rows: usize) -> usize {
-        let awaits_cells = graph.linked() == 0 && graph.cells().is_none() && self.parameters.has_cells(table.metric());
-        match table.slots() + rows {
-            _ if !awaits_cells => graph.growth(rows, None),
-            slots if slots < CENTRED_ROWS => 0,
-            slots => {
-                let shape = self.parameters.shape();
-                graph.growth(slots, Some((shape.cell_bytes(table.dim()), shape.row_bytes(table.dim()))))
-            }
-        }
-    }
-
-    /// Whether so many rows that come at once are put in the order of nearness. Where only codes are kept they stay as they come.
-    fn has_order(&self, state: &State, rows: usize, later: bool) -> bool {
-        !later && rows >= order::LEAST_ROWS && state.table.has_rows()
-    }
-
-    /// The visible slots in the order in which an index that is made anew has their rows.
-    fn in_order(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<Vec<u32>> {
-        let later = self.links_later.load(Ordering::Relaxed);
-        let (slots, has_order) = {
-            let state = writer.read();
-            // Of codes that lie in the order of nearness all but those of later rows still do.
-            let stays = !later && !state.table.has_rows();
-            let slots =
-                if stays { state.table.visible().map(|slot| slot as u32).collect() } else { state.table.slots_by_id() };
-            (slots, self.has_order(&state, state.table.live(), later))
-        };
-        if has_order { order::nearness(writer, slots, call) } else { Ok(slots) }
-    }
-
-    /// The slots that new rows can have again, if they are linked at once, unless the index would grow too large.
-    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>, later: bool) -> Result<Vec<u32>> {
+    /// The slots that new rows can have again, if they are linked at once, and whether the others are put in order; unless the index would grow too large.
+    fn room_for(&self, intake: &Intake, writer: &Writer<'_, State>, later: bool) -> Result<(Vec<u32>, bool)> {
         let (state, stored) = (writer.read(), intake.stored());
         let free = &state.free[..if later { 0 } else { stored.min(state.free.len()) }];
         let appended = stored - free.len();
-        let in_turn = !self.has_order(&state, appended, later);
+        let has_order = self.has_order(&state, appended, later);
         let places = intake.places(free, state.table.slots());
-        let grown = || state.table.growth(places, free.len(), in_turn) + self.graph_growth(&state, appended);
+        let grown =
+            || state.table.growth(places, free.len(), !has_order) + state.graph_growth(appended, &self.parameters);
         self.body.check_room(&state, grown)?;
-        Ok(free.to_vec())
+        Ok((free.to_vec(), has_order))
     }
 }
 
@@ -221,15 +190,15 @@ impl Tabular for HnswIndex {
             build::repair(writer, &self.parameters, call)?;
         }
         let later = self.links_later.load(Ordering::Relaxed);
-        let free = self.room_for(intake, writer, later)?;
+        let (free, has_order) = self.room_for(intake, writer, later)?;
         let before = writer.read().table.slots();
         let mut entries = intake.stage(writer, rows, &free, call, &|_| ())?;
         // From here on something may lead to them.
         if !free.is_empty() {
             writer.write().free.drain(..free.len());
         }
-        let has_order = self.has_order(&writer.read(), entries.len() - free.len(), later);
         let arranged = if has_order { order::arrange(writer, before, &mut entries, call) } else { Ok(()) };
+        // A statement of its own: the guard must be gone before anything is linked.
         let id_map = arranged.and_then(|()| writer.read().table.prepare_map(&entries));
         let most = if later { 0 } else { usize::MAX };
         let linking = Linking { reused: &free, most, repaired, ..Linking::ALL };
@@ -288,10 +257,8 @@ impl Tabular for HnswIndex {
         Ok(writer.read().pending())
     }
 
-    /// Rows that came a few at a time lie in the order of their ids.
     fn gains_by_rebuild(&self, state: &State) -> bool {
-        let later = self.links_later.load(Ordering::Relaxed);
-        state.dead() > 0 || self.has_order(state, state.table.live(), later) && state.table.is_ascending()
+        state.dead() > 0 || self.lacks_order(state)
     }
 
     /// The visible rows in a graph of their own.

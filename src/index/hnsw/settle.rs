@@ -21,8 +21,9 @@ const ROWS_AT_ONCE: usize = 1024;
 /// they are kept. Returns whether there are enough rows to link any.
 pub(super) fn settle_ground(writer: &Writer<'_, State>, parameters: &HnswParameters) -> Result<bool> {
     let graph = {
-        let State { table, graph, .. } = &*writer.read();
-        if graph.linked() > 0 || !table.has_rows() || !parameters.has_cells(table.metric()) {
+        let state = &*writer.read();
+        let table = &state.table;
+        if !state.awaits_ground(parameters) {
             return Ok(true);
         }
         if table.slots() < CENTRED_ROWS {

@@ -9,7 +9,7 @@ use crate::index::intake::Staged;
 use crate::index::table::Table;
 use crate::index::tabular::Tabled;
 use crate::runtime::{Call, Writer};
-use crate::vectors::{Cells, Piece};
+use crate::vectors::{CENTRED_ROWS, Cells, Piece};
 use std::ops::Range;
 
 /// Deleted rows are taken out of the graph when they are so many, and one in so many slots.
@@ -62,6 +62,23 @@ impl State {
     pub(super) fn needs_repair(&self) -> bool {
         let gone = (self.reachable() - self.table.live()).saturating_sub(self.kept_dead);
         gone >= LEAST_REPAIRED && gone * REPAIR_PART >= self.table.slots()
+    }
+
+    /// Whether it is still to be decided what the graph stands on.
+    pub(super) fn awaits_ground(&self, parameters: &HnswParameters) -> bool {
+        self.graph.linked() == 0 && self.table.has_rows() && parameters.has_cells(self.table.metric())
+    }
+
+    /// The most bytes by which so many rows make the graph grow. With the first rows that are enough for cells all that are there get theirs.
+    pub(super) fn graph_growth(&self, rows: usize, parameters: &HnswParameters) -> usize {
+        let (slots, dim, shape) = (self.table.slots() + rows, self.table.dim(), parameters.shape());
+        if !self.awaits_ground(parameters) {
+            return self.graph.growth(rows, None);
+        }
+        if slots < CENTRED_ROWS {
+            return 0;
+        }
+        self.graph.growth(slots, Some((shape.cell_bytes(dim), shape.row_bytes(dim))))
     }
 
     /// Forgets all slots, none of which may be visible.

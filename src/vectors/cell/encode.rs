@@ -20,7 +20,7 @@ pub(crate) struct EdgeCode<'a> {
 impl Frame {
     /// Bytes of a row, as [`encode`](Frame::encode) makes it.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.width() + 8
+        self.shape.row_bytes(self.mean.len())
     }
 
     /// Bytes of the signs of a link.

@@ -11,15 +11,16 @@
 mod direction;
 
 use self::direction::{Heights, Principal};
+use super::HnswIndex;
 use super::state::State;
 use crate::error::Result;
 use crate::index::table::Table;
-use crate::index::tabular::Tabled;
 use crate::runtime::{Call, Writer, map};
 use crate::simd::dispatch;
+use std::sync::atomic::Ordering;
 
 /// Fewer rows are left in the order in which they came: their pages are remembered.
-pub(super) const LEAST_ROWS: usize = 1 << 16;
+const LEAST_ROWS: usize = 1 << 16;
 
 /// Rows of a leaf, which stay as they came.
 const LEAF: usize = 32;
@@ -37,6 +38,34 @@ const ROWS_AT_ONCE: usize = 16;
 
 /// Values that change places under one guard.
 const VALUES_PER_GUARD: usize = 1 << 16;
+
+impl HnswIndex {
+    /// Whether so many rows that come at once are put in the order of nearness. Where only codes are kept they stay as they come, and so do rows that are
+    /// linked `later`.
+    pub(super) fn has_order(&self, state: &State, rows: usize, later: bool) -> bool {
+        !later && rows >= LEAST_ROWS && state.table.has_rows()
+    }
+
+    /// Whether rows that could be in that order came a few at a time, and so lie in the order of their ids.
+    pub(super) fn lacks_order(&self, state: &State) -> bool {
+        let later = self.links_later.load(Ordering::Relaxed);
+        self.has_order(state, state.table.live(), later) && state.table.is_ascending()
+    }
+
+    /// The visible slots in the order in which an index that is made anew has their rows.
+    pub(super) fn in_order(&self, writer: &Writer<'_, State>, call: &Call<'_>) -> Result<Vec<u32>> {
+        let later = self.links_later.load(Ordering::Relaxed);
+        let (slots, has_order) = {
+            let state = writer.read();
+            // Of codes that lie in the order of nearness all but those of later rows still do.
+            let stays = !later && !state.table.has_rows();
+            let slots =
+                if stays { state.table.visible().map(|slot| slot as u32).collect() } else { state.table.slots_by_id() };
+            (slots, self.has_order(&state, state.table.live(), later))
+        };
+        if has_order { nearness(writer, slots, call) } else { Ok(slots) }
+    }
+}
 
 /// Puts rows that nothing knows of yet, those in the slots from `first` on, into the order of nearness; `entries` says of each which slot it is in.
 pub(super) fn arrange(
@@ -85,8 +114,8 @@ fn swaps(first: u32, mut order: Vec<u32>) -> Vec<(u32, u32)> {
 }
 
 /// These slots, in the order of nearness of their rows, which nobody changes meanwhile.
-pub(super) fn nearness(writer: &Writer<'_, State>, slots: Vec<u32>, call: &Call<'_>) -> Result<Vec<u32>> {
-    let dim = writer.read().table().dim();
+fn nearness(writer: &Writer<'_, State>, slots: Vec<u32>, call: &Call<'_>) -> Result<Vec<u32>> {
+    let dim = writer.read().table.dim();
     Tree { writer, dim, call }.sorted(slots)
 }
 
