@@ -46,7 +46,7 @@ pub(crate) use nested::{NESTED_LINE, Nested, Whole, high_dot, pack_nested, side_
 pub(crate) use nibbles::{NIBBLE_LINE, nibble_products, pack_nibbles};
 pub(crate) use pairing::{Pairing, pair_sum, row_sums, stream_sums};
 pub(crate) use panel::{PANEL_ROWS, pack_queries, panel};
-pub(crate) use signs::{MOST_COARSE, SIGN_LINE, SIGN_TABLES, sign_products, sign_tables};
+pub(crate) use signs::{SIGN_LINE, SIGN_TABLES, sign_products, sign_tables};
 
 /// The rows of a block of codes.
 pub(crate) const BLOCK_ROWS: usize = 16;

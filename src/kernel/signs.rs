@@ -1,10 +1,10 @@
-//! Inner products of signs with a coarsely quantized query: four dimensions by one look into a table.
+//! Inner products of signs with a query: four dimensions by one look into a table.
 //!
 //! Sixteen rows lie in a *block*. A row has a bit for each dimension, eight to a byte, and a line of 64 bytes has four bytes of each
 //! row: the first of all rows, the second of all rows, and so on. Half a byte is four signs, and what four signs make of four values
 //! of the query is one of sixteen sums: those lie in a table of sixteen bytes, which a shuffle looks up for all rows at once
-//! (Andre, Kermarrec and Le Scouarnec, Cache locality is not enough, VLDB 2015). Four looks fit a byte before they are added to
-//! words. All of it is integer arithmetic, so the sums are exact and the same at every level.
+//! (Andre, Kermarrec and Le Scouarnec, Cache locality is not enough, VLDB 2015). Entries are rounded so that four looks fit a byte before they
+//! are added to words. From there on all is integer arithmetic, so the sums of entries are exact and the same at every level.
 
 use super::BLOCK_ROWS;
 use crate::simd::Simd;
@@ -12,62 +12,74 @@ use crate::simd::Simd;
 /// The dimensions that a line holds. The last line may be short of some: their tables are zero.
 pub(crate) const SIGN_LINE: usize = 32;
 
-/// The largest magnitude of a query's value.
-pub(crate) const MOST_COARSE: i8 = 7;
-
 /// Bytes of the tables of a line.
 pub(crate) const SIGN_TABLES: usize = 128;
 
+/// The most steps that a sum of four is away from nothing.
+const MOST: f32 = 31.0;
+
 /// What every look adds, so that no entry of a table is negative.
-const OFFSET: i32 = 4 * MOST_COARSE as i32;
+const OFFSET: i32 = 31;
 
 /// Words hold the looks of so many lines: 8 looks a line, up to twice [`OFFSET`] each.
 const LINES_PER_FOLD: usize = 128;
 
 /// The tables for a query, line after line: sixteen bytes for the lower half of each of the four bytes of a row, then for
-/// the upper halves. There must be room for those of all lines, the last one perhaps short of values.
+/// the upper halves. There must be room for those of all lines, the last one perhaps short of values. Returns how long the steps are
+/// that entries count.
+///
+/// Sums are rounded, not what they are made of: so their steps are as fine as bytes allow, and one rounding does for four values.
 #[inline(always)]
-pub(crate) fn sign_tables(query: &[i8], tables: &mut [u8]) {
+pub(crate) fn sign_tables(query: &[f32], tables: &mut [u8]) -> f32 {
     let (lines, rest) = query.as_chunks::<SIGN_LINE>();
     let (tables, _) = tables.as_chunks_mut::<SIGN_TABLES>();
     assert_eq!(tables.len(), query.len().div_ceil(SIGN_LINE));
-    for (line, tables) in lines.iter().zip(&mut *tables) {
-        *tables = line_tables(line);
+    let mut last = [0.0; SIGN_LINE];
+    last[..rest.len()].copy_from_slice(rest);
+    let step = lines.iter().chain([&last]).map(largest_sum).fold(0.0, f32::max) / MOST;
+    // Of what is not there, or out of range, nothing is said.
+    let (step, per_step) = if step.is_normal() { (step, 1.0 / step) } else { (0.0, 0.0) };
+    for (line, tables) in lines.iter().chain([&last]).zip(tables) {
+        for (i, table) in tables.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let first = i % 4 * 8 + i / 4 * 4;
+            *table = sums_of_four([line[first], line[first + 1], line[first + 2], line[first + 3]], per_step);
+        }
     }
-    if !rest.is_empty() {
-        let mut line = [0; SIGN_LINE];
-        line[..rest.len()].copy_from_slice(rest);
-        tables[lines.len()] = line_tables(&line);
-    }
+    step
 }
 
+/// The largest sum of four values that any choice of signs makes.
 #[inline(always)]
-fn line_tables(line: &[i8; SIGN_LINE]) -> [u8; SIGN_TABLES] {
-    let mut tables = [0; SIGN_TABLES];
-    for (i, table) in tables.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let first = i % 4 * 8 + i / 4 * 4;
-        *table = sums_of_four([line[first], line[first + 1], line[first + 2], line[first + 3]]);
-    }
-    tables
+fn largest_sum(line: &[f32; SIGN_LINE]) -> f32 {
+    line.as_chunks::<4>().0.iter().map(|[a, b, c, d]| (a.abs() + b.abs()) + (c.abs() + d.abs())).fold(0.0, f32::max)
 }
 
-/// For each choice of four signs the sum, and [`OFFSET`]: bit i says that value i is added, not taken away. Four sums at a time lie in the bytes of
-/// one number. None is negative in the end, so that nothing is carried from byte to byte, whatever happens on the way there.
+/// For each choice of four signs the sum, in steps, and [`OFFSET`]: bit i says that value i is added, not taken away.
 #[inline(always)]
-fn sums_of_four(values: [i8; 4]) -> [u8; 16] {
-    const ONES: u32 = 0x0101_0101;
-    // Byte i has one, taken away where i has no bit 0, or no bit 1.
-    const BIT_0: u32 = (1u32 << 24).wrapping_sub(1 << 16).wrapping_add(1 << 8).wrapping_sub(1);
-    const BIT_1: u32 = (1u32 << 24).wrapping_add(1 << 16).wrapping_sub(1 << 8).wrapping_sub(1);
-    let times = |value: i8, ones: u32| (i32::from(value) as u32).wrapping_mul(ones);
-    let (c, d) = (times(values[2], ONES), times(values[3], ONES));
-    let low = (ONES * OFFSET as u32).wrapping_add(times(values[0], BIT_0)).wrapping_add(times(values[1], BIT_1));
-    let (less, more) = (low.wrapping_sub(d), low.wrapping_add(d));
-    let words = [less.wrapping_sub(c), less.wrapping_add(c), more.wrapping_sub(c), more.wrapping_add(c)];
-    bytemuck::cast(words.map(u32::to_le))
+fn sums_of_four(values: [f32; 4], per_step: f32) -> [u8; 16] {
+    // In this range floats are whole numbers, and follow each other like integers: an addition rounds, and the last byte is what is counted.
+    const NONE: f32 = (3 << 22) as f32 + OFFSET as f32;
+    let mut sums = [0; 16];
+    for (choice, sum) in sums.iter_mut().enumerate() {
+        let signed = |i: usize| f32::from_bits(values[i].to_bits() ^ TURNED[i][choice]);
+        *sum = (((signed(0) + signed(1)) + (signed(2) + signed(3))) * per_step + NONE).to_bits() as u8;
+    }
+    sums
 }
 
-/// The inner products of the signs in `R` blocks with `Q` queries, row by row. `tables` holds, for every line, those of each query.
+/// For each of four values, and each choice of their signs, the bit that turns the value's sign round, or none.
+const TURNED: [[u32; 16]; 4] = {
+    let mut turned = [[0; 16]; 4];
+    let mut at = 0;
+    while at < 64 {
+        let (i, choice) = (at / 16, at % 16);
+        turned[i][choice] = if choice >> i & 1 == 1 { 0 } else { 1 << 31 };
+        at += 1;
+    }
+    turned
+};
+
+/// The inner products of the signs in `R` blocks with `Q` queries, row by row, in steps of the tables. `tables` holds, for every line, those of each query.
 ///
 /// # Safety
 /// Each block must be valid for reads of `64 * lines` bytes, `tables` of `lines * 128 * Q` bytes.

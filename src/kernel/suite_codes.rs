@@ -2,9 +2,9 @@
 
 use super::suite::Numbers;
 use super::{
-    BLOCK_ROWS, Columns, Levels, MOST_COARSE, NIBBLE_LINE, PLANE_LINE, SIGN_LINE, Weights, level_product,
-    nibble_products, order_query, pack_nibbles, pack_planes, pack_signs, reference, row_values, sign_products,
-    sign_tables, unpack_planes,
+    BLOCK_ROWS, Columns, Levels, NIBBLE_LINE, PLANE_LINE, SIGN_LINE, Weights, level_product, nibble_products,
+    order_query, pack_nibbles, pack_planes, pack_signs, reference, row_values, sign_products, sign_tables,
+    unpack_planes,
 };
 use crate::simd::{Level, Operation, Simd, dispatch_at};
 use std::cmp::Ordering;
@@ -114,17 +114,19 @@ impl<const R: usize, const Q: usize> Operation for Signs<'_, R, Q> {
         let Signs(codes, blocks) = self;
         let lines = codes.dims.div_ceil(SIGN_LINE);
         let tables = |query: &Vec<i8>| {
-            let mut tables = vec![0; lines * 128];
-            sign_tables(query, &mut tables);
-            tables
+            let (query, mut tables): (Vec<f32>, _) =
+                (query.iter().map(|&value| f32::from(value)).collect(), vec![0; lines * 128]);
+            (sign_tables(&query, &mut tables), tables)
         };
-        let tables: Vec<Vec<u8>> = codes.queries[..Q].iter().map(tables).collect();
-        let line = |line: usize| tables.iter().flat_map(move |tables| &tables[line * 128..][..128]);
+        let tables: Vec<(f32, Vec<u8>)> = codes.queries[..Q].iter().map(tables).collect();
+        let line = |line: usize| tables.iter().flat_map(move |(_, tables)| &tables[line * 128..][..128]);
         let panel: Vec<u8> = (0..lines).flat_map(line).copied().collect();
         let blocks = std::array::from_fn(|block| blocks[block][1..].as_ptr());
         // SAFETY: every block has its lines after its first byte, and the panel 128 bytes for each line and query.
         let products = unsafe { sign_products::<S, R, Q>(simd, blocks, panel.as_ptr(), lines) };
-        products.into_iter().flatten().flatten().collect()
+        let whole = |(product, step)| (f64::from(product) * f64::from(step)).round() as i32;
+        let steps = tables.iter().flat_map(|&(step, _)| [step; BLOCK_ROWS]).cycle();
+        products.into_iter().flatten().flatten().zip(steps).map(whole).collect()
     }
 }
 
@@ -148,7 +150,10 @@ fn products_of_nibbles_are_exact_in_every_shape() {
 fn products_of_signs_are_exact_in_every_shape() {
     // From a part of a line to more lines than words can hold.
     for dims in [8, 24, 32, 40, 64, 104, 384, 1000, 4096, 4104, 65_536] {
-        for codes in Codes::cases(dims, 1, MOST_COARSE) {
+        let mut cases = Codes::cases(dims, 1, 7);
+        // With this for their largest sum, drawn ones are counted in steps of one; the others are all as large as a table can say.
+        cases[0].queries.iter_mut().for_each(|query| query[..4].copy_from_slice(&[8, 8, 8, 7]));
+        for codes in cases {
             let blocks: Vec<Vec<u8>> = codes.rows.chunks(BLOCK_ROWS).map(sign_block).collect();
             for level in Level::available() {
                 codes.check(&dispatch_at(level, Signs::<4, 1>(&codes, &blocks)), (4, 1), 1, level.name());
@@ -156,6 +161,53 @@ fn products_of_signs_are_exact_in_every_shape() {
                 codes.check(&dispatch_at(level, Signs::<1, 2>(&codes, &blocks)), (1, 2), 1, level.name());
                 codes.check(&dispatch_at(level, Signs::<1, 8>(&codes, &blocks)), (1, 8), 1, level.name());
             }
+        }
+    }
+}
+
+struct Tables<'a>(&'a [f32]);
+
+impl Operation for Tables<'_> {
+    /// The step and the tables.
+    type Output = (f32, Vec<u8>);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Self::Output {
+        let mut tables = vec![0; self.0.len().div_ceil(SIGN_LINE) * 128];
+        (sign_tables(self.0, &mut tables), tables)
+    }
+}
+
+#[test]
+fn tables_say_what_any_four_signs_make_to_half_a_step() {
+    for dims in [4, 32, 40, 384] {
+        let mut numbers = Numbers(dims as u64);
+        let query: Vec<f32> = (0..dims).map(|_| numbers.unit()).collect();
+        let (step, tables) = dispatch_at(Level::Portable, Tables(&query));
+        let value = |i: usize| query.get(i).map_or(0.0, |&value| f64::from(value));
+        let sum_of = |first: usize, choice: usize| -> f64 {
+            (0..4).map(|i| if choice >> i & 1 == 1 { value(first + i) } else { -value(first + i) }).sum()
+        };
+        let sums = (0..dims).step_by(4).flat_map(|first| (0..16).map(move |choice| (first, choice)));
+        let largest = sums.map(|(first, choice)| sum_of(first, choice)).fold(0.0, f64::max);
+        assert!((f64::from(step) * 31.0 / largest - 1.0).abs() < 1e-6, "{step} of {largest}");
+        for (at, &entry) in tables.iter().enumerate() {
+            let (line, half, byte, choice) = (at / 128, at / 64 % 2, at / 16 % 4, at % 16);
+            let sum = sum_of(line * SIGN_LINE + byte * 8 + half * 4, choice);
+            let off = (f64::from(entry) - 31.0) * f64::from(step) - sum;
+            assert!(off.abs() < 0.5001 * f64::from(step), "dims {dims}, entry {at}: {entry} for {sum}");
+        }
+        for level in Level::available() {
+            assert_eq!(dispatch_at(level, Tables(&query)), (step, tables.clone()), "{}", level.name());
+        }
+    }
+}
+
+#[test]
+fn tables_of_nothing_and_of_what_is_out_of_range_have_no_steps() {
+    for value in [0.0, 1e-44, f32::INFINITY, f32::MAX] {
+        for level in Level::available() {
+            assert_eq!(dispatch_at(level, Tables(&[value; 8])).0, 0.0, "{value}, {}", level.name());
         }
     }
 }

@@ -1,15 +1,12 @@
 //! A query among cells: what it says of the row of a cell, and of all that the cell links to.
 
-use super::encode::{in_whole_numbers, nearest_whole};
+use super::encode::in_whole_numbers;
 use super::lean::{Known, LeanCell};
 use super::{Cell, Frame};
-use crate::kernel::{BLOCK_ROWS, MOST_COARSE, SIGN_LINE, SIGN_TABLES, byte_dots, sign_products, sign_tables};
+use crate::kernel::{BLOCK_ROWS, SIGN_LINE, SIGN_TABLES, byte_dots, sign_products, sign_tables};
 use crate::simd::Simd;
 use crate::vectors::aligned::Aligned;
 use crate::vectors::{Metric, Query};
-
-/// The largest coordinate, in standard deviations, that the query of the tables reaches.
-const COARSE_REACH: f32 = 2.4;
 
 /// One side of a distance: a query, or a row.
 #[derive(Clone, Copy)]
@@ -98,8 +95,7 @@ pub(crate) struct CellQuery {
     pub(super) sum: i32,
     /// Among lean cells: what makes scores of sums.
     pub(super) known: Known,
-    /// The coordinates that links have signs of, in multiples of `step`, and what every choice of four signs makes of four of them.
-    coarse: Vec<i8>,
+    /// What every choice of four signs makes of four of the coordinates that links have signs of, in multiples of `step`.
     tables: Aligned<u8>,
     step: f32,
 }
@@ -149,7 +145,7 @@ impl CellQuery {
     fn show(&mut self, frame: &Frame) {
         self.sum = sum_of(&self.code);
         if !frame.is_lean() {
-            self.make_tables();
+            self.step = sign_tables(&self.y[..frame.signs], &mut self.tables);
         }
     }
 
@@ -157,23 +153,7 @@ impl CellQuery {
         self.room.resize(frame.mean.len(), 0.0);
         self.y.resize(frame.width(), 0.0);
         self.code.resize(frame.width());
-        self.coarse.resize(frame.signs, 0);
-    }
-
-    #[inline(always)]
-    fn make_tables(&mut self) {
-        let most = f32::from(MOST_COARSE);
-        let largest = self.scale * super::encode::MOST;
-        let reach = largest.min(COARSE_REACH * (square(&self.y) / self.y.len() as f32).sqrt());
-        self.step = reach / most;
-        let per_step = if self.step.is_normal() { 1.0 / self.step } else { 0.0 };
-        for (values, coarse) in self.y.as_chunks::<16>().0.iter().zip(self.coarse.as_chunks_mut::<16>().0) {
-            for i in 0..16 {
-                coarse[i] = nearest_whole(values[i] * per_step, most) as i8;
-            }
-        }
-        self.tables.resize(self.coarse.len().div_ceil(SIGN_LINE) * SIGN_TABLES);
-        sign_tables(&self.coarse, &mut self.tables);
+        self.tables.resize(frame.signs / SIGN_LINE * SIGN_TABLES);
     }
 
     /// The query as one side of a distance.
@@ -193,8 +173,7 @@ impl CellQuery {
         (value, limit): (f32, f32),
         estimates: &mut [[f32; BLOCK_ROWS]; F],
     ) -> u32 {
-        let lines = self.coarse.len() / SIGN_LINE;
-        assert!(self.tables.len() >= lines * SIGN_TABLES);
+        let lines = self.tables.len() / SIGN_TABLES;
         let mut fans = [&[][..]; F];
         for (f, bytes) in fans.iter_mut().enumerate() {
             *bytes = cell.fan(fan + f);

@@ -3,8 +3,7 @@
 use super::encode::{SHORTEST, SLACK};
 use super::{Coding, Plane, Purpose};
 use crate::kernel::{
-    BLOCK_ROWS, Levels, MOST_COARSE, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product, order_query,
-    sign_tables,
+    BLOCK_ROWS, Levels, PLANE_LINE, SIGN_TABLES, Weights, canonical_dot, level_product, order_query, sign_tables,
 };
 use crate::simd::{self, Operation, Simd};
 use crate::vectors::pair::{high_of_pair, low_of_pair};
@@ -13,9 +12,6 @@ use crate::vectors::{Metric, Query};
 /// How far above the estimate from its signs, in standard deviations, the estimate of a row may lie. Less means fewer rows to look at, and more that
 /// should have been among the best and are not.
 pub(crate) const CAP_DEVIATIONS: f64 = 2.4;
-
-/// The largest coordinate, in standard deviations, that a query of four bits reaches.
-const COARSE_REACH: f64 = 2.4;
 
 /// Far below any difference that an f32 can show, far above what the denormal range can lose.
 const ETA: f64 = 1e-36;
@@ -36,9 +32,9 @@ pub(crate) struct PlaneQuery {
     step: f64,
     /// `||f||`, what the steps leave.
     rest: f64,
-    /// For estimates: the tables of the query in coarse steps, to be met by signs, and the length of those steps.
+    /// For estimates: the tables of the query, to be met by signs, and the length of their steps.
     pub(super) tables: Vec<u8>,
-    coarse_step: f64,
+    sign_step: f64,
     /// What the error of signs is multiplied with.
     cap: f64,
     /// The length of the rotated query (for l2, of the centred one).
@@ -79,7 +75,7 @@ impl Coding {
             step,
             rest,
             tables: Vec::new(),
-            coarse_step: 0.0,
+            sign_step: 0.0,
             cap: self.cap(norm),
             norm,
             whole_norm: query.norm(),
@@ -89,11 +85,9 @@ impl Coding {
             digits,
         };
         if self.purpose == Purpose::Estimate {
-            let reach = largest.min(COARSE_REACH * norm / (self.width() as f64).sqrt());
-            coded.coarse_step = reach / f64::from(MOST_COARSE);
-            coded.weights.scale = (self.times() * coded.coarse_step) as f32;
             coded.tables = vec![0; self.head_lines() * SIGN_TABLES];
-            sign_tables(&in_steps(&y, coded.coarse_step, f64::from(MOST_COARSE)), &mut coded.tables);
+            coded.sign_step = f64::from(sign_tables(&y, &mut coded.tables));
+            coded.weights.scale = (self.times() * coded.sign_step) as f32;
             coded.digits = order_query(&coded.digits);
         }
         coded
@@ -249,7 +243,7 @@ impl Plane {
             return 0.0;
         }
         let of_signs = self.number(slot, 0);
-        let cap = f64::from(low_of_pair(of_signs)) * query.coarse_step * f64::from(product)
+        let cap = f64::from(low_of_pair(of_signs)) * query.sign_step * f64::from(product)
             + f64::from(high_of_pair(of_signs)) * query.cap;
         let levels = coding.table.as_ref().map_or(Levels::Even(query.sum), Levels::Table);
         let product = level_product(simd, coding.code.bits, signs, self.tail(slot), &query.digits, levels);

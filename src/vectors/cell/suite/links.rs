@@ -146,8 +146,10 @@ fn deviation(query: &[f64], from: Cell<'_>, to: Cell<'_>, estimate: f32) -> f64 
     let beside = (factor * factor * signed as f64 - dot(&o, &o)).max(0.0).sqrt();
     let across = (dot(&offset, &offset) - dot(&offset, &o).powi(2) / dot(&o, &o)).max(0.0).sqrt();
     let of_signs = 2.0 * across * beside / (width - 1.0).sqrt();
-    // Steps of 2.4 / 7 standard deviations; what is cut off beyond 2.4 is as much again.
-    let of_query = 2.0 * factor * 0.15 * norm(query);
+    // Each sum of four is rounded to a step.
+    let step =
+        query[..signed].chunks(4).map(|four| four.iter().map(|value| value.abs()).sum()).fold(0.0, f64::max) / 31.0;
+    let of_query = 2.0 * factor * step * (signed as f64 / 4.0 / 12.0).sqrt();
     let signs: Vec<f64> = o[..signed].iter().map(|value| value.signum()).collect();
     let of_factors = (dot(&o, &o) + 2.0 * factor * (dot(&from, &signs).abs() + dot(query, &signs).abs())) / 512.0;
     let error = f64::from(estimate) - dot(&apart, &apart);
