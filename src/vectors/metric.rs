@@ -9,7 +9,7 @@ use super::codec::Codec;
 use super::space::{Cosine, Dot, L1, L2, Space};
 use crate::error::{Error, Result};
 use crate::kernel::canonical_dot;
-use crate::simd::{self, Operation, Simd};
+use crate::simd::{self, Operation, Simd, prefetch_far};
 use serde::{Deserialize, Serialize};
 
 /// How similarity is measured.
@@ -168,6 +168,13 @@ impl<'a> Query<'a> {
     /// `||q||`.
     pub(crate) fn norm(&self) -> f64 {
         self.squared_norm.sqrt()
+    }
+
+    /// Asks the memory system for the values.
+    pub(crate) fn prefetch(&self) {
+        for line in self.values.chunks(16) {
+            prefetch_far(line.as_ptr());
+        }
     }
 }
 

@@ -58,7 +58,11 @@ impl Answer<'_> {
     /// The best rows for each query.
     pub(super) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
         let way = self.way();
-        let walk = |i| self.scratches.lend(|scratch| self.walk(queries[i], scratch));
+        let walk = |i: usize| {
+            // They come from memory meanwhile.
+            queries.get(i + 1).into_iter().for_each(Query::prefetch);
+            self.scratches.lend(|scratch| self.walk(queries[i], scratch))
+        };
         let mut found = match way {
             Way::Walk => map(call, queries.len(), walk)?,
             Way::Gather | Way::Scan => vec![None; queries.len()],

@@ -85,28 +85,27 @@ pub(super) fn in_whole_numbers(y: &[f32], code: &mut [i8]) -> (f32, i64) {
     (scale, in_steps(y, MOST / largest, code))
 }
 
-/// The nearest whole number that is not beyond `most`, of two the even one. What is no number becomes one.
+/// The nearest whole number that is not beyond [`MOST`], of two the even one. What is no number becomes one.
 #[inline(always)]
-pub(super) fn nearest_whole(value: f32, most: f32) -> i32 {
+#[expect(clippy::manual_clamp, reason = "what is no number would stay so")]
+fn nearest_whole(value: f32) -> i32 {
     // In this range, floats are whole numbers, and follow each other like integers: an addition rounds. Casts would look for what no value here is.
     const WHOLE: f32 = (3 << 22) as f32;
-    (value.max(-most).min(most) + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i32
+    (value.max(-MOST).min(MOST) + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i32
 }
 
 /// Rounds to steps, none of which may be more than 127; the sum of their squares.
 #[inline(always)]
 pub(super) fn in_steps(y: &[f32], per_step: f32, code: &mut [i8]) -> i64 {
-    let mut squares = 0;
-    for (values, code) in y.as_chunks::<16>().0.iter().zip(code.as_chunks_mut::<16>().0) {
-        let mut sum = 0;
-        for i in 0..16 {
-            let whole = nearest_whole(values[i] * per_step, MOST);
-            sum += whole * whole;
-            code[i] = whole as i8;
-        }
-        squares += i64::from(sum);
+    // The squares of as many values as a row can have fit.
+    let mut squares = 0i32;
+    // Value by value: of a loop over sixteens the compiler makes gathers, and writes byte by byte.
+    for (&value, code) in y.iter().zip(code) {
+        let whole = nearest_whole(value * per_step);
+        squares += whole * whole;
+        *code = whole as i8;
     }
-    squares
+    i64::from(squares)
 }
 
 /// The inner product with whole numbers, in sixteen lanes.
