@@ -22,6 +22,10 @@ use crate::vectors::{Cells, Query};
 /// How many times wider the beam of a second walk is, if the first has not reached enough rows.
 const SECOND_WALK: usize = 4;
 
+/// Queries that are answered by one task, and tasks that there should at least be for each thread.
+const WALKS_PER_TASK: usize = 16;
+const TASKS_PER_THREAD: usize = 4;
+
 /// What a row costs a gather, and a step a walk, beside the cache lines that they read: as many lines as could be read meanwhile.
 /// From times measured with 128 and 384 dimensions: 21 to 30 ns a row, and half a microsecond a step or more, most of which goes into what it sees.
 const GATHER_LINES: usize = 2;
@@ -58,13 +62,8 @@ impl Answer<'_> {
     /// The best rows for each query.
     pub(super) fn run(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<TopK>> {
         let way = self.way();
-        let walk = |i: usize| {
-            // They come from memory meanwhile.
-            queries.get(i + 1).into_iter().for_each(Query::prefetch);
-            self.scratches.lend(|scratch| self.walk(queries[i], scratch))
-        };
         let mut found = match way {
-            Way::Walk => map(call, queries.len(), walk)?,
+            Way::Walk => self.walk(queries, call)?,
             Way::Gather | Way::Scan => vec![None; queries.len()],
         };
         let gathers = way != Way::Scan && self.state.graph.cells().is_some();
@@ -137,19 +136,65 @@ impl Answer<'_> {
         if is_few(ROWS_PER_PLACE) || self.state.pending() > 0 { Way::Scan } else { Way::Walk }
     }
 
-    /// One query through the graph; `None` if that did not reach as many rows as there are, or was about to take longer than a gather.
-    fn walk(&self, query: Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
-        let (ef, beam, budget) = (self.ef.max(self.search.k), self.beam(), self.most_steps());
-        let one = GraphSearch { state: self.state, search: self.search, query: &query, hidden: None };
-        let wanted = self.search.k.min(self.eligible());
-        // Several links may bring one node into a beam, so that a narrow one can end with too few.
-        for wider in [1, SECOND_WALK] {
-            let (top, reached) = one.walk(ef.saturating_mul(wider), beam.saturating_mul(wider), budget, scratch)?;
-            if reached >= wanted {
-                return Some(top);
+    /// Queries through the graph; `None` for each that did not reach as many rows as there are, or was about to take longer than a gather.
+    fn walk(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Option<TopK>>> {
+        let together = if self.state.codes().is_some() {
+            // Codes are scored with what has been made of the query, which the next one changes.
+            1
+        } else {
+            (queries.len() / (TASKS_PER_THREAD * call.threads())).clamp(1, WALKS_PER_TASK)
+        };
+        if together == 1 {
+            return map(call, queries.len(), |i| self.scratches.lend(|scratch| self.walk_one(&queries[i], scratch)));
+        }
+        let tasks: Vec<_> = queries.chunks(together).collect();
+        let found = map(call, tasks.len(), |i| self.scratches.lend(|scratch| self.walk_in_turn(tasks[i], scratch)))?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// One query after the other. What a walk has found is scored after the next one, when it has come from memory.
+    fn walk_in_turn(&self, queries: &[Query<'_>], scratch: &mut Scratch) -> Vec<Option<TopK>> {
+        let (ef, beam, budget) = self.reach();
+        let (mut found, mut enough) = (Vec::with_capacity(queries.len()), false);
+        for i in 0..=queries.len() {
+            queries.get(i + 1).into_iter().for_each(Query::prefetch);
+            let had_enough = enough;
+            enough = queries.get(i).is_some_and(|query| self.search_of(query).go(ef, beam, budget, scratch));
+            std::mem::swap(&mut scratch.near, &mut scratch.before);
+            if let Some(query) = i.checked_sub(1).map(|before| &queries[before]) {
+                let best = had_enough.then(|| self.search_of(query).best(&scratch.near, &scratch.query));
+                found.push(best.and_then(|best| self.suffices(best).or_else(|| self.walk_again(query, scratch))));
             }
         }
-        None
+        found
+    }
+
+    /// One query.
+    fn walk_one(&self, query: &Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
+        let (ef, beam, budget) = self.reach();
+        let best = self.search_of(query).walk(ef, beam, budget, scratch)?;
+        self.suffices(best).or_else(|| self.walk_again(query, scratch))
+    }
+
+    /// A query whose walk ended with too few rows: several links may bring one node into a beam.
+    fn walk_again(&self, query: &Query<'_>, scratch: &mut Scratch) -> Option<TopK> {
+        let (ef, beam, budget) = self.reach();
+        let wider = |width: usize| width.saturating_mul(SECOND_WALK);
+        self.suffices(self.search_of(query).walk(wider(ef), wider(beam), budget, scratch)?)
+    }
+
+    /// What a walk is after, how many of all nodes are as near, and the steps that it may take.
+    fn reach(&self) -> (usize, usize, usize) {
+        (self.ef.max(self.search.k), self.beam(), self.most_steps())
+    }
+
+    /// The best rows, if as many were reached as there should be.
+    fn suffices(&self, (top, reached): (TopK, usize)) -> Option<TopK> {
+        (reached >= self.search.k.min(self.eligible())).then_some(top)
+    }
+
+    fn search_of<'q>(&'q self, query: &'q Query<'q>) -> GraphSearch<'q> {
+        GraphSearch { state: self.state, search: self.search, query, hidden: None }
     }
 
     /// What cells say of every linked row that may be returned decides which are scored.

@@ -70,23 +70,30 @@ impl GraphSearch<'_> {
     /// The best rows that a walk comes to with a beam of this width, the nearest `ef` that may be returned being what it is after, and how many
     /// such it reached. `None` if they are not found this way, or it would be quicker to look at all: `budget` is how many steps that takes.
     pub(super) fn walk(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> Option<(TopK, usize)> {
+        self.go(ef, beam, budget, scratch).then(|| self.best(&scratch.near, &scratch.query))
+    }
+
+    /// Goes that walk. The nodes that it leaves in `near` are on their way from memory: see [`best`](GraphSearch::best). Whether it found enough.
+    pub(super) fn go(&self, ef: usize, beam: usize, budget: usize, scratch: &mut Scratch) -> bool {
         let (State { table, graph, .. }, hidden) = (self.state, self.hidden);
         let (kept, chosen) = (self.search.k + SPARE, self.search.selection.is_some());
         let eligible = self.eligible();
-        let enough = if self.search.selection.is_some() || !table.all_live() {
+        if self.search.selection.is_some() || !table.all_live() {
             let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &eligible };
             stand(table, graph, Course { search: self, reach, scratch })
         } else {
             let reach = Reach { width: ef, beam, kept, chosen, budget, hidden, admission: &Everything };
             stand(table, graph, Course { search: self, reach, scratch })
-        };
-        if !enough {
-            return None;
         }
-        let sharing = scratch.near.iter().flat_map(|&node| graph.sharing(node));
+    }
+
+    /// The best rows of what a walk has brought home, and how many that may be returned there were. `prepared` is what the ground has made of the query.
+    pub(super) fn best(&self, near: &[u32], prepared: &CellQuery) -> (TopK, usize) {
+        let (graph, eligible) = (&self.state.graph, self.eligible());
+        let sharing = near.iter().flat_map(|&node| graph.sharing(node));
         // Those that are being linked are looked at one by one.
         let may_be = |&slot: &u32| (slot as usize) < graph.settled() && eligible.has(slot as usize);
-        Some(self.rank(sharing.filter(may_be).chain(self.newest()), &scratch.query))
+        self.rank(sharing.filter(may_be).chain(self.newest()), prepared)
     }
 
     /// Rows that are still to be linked and may be returned, where they are so few that they are scored with what a way brings home.

@@ -156,6 +156,8 @@ pub(crate) struct Scratch {
     /// What a gather has looked at, and what of it is near.
     pub(super) gathered: Vec<Candidate>,
     pub(super) near: Vec<u32>,
+    /// What the walk before has left in `near`.
+    pub(super) before: Vec<u32>,
     /// The query of a walk among cells, and how that goes.
     pub(super) query: CellQuery,
     pub(super) gait: Gait,
