@@ -9,16 +9,14 @@
 use super::BLOCK_ROWS;
 use crate::simd::Simd;
 
-/// The dimensions that a line holds. The last line may be short of some: their tables are zero.
+/// The dimensions that a line holds. The last line may be short of some, which count as zero.
 pub(crate) const SIGN_LINE: usize = 32;
 
 /// Bytes of the tables of a line.
 pub(crate) const SIGN_TABLES: usize = 128;
 
-/// The most steps that a sum of four is away from nothing.
-const MOST: f32 = 31.0;
-
-/// What every look adds, so that no entry of a table is negative.
+/// The most steps that a sum of four is away from nothing, and what every look adds, so that no entry of a table is negative. Four of them, twice as
+/// large, fit a byte.
 const OFFSET: i32 = 31;
 
 /// Words hold the looks of so many lines: 8 looks a line, up to twice [`OFFSET`] each.
@@ -36,7 +34,7 @@ pub(crate) fn sign_tables(query: &[f32], tables: &mut [u8]) -> f32 {
     assert_eq!(tables.len(), query.len().div_ceil(SIGN_LINE));
     let mut last = [0.0; SIGN_LINE];
     last[..rest.len()].copy_from_slice(rest);
-    let step = lines.iter().chain([&last]).map(largest_sum).fold(0.0, f32::max) / MOST;
+    let step = lines.iter().chain([&last]).map(largest_sum).fold(0.0, f32::max) / OFFSET as f32;
     // Of what is not there, or out of range, nothing is said.
     let (step, per_step) = if step.is_normal() { (step, 1.0 / step) } else { (0.0, 0.0) };
     for (line, tables) in lines.iter().chain([&last]).zip(tables) {

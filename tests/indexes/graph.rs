@@ -122,14 +122,21 @@ fn a_query_finds_the_same_alone_and_among_others() -> Outcome {
     index.add(&rows(&numbers.rows(4_000, dim), dim), None, &call())?;
     let queries = numbers.rows(71, dim);
     let half = index.select_ids(&(0..4_000).step_by(2).collect::<Vec<_>>());
-    for selection in [None, Some(&half)] {
+    let check = |selection| -> Outcome {
         let search = Search { ef: Some(12), selection, ..Search::top(10) };
         let together = index.search(&rows(&queries, dim), &search, &on_threads(1))?;
         for (i, query) in queries.chunks(dim).enumerate() {
             let alone = index.search(&rows(query, dim), &search, &on_threads(1))?;
             assert_eq!(alone.ids, together.ids[i * 10..][..10], "query {i}");
+            assert_eq!(alone.scores, together.scores[i * 10..][..10], "query {i}");
         }
-    }
+        Ok(())
+    };
+    check(None)?;
+    check(Some(&half))?;
+    // Walks come to rows that are gone.
+    index.delete(&(0..4_000).step_by(12).collect::<Vec<_>>(), &call())?;
+    check(None)?;
     Ok(())
 }
 

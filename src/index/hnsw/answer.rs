@@ -22,7 +22,7 @@ use crate::vectors::{Cells, Query};
 /// How many times wider the beam of a second walk is, if the first has not reached enough rows.
 const SECOND_WALK: usize = 4;
 
-/// Queries that are answered by one task, and tasks that there should at least be for each thread.
+/// Queries of a batch that one task answers, and how many tasks there are at least for each thread.
 const WALKS_PER_TASK: usize = 16;
 const TASKS_PER_THREAD: usize = 4;
 
@@ -193,6 +193,7 @@ impl Answer<'_> {
         (reached >= self.search.k.min(self.eligible())).then_some(top)
     }
 
+    /// One query, on its own.
     fn search_of<'q>(&'q self, query: &'q Query<'q>) -> GraphSearch<'q> {
         GraphSearch { state: self.state, search: self.search, query, hidden: None }
     }
@@ -208,7 +209,7 @@ impl Answer<'_> {
         });
         let slots = &slots[..slots.partition_point(|&slot| (slot as usize) < settled)];
         map(call, queries.len(), |i| {
-            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
+            let one = self.search_of(&queries[i]);
             self.scratches.lend(|scratch| one.gather(slots, scratch))
         })
     }
@@ -222,7 +223,7 @@ impl Answer<'_> {
         let mut slots = Vec::new();
         scan.candidates(0..self.state.table.slots(), &mut slots);
         map(call, queries.len(), |i| {
-            let one = GraphSearch { state: self.state, search: self.search, query: &queries[i], hidden: None };
+            let one = self.search_of(&queries[i]);
             self.scratches.lend(|scratch| one.look_at_all(&slots, scratch))
         })
     }
