@@ -138,12 +138,9 @@ impl Answer<'_> {
 
     /// Queries through the graph; `None` for each that did not reach as many rows as there are, or was about to take longer than a gather.
     fn walk(&self, queries: &[Query<'_>], call: &Call<'_>) -> Result<Vec<Option<TopK>>> {
-        let together = if self.state.codes().is_some() {
-            // Codes are scored with what has been made of the query, which the next one changes.
-            1
-        } else {
-            (queries.len() / (TASKS_PER_THREAD * call.threads())).clamp(1, WALKS_PER_TASK)
-        };
+        // Codes are scored with what has been made of the query, which the next one changes.
+        let most = if self.state.codes().is_some() { 1 } else { WALKS_PER_TASK };
+        let together = (queries.len() / (TASKS_PER_THREAD * call.threads())).clamp(1, most);
         if together == 1 {
             return map(call, queries.len(), |i| self.scratches.lend(|scratch| self.walk_one(&queries[i], scratch)));
         }
@@ -157,6 +154,7 @@ impl Answer<'_> {
         let (ef, beam, budget) = self.reach();
         let (mut found, mut enough) = (Vec::with_capacity(queries.len()), false);
         for i in 0..=queries.len() {
+            // The values of the one that comes next.
             queries.get(i + 1).into_iter().for_each(Query::prefetch);
             let had_enough = enough;
             enough = queries.get(i).is_some_and(|query| self.search_of(query).go(ef, beam, budget, scratch));
