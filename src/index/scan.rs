@@ -226,7 +226,7 @@ impl Step<'_> {
         lone: &mut Lone<'_, '_>,
     ) {
         // SAFETY: candidates are slots of the table.
-        let term = unsafe { *self.scan.table.terms().address_unchecked(tile.slots[i] as usize) };
+        let term = unsafe { *self.scan.table.terms().scan().address_unchecked(tile.slots[i] as usize) };
         let (scale, offset) = space.scan_row(term, self.group.gamma);
         let below = sum * scale + offset * lone.weight < lone.limit;
         // A NaN is not below, and passes.
@@ -304,7 +304,7 @@ impl Step<'_> {
                 unsafe { panel::<S, M::Pairing, W>(simd, addresses, table.width(), lanes.packed.as_ptr(), coming) };
             for (i, sums) in (start..).zip(sums.iter().take(places.len())) {
                 // SAFETY: candidates are slots of the table.
-                let term = unsafe { *table.terms().address_unchecked(tile.slots[i] as usize) };
+                let term = unsafe { *table.terms().scan().address_unchecked(tile.slots[i] as usize) };
                 let (scale, offset) = space.scan_row(term, gamma);
                 let (scale, offset) = (simd.splat(scale), simd.splat(offset));
                 for (w, &sum) in sums.iter().enumerate() {
@@ -350,8 +350,8 @@ impl<M: Space> Operation for AdmitLone<'_, '_, '_, M> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         let Lone { query, limit, result, .. } = self.lone;
-        let (slot, values) = self.row;
-        if result.push(self.space.score(query, values), self.step.scan.table.id(slot)) {
+        let (table, (slot, values)) = (self.step.scan.table, self.row);
+        if result.push(self.space.score(query, values, table.terms().square(slot)), table.id(slot)) {
             *limit = self.space.scan_limit(query, result.limit(), self.step.group.gamma);
         }
     }
@@ -381,7 +381,7 @@ impl<M: Space> Operation for Admit<'_, '_, M> {
             self.passing &= self.passing - 1;
             let queries = self.lanes.queries;
             let (Some(query), Some(result)) = (queries.get(lane), self.lanes.results.get_mut(lane)) else { break };
-            if result.push(self.space.score(query, values), table.id(slot)) {
+            if result.push(self.space.score(query, values, table.terms().square(slot)), table.id(slot)) {
                 self.lanes.limits[lane] = self.space.scan_limit(query, result.limit(), gamma);
             }
         }

@@ -33,9 +33,9 @@ impl<'a, M: Space> Scorer<'a, M> {
         let Some(four) = padded(slots) else { return [0.0; TOGETHER] };
         if slots.len() == 1 {
             let [row] = self.table.values([four[0]], &mut self.room);
-            return [self.space.score(query, row); TOGETHER];
+            return [self.space.score(query, row, self.table.terms().square(four[0] as usize)); TOGETHER];
         }
-        self.space.scores(query, self.table.values(four, &mut self.room))
+        self.space.scores(query, self.table.values(four, &mut self.room), self.table.terms().squares(four))
     }
 
     /// The same, of rows of which few may reach the score `least`: minus infinity for each that does not, as its scan value tells. Asks for the rows
@@ -57,11 +57,11 @@ impl<'a, M: Space> Scorer<'a, M> {
         let rows = self.table.values(four, &mut self.room);
         let sums = row_sums::<S, M::Pairing, TOGETHER>(simd, query.values, rows, coming);
         for (at, &slot) in slots.iter().enumerate() {
-            let (scale, offset) = space.scan_row(self.table.terms().row(slot as usize)[0], gamma);
+            let (scale, offset) = space.scan_row(self.table.terms().scan().first(slot as usize), gamma);
             // A NaN is not below.
             let is_below = sums[at] * scale + offset * weight < limit;
             if !is_below {
-                scores[at] = space.score(query, rows[at]);
+                scores[at] = space.score(query, rows[at], self.table.terms().square(slot as usize));
             }
         }
         scores

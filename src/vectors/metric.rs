@@ -193,7 +193,7 @@ mod tests {
             let norm = Metric::Cosine.prepare(&mut tiny, norm);
             let scaled = Query::new(Metric::Cosine, &tiny, norm);
             assert!(scaled.norm() > 0.1, "2^{power}: {}", scaled.norm());
-            assert_eq!(Cosine.score(&raw, &row).to_bits(), Cosine.score(&scaled, &row).to_bits());
+            assert_eq!(Cosine.score(&raw, &row, None).to_bits(), Cosine.score(&scaled, &row, None).to_bits());
         }
     }
 

@@ -25,13 +25,13 @@ pub(crate) trait Space: Copy + Send + Sync + 'static {
     /// The distance that walks graphs; smaller is nearer. Both sides bring their terms.
     fn distance<S: Simd>(self, simd: S, a: &[f32], a_term: f32, b: &[f32], b_term: f32) -> f32;
 
-    /// The canonical scores of `R` rows. Several take hardly longer than one.
-    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R];
+    /// The canonical scores of `R` rows, whose squared norms may be at hand. Several take hardly longer than one.
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R], squares: Option<[f64; R]>) -> [f32; R];
 
     /// The canonical score of a row.
     #[inline(always)]
-    fn score(self, query: &Query<'_>, row: &[f32]) -> f32 {
-        self.scores(query, [row])[0]
+    fn score(self, query: &Query<'_>, row: &[f32], square: Option<f64>) -> f32 {
+        self.scores(query, [row], square.map(|square| [square]))[0]
     }
 
     /// `(scale, offset)` of a row: its scan value is `scale * k(q, x) + offset * weight`.
@@ -91,8 +91,15 @@ impl Space for Cosine {
     }
 
     #[inline(always)]
-    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
-        canonical_dots_and_squares(query.values, rows).map(|(product, square)| {
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R], squares: Option<[f64; R]>) -> [f32; R] {
+        let sums = match squares {
+            Some(squares) => {
+                let products = canonical_dots(query.values, rows);
+                std::array::from_fn(|r| (products[r], squares[r]))
+            }
+            None => canonical_dots_and_squares(query.values, rows),
+        };
+        sums.map(|(product, square)| {
             let length = query.norm() * square.sqrt();
             if length == 0.0 {
                 return 0.0;
@@ -132,7 +139,7 @@ impl Space for Dot {
     }
 
     #[inline(always)]
-    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R], _squares: Option<[f64; R]>) -> [f32; R] {
         canonical_dots(query.values, rows).map(|product| without_sign_of_zero(product as f32))
     }
 
@@ -167,7 +174,7 @@ impl Space for L2 {
     }
 
     #[inline(always)]
-    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R], _squares: Option<[f64; R]>) -> [f32; R] {
         canonical_squared_l2(query.values, rows).map(|square| 0.0 - square.sqrt() as f32)
     }
 
@@ -203,7 +210,7 @@ impl Space for L1 {
     }
 
     #[inline(always)]
-    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R]) -> [f32; R] {
+    fn scores<const R: usize>(self, query: &Query<'_>, rows: [&[f32]; R], _squares: Option<[f64; R]>) -> [f32; R] {
         canonical_l1(query.values, rows).map(|sum| 0.0 - sum as f32)
     }
 
@@ -245,7 +252,7 @@ mod tests {
             let (scale, offset) = space.scan_row(M::term(norm), gamma);
             let sum = crate::kernel::pair_sum::<S, M::Pairing>(simd, query.values, row);
             let value = sum * scale + offset * space.scan_weight(&query, gamma);
-            let limit = space.scan_limit(&query, space.score(&query, row), gamma);
+            let limit = space.scan_limit(&query, space.score(&query, row, None), gamma);
             !matches!(value.partial_cmp(&limit), Some(std::cmp::Ordering::Less))
         }
     }

@@ -2,6 +2,7 @@
 
 use super::ids::Slots;
 use super::lookup::Lookup;
+use super::terms::Terms;
 use super::{MAX_ROWS, Table, Version};
 use crate::error::{Error, Result};
 use crate::index::IndexOptions;
@@ -53,7 +54,7 @@ impl Table {
     /// Writes the sections of the table.
     pub(crate) fn save(&self, writer: &mut ContainerWriter<'_>) -> io::Result<()> {
         writer.section("rows", |out| self.rows.write_to(out))?;
-        writer.section("terms", |out| self.terms.write_to(out))?;
+        writer.section("terms", |out| self.terms.scan().write_to(out))?;
         writer.section("ids", |out| self.ids.write_to(out))?;
         let mut words = self.live.words().to_vec();
         words.resize(self.slots().div_ceil(64), 0);
@@ -72,10 +73,11 @@ impl Table {
             return corrupt("schema", "its numbers are out of range");
         }
         schema.metric.check_codec(schema.codec).map_err(|error| container.corrupt("schema", error.to_string()))?;
+        let rows = load_rows(container, (schema.dim, schema.codec, schema.rows_kept()))?;
         let mut table = Table {
             metric: schema.metric,
-            rows: load_rows(container, (schema.dim, schema.codec, schema.rows_kept()))?,
-            terms: load_matrix(container, "terms", 1, schema.rows_kept())?,
+            terms: load_terms(container, schema, &rows)?,
+            rows,
             ids: load_matrix(container, "ids", 1, if schema.sequential { 0 } else { schema.rows })?,
             len: schema.rows,
             has_rows: schema.has_rows,
@@ -135,7 +137,7 @@ impl Table {
         assert!(terms.len() == len && live.ones().last().is_none_or(|last| last < len));
         Ok(Table {
             rows,
-            terms,
+            terms: Terms::of_file(options.metric, terms),
             len,
             live_count: live.count(),
             live,
@@ -159,6 +161,15 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// The section `terms`, which go with these rows.
+fn load_terms(container: &Container, schema: &TableSchema, rows: &KeptRows) -> Result<Terms> {
+    let terms = load_matrix(container, "terms", 1, schema.rows_kept())?;
+    if container.is_mapped() {
+        return Ok(Terms::of_file(schema.metric, terms));
+    }
+    Terms::of_read(schema.metric, terms, rows)
 }
 
 /// The section `rows`, mapped or taken if the container is.

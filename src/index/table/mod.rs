@@ -7,11 +7,13 @@
 mod file;
 mod ids;
 mod lookup;
+mod terms;
 
 pub(crate) use file::{TableSchema, load_matrix};
 
 use self::ids::{IdMap, Slots};
 use self::lookup::Lookup;
+use self::terms::Terms;
 use super::intake::Staged;
 use super::selection::{Bits, Selection, Version};
 use crate::error::{Error, Result};
@@ -26,7 +28,7 @@ pub(crate) const MAX_ROWS: usize = i32::MAX as usize;
 pub(crate) struct Table {
     metric: Metric,
     rows: KeptRows,
-    terms: Matrix<f32>,
+    terms: Terms,
     /// Empty while slots are sequential.
     ids: Matrix<i64>,
     /// How many slots there are.
@@ -51,7 +53,7 @@ impl Table {
         Table {
             metric,
             rows: KeptRows::new(dim, codec),
-            terms: Matrix::new(1),
+            terms: Terms::new(metric),
             ids: Matrix::new(1),
             len: 0,
             has_rows: true,
@@ -154,7 +156,7 @@ impl Table {
         canonical_dot(out, out)
     }
 
-    /// Asks the memory system for the row in `slot`, and its id.
+    /// Asks the memory system for the row in `slot`, and for all else that scoring it reads.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize) {
         for line in self.rows.row(slot).chunks(64) {
@@ -163,9 +165,12 @@ impl Table {
         if !self.is_sequential() {
             simd::prefetch_far(self.ids.row(slot).as_ptr());
         }
+        self.terms.prefetch_square(slot);
     }
 
-    pub(crate) fn terms(&self) -> &Matrix<f32> {
+    /// What is kept of the rows beside their values.
+    #[inline(always)]
+    pub(crate) fn terms(&self) -> &Terms {
         &self.terms
     }
 
@@ -182,7 +187,7 @@ impl Table {
     /// Gives the rows up: from here on there are only ids.
     pub(crate) fn drop_rows(&mut self) {
         self.rows = KeptRows::new(self.dim(), self.codec());
-        self.terms = Matrix::new(1);
+        self.terms = Terms::new(self.metric);
         self.has_rows = false;
     }
 
@@ -211,7 +216,7 @@ impl Table {
             sequential &= i64::from(slot) == id;
             highest = highest.max(id);
         }
-        let row = if self.has_rows { self.rows.row_bytes() + size_of::<f32>() } else { 0 };
+        let row = if self.has_rows { self.rows.row_bytes() + self.terms.row_bytes() } else { 0 };
         let ids = match &self.slots {
             Slots::Sequential if sequential => 0,
             Slots::Sequential => self.slots() + stored - reused,
@@ -270,10 +275,10 @@ impl Table {
             }
             if self.has_rows && is_new {
                 self.rows.push(piece.row(at));
-                self.terms.push(&[self.metric.term(squared_norm)]);
+                self.terms.push(squared_norm);
             } else if self.has_rows {
                 self.rows.overwrite(slot, piece.row(at));
-                self.terms.row_mut(slot)[0] = self.metric.term(squared_norm);
+                self.terms.overwrite(slot, squared_norm);
             }
         }
     }
@@ -349,14 +354,14 @@ impl Table {
     pub(crate) fn compacted(&self, slots: &[u32]) -> Result<Table> {
         debug_assert_eq!(slots.len(), self.live_count);
         let mut table = Table::new(self.dim(), self.metric, self.codec());
-        table.has_rows = self.has_rows;
+        (table.has_rows, table.terms) = (self.has_rows, self.terms.emptied());
         table.try_reserve(self.live_count)?;
         let mut entries = Vec::with_capacity(self.live_count);
         for (new, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             if self.has_rows {
                 table.rows.push(self.rows.row(slot));
-                table.terms.push(self.terms.row(slot));
+                table.terms.push_from(&self.terms, slot);
             }
             table.push_hidden_id();
             entries.push((new as u32, self.id(slot)));

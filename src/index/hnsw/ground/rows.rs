@@ -38,7 +38,7 @@ impl<M: Space> Ground for Rows<'_, M> {
     where
         Self: 'p,
     {
-        Point { values: self.table.rows().row(slot), term: self.table.terms().first(slot) }
+        Point { values: self.table.rows().row(slot), term: self.table.terms().scan().first(slot) }
     }
 
     #[inline(always)]
@@ -48,7 +48,7 @@ impl<M: Space> Ground for Rows<'_, M> {
         // of its table: the base layer has as many nodes as the table has linked slots, upper layers are checked when loaded. The
         // rows are f32: the index takes no other codec on this ground.
         let (row, term) =
-            unsafe { (self.table.rows().row_unchecked(slot), *self.table.terms().address_unchecked(slot)) };
+            unsafe { (self.table.rows().row_unchecked(slot), *self.table.terms().scan().address_unchecked(slot)) };
         self.space.distance(simd, from.values, from.term, row, term)
     }
 
@@ -61,7 +61,7 @@ impl<M: Space> Ground for Rows<'_, M> {
     fn prefetch(self, slot: usize) {
         // SAFETY: as in `distance`.
         let (row, term) =
-            unsafe { (self.table.rows().address_unchecked(slot), self.table.terms().address_unchecked(slot)) };
+            unsafe { (self.table.rows().address_unchecked(slot), self.table.terms().scan().address_unchecked(slot)) };
         prefetch(term);
         let lines = self.table.width() / 16;
         for line in 0..lines.min(PREFETCH_BYTES / 64) {
