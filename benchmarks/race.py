@@ -130,20 +130,31 @@ class Race:
 
     def run(self) -> None:
         try:
-            for contender in self.contenders:
-                self._attempt(contender, self._start)
-            for _ in range(self.settings.build_rounds):
-                for contender in self._racing():
-                    self._attempt(contender, self._build)
+            self.build()
             for number in range(self.settings.rounds):
-                racing = self._racing()
-                first = number % max(len(racing), 1)  # nobody always follows the same neighbour
-                for contender in racing[first:] + racing[:first]:
-                    self._progress(f"round {number + 1}/{self.settings.rounds}: {contender.label}")
-                    self._attempt(contender, self._measure)
+                self.round(number)
         finally:
-            for worker in self.workers.values():
-                worker.close()
+            self.close()
+
+    def build(self) -> None:
+        """Start everybody's process, and have them build as often as they are to."""
+        for contender in self.contenders:
+            self._attempt(contender, self._start)
+        for _ in range(self.settings.build_rounds):
+            for contender in self._racing():
+                self._attempt(contender, self._build)
+
+    def round(self, number: int) -> None:
+        """Measure everybody once."""
+        racing = self._racing()
+        first = number % max(len(racing), 1)  # nobody always follows the same neighbour
+        for contender in racing[first:] + racing[:first]:
+            self._progress(f"round {number + 1}/{self.settings.rounds}: {contender.label}")
+            self._attempt(contender, self._measure)
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
 
     def _racing(self) -> list[Contender]:
         return [contender for contender in self.contenders if contender.failure is None]
