@@ -2,10 +2,10 @@
 //!
 //! A row is linked where a walk for it has ended, so at first it is found. Later its neighbours drop it for others that seem to lead there; and where
 //! all that leads to a small cluster is dropped like that, no list that takes part in it could tell. A search can. So whenever rows have been linked,
-//! walks look for rows: after many, or once lists were repaired, for all that there are, after a few for some. One that is not found is linked from
+//! walks look for rows: after many, or once lists were repaired, for all that there are, after a few for some, all of which have their turns. One that is not found is linked from
 //! the nearest node that is, which becomes its anchor (see [`lists`](super::lists)), so that the link is not dropped either.
 //!
-//! Which rows are looked for depends on which were linked, not on time or threads: the graph is still that of the sequence of calls.
+//! Which rows are looked for depends on how many were linked, not on time or threads: the graph is still that of the sequence of calls.
 
 use super::batch::Batch;
 use super::lists::List;
@@ -18,11 +18,10 @@ use crate::index::hnsw::walk::{Scratch, Scratches};
 use crate::index::hnsw::{DEFAULT_EF, HnswParameters, State};
 use crate::runtime::{Call, Writer, map};
 use crate::simd::Simd;
-use crate::vectors::random_bits;
 
 /// All rows are looked for if one in so many was linked, else so many for each.
-const PART: u64 = 12;
-const PER_ROW: u64 = 4;
+const PART: usize = 12;
+const PER_ROW: usize = 4;
 
 /// The beams of the walks after a row. Nearly all are found with the first. What the second misses is lost: half as wide as that of a search
 /// that names none, so that what is found by chance only does not count.
@@ -69,19 +68,13 @@ impl Rejoin<'_> {
         work(&Linker::over(&state, self.parameters, self.reused, &Batch::default(), self.scratches))
     }
 
-    /// The nodes that are looked for: all, or so many at random.
+    /// The nodes that are looked for: all, or those whose turn it is.
     fn wanted(&self) -> Vec<u32> {
-        let draw = |nodes: u64| -> Vec<u32> {
-            if self.repaired || self.linked.len() as u64 * PART >= nodes {
-                return (0..nodes as u32).collect();
-            }
-            let numbers = self.linked.iter().flat_map(|&slot| (0..PER_ROW).map(move |i| u64::from(slot) * PER_ROW + i));
-            numbers.map(|number| (random_bits(self.parameters.seed, number) % nodes) as u32).collect()
-        };
         self.with(|linker| {
-            let mut wanted = draw(linker.graph.linked() as u64);
-            wanted.retain(|&node| linker.is_wanted(node));
-            wanted
+            let (nodes, linked) = (linker.graph.linked(), self.linked.len());
+            let looks_for_all = self.repaired || linked * PART >= nodes;
+            let wanted = linker.graph.next_sought(if looks_for_all { nodes } else { linked * PER_ROW });
+            wanted.filter(|&node| linker.is_wanted(node)).collect()
         })
     }
 

@@ -9,6 +9,7 @@ use crate::storage::{Container, ContainerWriter};
 use crate::vectors::{Cells, Frame, FrameParts, Matrix, Metric};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the graph's sections need to be understood.
 #[derive(Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub(crate) struct GraphSchema {
     nodes: Vec<usize>,
     /// Whether the base layer lies in cells.
     cells: bool,
+    /// The node whose turn it is to be looked for.
+    #[serde(default)]
+    sought: u32,
 }
 
 impl GraphSchema {
@@ -36,7 +40,8 @@ impl GraphSchema {
 impl Graph {
     pub(crate) fn schema(&self) -> GraphSchema {
         let nodes = (0..self.layers.len()).map(|level| self.nodes(level)).collect();
-        GraphSchema { entry: self.entry, pivots: self.pivots.clone(), nodes, cells: self.cells.is_some() }
+        let sought = self.sought.load(Ordering::Relaxed);
+        GraphSchema { entry: self.entry, pivots: self.pivots.clone(), nodes, cells: self.cells.is_some(), sought }
     }
 
     /// Writes the sections of the graph, and the first `coded` cells: a write that was interrupted may have left those of rows that were never
@@ -111,7 +116,7 @@ impl Graph {
             }
             graph.layers.push(layer);
         }
-        graph.entry = schema.entry;
+        (graph.entry, graph.sought) = (schema.entry, AtomicU32::new(schema.sought));
         graph.settle(schema.pivots.clone());
         Ok(graph)
     }

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::index::selection::Bits;
 use crate::simd;
 use crate::vectors::{Cells, EdgeCode, Matrix, random_bits};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// No node; ends a list of links.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -55,6 +56,8 @@ pub(crate) struct Graph {
     scene: Option<Scene>,
     /// How many slots have all of their links.
     settled: usize,
+    /// The node whose turn it is to be looked for; those who write change it, one after another.
+    sought: AtomicU32,
     seed: u64,
     /// The scale of the levels: 1 / ln(m) (Malkov and Yashunin, arXiv 1603.09320, section 4.1), above cells that of fewer nodes: see [`SPARSER`].
     level_scale: f64,
@@ -84,6 +87,7 @@ impl Graph {
             pivots: Pivots::default(),
             scene: None,
             settled: 0,
+            sought: AtomicU32::new(0),
             seed: parameters.seed,
             level_scale: 1.0 / (m as f64).ln(),
             m,
@@ -182,6 +186,14 @@ impl Graph {
     /// How many slots have been linked by writes that are done. What lies behind has nodes, but not all of the links that lead to them.
     pub(crate) fn settled(&self) -> usize {
         self.settled
+    }
+
+    /// The next so many nodes of the base layer whose turn it is to be looked for: all come by turns. Whoever asks must have the turn to write.
+    pub(crate) fn next_sought(&self, count: usize) -> impl Iterator<Item = u32> {
+        let nodes = self.linked().max(1);
+        let first = self.sought.load(Ordering::Relaxed) as usize % nodes;
+        self.sought.store(((first + count) % nodes) as u32, Ordering::Relaxed);
+        (first..first + count).map(move |at| (at % nodes) as u32)
     }
 
     /// Says that a write is done: all that are linked have their links, and these are the pivots.
@@ -370,7 +382,9 @@ impl Graph {
         let cells = self.cells.as_ref().map(Cells::try_clone).transpose()?;
         let Graph { entry, settled, seed, level_scale, m, .. } = *self;
         let (twins, pivots) = (self.twins.try_clone()?, self.pivots.clone());
-        let mut graph = Graph { layers, cells, twins, entry, pivots, scene: None, settled, seed, level_scale, m };
+        let sought = AtomicU32::new(self.sought.load(Ordering::Relaxed));
+        let mut graph =
+            Graph { layers, cells, twins, entry, pivots, scene: None, settled, sought, seed, level_scale, m };
         graph.look_out();
         Ok(graph)
     }
