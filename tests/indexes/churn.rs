@@ -78,6 +78,25 @@ fn the_same_changes_make_the_same_graph_whatever_the_threads() -> Outcome {
 }
 
 #[test]
+fn a_graph_that_was_saved_goes_on_like_the_one_that_was_not() -> Outcome {
+    let mut numbers = Numbers(23);
+    let index = graph(Metric::Cosine, GraphCodec::Auto);
+    index.add(&rows(&numbers.rows(ROWS, DIM), DIM), None, &call())?;
+    // So few at a time that not all rows are looked for, but those whose turn it is.
+    let (before, after) = (numbers.rows(60, DIM), numbers.rows(60, DIM));
+    for some in before.chunks(20 * DIM) {
+        index.add(&rows(some, DIM), None, &call())?;
+    }
+    let saved = IndexFile::from_bytes(index.to_bytes()?)?.index();
+    for some in after.chunks(20 * DIM) {
+        index.add(&rows(some, DIM), None, &call())?;
+        saved.add(&rows(some, DIM), None, &call())?;
+    }
+    assert!(index.to_bytes()? == saved.to_bytes()?);
+    Ok(())
+}
+
+#[test]
 fn rows_replaced_by_themselves_do_not_pile_up() -> Outcome {
     let mut numbers = Numbers(13);
     let (index, values) = (graph(Metric::Cosine, GraphCodec::Auto), numbers.rows(ROWS, DIM));
