@@ -97,8 +97,9 @@ def test_codes_take_as_many_bits_as_they_say(bits, rng):
     # A few numbers a row besides, and a live bit.
     assert 16 * bits <= stats["bytes_per_vector"] <= 16 * bits + 12
     assert stats["code_bytes"] <= stats["bytes"] <= stats["code_bytes"] + 1000
+    # The row, its term, and its squared norm.
     both = filled(rows, "cosine", bits, keep="f16").stats()
-    assert both["bytes_per_vector"] == pytest.approx(stats["bytes_per_vector"] + 256 + 4, abs=1)
+    assert both["bytes_per_vector"] == pytest.approx(stats["bytes_per_vector"] + 256 + 4 + 8, abs=1)
 
 
 def test_rows_that_are_looked_at_are_counted(bits, rng):
