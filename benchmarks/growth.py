@@ -19,11 +19,13 @@ from tabulate import tabulate
 import datasets
 from curve import qps_at
 from measure import Mode
-from race import Contender, Race, Settings
+from race import Contender, Race, Settings, in_turn
 from run import engine_names, entered, numbers, words
 
 K = 10
 MODES: tuple[Mode, ...] = ("single", "batch")
+#: How graphs are built: as run.py has it unless told otherwise.
+DEGREES, EF_CONSTRUCTION = [16], 200
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,13 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweeps={"ef": tuple(options.sweep)},
         filter_share=None,
     )
-    races = [Race(dataset, entered(options.engines, [16], 200), settings) for dataset in found]
+    races = [Race(dataset, entered(options.engines, DEGREES, EF_CONSTRUCTION), settings) for dataset in found]
     try:
         for race in races:
             race.build()
         for number in range(options.rounds):
-            first = number % len(races)
-            for race in races[first:] + races[:first]:
+            for race in in_turn(races, number):
                 race.round(number)
     finally:
         for race in races:

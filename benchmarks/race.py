@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from datasets import Dataset
 from engines import RECALLS, Engine, Knob, Params
 from measure import Mode
+
+Entered = TypeVar("Entered")
 
 #: A sweep ends with the first value that is this far past the highest recall asked for. The slow values
 #: beyond it would take most of the time.
@@ -146,9 +148,7 @@ class Race:
 
     def round(self, number: int) -> None:
         """Measure everybody once."""
-        racing = self._racing()
-        first = number % max(len(racing), 1)  # nobody always follows the same neighbour
-        for contender in racing[first:] + racing[:first]:
+        for contender in in_turn(self._racing(), number):
             self._progress(f"round {number + 1}/{self.settings.rounds}: {contender.label}")
             self._attempt(contender, self._measure)
 
@@ -215,6 +215,12 @@ class Race:
 
     def _progress(self, text: str) -> None:
         print(f"{self.dataset.name}: {text}", file=sys.stderr, flush=True)
+
+
+def in_turn(entered: list[Entered], number: int) -> list[Entered]:
+    """The order of a round: each begins with the next, so that nobody always follows the same neighbour."""
+    first = number % max(len(entered), 1)
+    return entered[first:] + entered[:first]
 
 
 def recall(answers: list[list[int]], truth: NDArray[np.int64]) -> float:

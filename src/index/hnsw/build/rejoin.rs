@@ -2,8 +2,8 @@
 //!
 //! A row is linked where a walk for it has ended, so at first it is found. Later its neighbours drop it for others that seem to lead there; and where
 //! all that leads to a small cluster is dropped like that, no list that takes part in it could tell. A search can. So whenever rows have been linked,
-//! walks look for rows: after many, or once lists were repaired, for all that there are, after a few for some, all of which have their turns. One that is not found is linked from
-//! the nearest node that is, which becomes its anchor (see [`lists`](super::lists)), so that the link is not dropped either.
+//! walks look for rows: after many, or once lists were repaired, for all that there are, after a few for some, and all have their turns. One that
+//! is not found is linked from the nearest node that is, which becomes its anchor (see [`lists`](super::lists)), so that the link is not dropped either.
 //!
 //! Which rows are looked for depends on how many were linked, not on time or threads: the graph is still that of the sequence of calls.
 
