@@ -21,7 +21,7 @@ use crate::simd::Simd;
 
 /// All rows are looked for if one in so many was linked, else so many for each.
 const PART: usize = 12;
-const PER_ROW: usize = 4;
+const PER_ROW: usize = 8;
 
 /// The beams of the walks after a row. Nearly all are found with the first. What the second misses is lost: half as wide as that of a search
 /// that names none, so that what is found by chance only does not count.
