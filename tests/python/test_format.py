@@ -322,6 +322,20 @@ def check_layers(file: CellFile) -> None:
         assert (links[~ended] < nodes).all()
 
 
+def test_what_walks_have_missed_is_where_they_begin(tmp_path):
+    # All are about as far from each other, so nothing tells a walk where to go.
+    rows = np.random.default_rng(3).standard_normal((4000, 512)).astype(np.float32)
+    index = nf.HnswIndex(512, "cosine")
+    index.add(rows[:2000])
+    for start in range(2000, len(rows), 100):
+        index.add(rows[start : start + 100])
+    missed = File(index, tmp_path / "index.nf").schema["graph"]["pivots"]["missed"]
+    assert missed and len(missed) <= 256 and max(missed) < len(rows)
+    for searched in (index, nf.load(tmp_path / "index.nf", mmap=True)):
+        np.testing.assert_array_equal(searched.search(rows[missed], 1, ef=1).ids[:, 0], missed)
+        assert (searched.search(rows, 1, ef=1).ids[:, 0] != np.arange(len(rows))).any()
+
+
 def test_lean_cells(rows, metric, tmp_path):
     index = nf.HnswIndex(D, metric, keep=None, m=12, seed=77)
     index.add(rows)

@@ -1,10 +1,13 @@
-//! Rows far apart from each other, from the nearest of which a walk may begin.
+//! Rows from the nearest of which a walk may begin, because no other way is sure to lead there.
 //!
 //! A walk goes from a node to nearer ones, and stays in the cluster where it begins if another lies so far behind it that no link leads there.
 //! So a graph keeps a few of its nodes as *pivots*: there are no two of them nearer to each other than a certain distance, and no row came that was farther
 //! than that from all of them. Whatever lies apart has one. When there are too many the distance is doubled, and those are left that are
 //! as far apart as that (Charikar, Chekuri, Feder and Motwani, Incremental clustering and dynamic information retrieval, STOC 1997).
 //! Among rows that are all about as far from each other, as embeddings mostly are, hardly any are left.
+//!
+//! Nor does a walk find a row that is nearly as far from its neighbours as from everything else: nothing tells it in which direction to go, and of the few
+//! links that lead to such a row it may come past none. So rows that walks have *missed* are kept as well. They are hardly ever one in five hundred.
 
 use super::beam::Candidate;
 use super::graph::Graph;
@@ -18,16 +21,21 @@ use serde::{Deserialize, Serialize};
 /// More pivots than this are thinned out.
 const MOST: usize = 64;
 
-/// Nodes of the base layer that lie apart from each other.
+/// Of more nodes that were missed than this the first are forgotten: every search looks at them.
+const MOST_MISSED: usize = 256;
+
+/// Nodes of the base layer that lie apart from each other, and others that walks have missed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pivots {
     nodes: Vec<u32>,
     /// The least distance between two of them, as the ground measures it when there are too many.
     apart: f32,
+    #[serde(default)]
+    missed: Vec<u32>,
 }
 
 impl Pivots {
-    /// Whether a graph has any: inner products are no distances, so under dot nothing lies apart.
+    /// Whether nodes can lie apart: inner products are no distances, so under dot none does.
     pub(crate) fn serve(metric: Metric) -> bool {
         metric != Metric::Dot
     }
@@ -35,24 +43,39 @@ impl Pivots {
     /// These pivots, and those that new nodes of a graph make.
     pub(crate) fn grown(&self, table: &Table, graph: &Graph, nodes: &[u32]) -> Pivots {
         if !Pivots::serve(table.metric()) {
-            return Pivots::default();
+            return self.clone();
         }
         stand(table, graph, Grow { pivots: self.clone(), nodes })
     }
 
     /// Forgets those of these nodes.
     pub(crate) fn forget(&mut self, gone: &Bits) {
-        self.nodes.retain(|&node| !gone.get(node as usize));
+        for nodes in [&mut self.nodes, &mut self.missed] {
+            nodes.retain(|&node| !gone.get(node as usize));
+        }
     }
 
-    /// Which nodes they are.
+    /// Keeps nodes that walks have missed.
+    pub(crate) fn remember(&mut self, missed: &[u32]) {
+        self.missed.retain(|node| !missed.contains(node));
+        self.missed.extend(missed);
+        self.missed.drain(..self.missed.len().saturating_sub(MOST_MISSED));
+    }
+
+    /// The nodes that lie apart.
     pub(crate) fn nodes(&self) -> &[u32] {
         &self.nodes
     }
 
+    /// The nodes that walks have missed.
+    pub(crate) fn missed(&self) -> &[u32] {
+        &self.missed
+    }
+
     /// Whether all of them are nodes of a base layer that has so many.
     pub(crate) fn fit(&self, nodes: usize) -> bool {
-        self.nodes.len() <= MOST && self.nodes.iter().all(|&node| (node as usize) < nodes)
+        let exist = |some: &[u32]| some.iter().all(|&node| (node as usize) < nodes);
+        self.nodes.len() <= MOST && self.missed.len() <= MOST_MISSED && exist(&self.nodes) && exist(&self.missed)
     }
 
     /// `start`, or the pivot that is nearer.
@@ -142,5 +165,28 @@ fn measure<'n, S: Simd, G: Ground>(
 ) {
     for &other in others {
         distances.push(ground.distance(simd, ground.at(node as usize), other as usize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_that_were_missed_are_remembered_once_each_until_they_are_gone() {
+        let mut pivots = Pivots::default();
+        let first: Vec<u32> = (0..MOST_MISSED as u32).collect();
+        pivots.remember(&first);
+        pivots.remember(&[1000, 7]);
+        assert_eq!(pivots.missed().len(), MOST_MISSED);
+        assert_eq!(pivots.missed()[..2], [1, 2], "the first had to go for the one that is new");
+        assert_eq!(pivots.missed()[MOST_MISSED - 2..], [1000, 7], "what is missed again counts as new");
+        assert!(pivots.fit(1001) && !pivots.fit(1000), "all must be nodes");
+        let mut gone = Bits::zeros(1001);
+        for node in [2, 1000] {
+            gone.set(node);
+        }
+        pivots.forget(&gone);
+        assert_eq!((pivots.missed()[1], pivots.missed().last()), (3, Some(&7)));
     }
 }

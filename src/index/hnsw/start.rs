@@ -1,8 +1,8 @@
 //! Where a walk through the base layer begins.
 //!
 //! The nearer, the fewer steps it takes. Among lists one goes down from the entry point, layer by layer, and looks whether a pivot is nearer. Cells
-//! say with what a step costs how far sixteen rows are: so an [`Outlook`](crate::vectors::Outlook) shows the pivots and, as long as they are few,
-//! all nodes of the first layer above the base; and a walk begins at the one that seems nearest.
+//! say with what a step costs how far sixteen rows are: so an [`Outlook`](crate::vectors::Outlook) shows the pivots, what walks have missed and, as long as
+//! they are few, all nodes of the first layer above the base; and a walk begins at the one that seems nearest.
 
 use super::beam::Candidate;
 use super::graph::{Graph, Scene};

@@ -234,6 +234,13 @@ impl<'a> Cell<'a> {
     pub(crate) fn links(self) -> impl Iterator<Item = u32> + 'a {
         (0..self.len()).map(move |at| self.link(at))
     }
+
+    /// Whether a link leads to a slot. All places of a fan are looked at at once; what lies behind the last link may be left of others.
+    #[inline(always)]
+    fn leads_to(self, to: u32) -> bool {
+        let has = |fan| self.leads(fan).iter().fold(false, |has, &lead| has | (lead == to.to_le_bytes()));
+        (0..self.fans()).any(has) && self.links().any(|link| link == to)
+    }
 }
 
 /// Writes link `at` of a cell that lies in `bytes`.
@@ -314,6 +321,12 @@ impl Cells {
         self.cell(slot).links().collect()
     }
 
+    /// Whether a link of a cell leads to a slot.
+    #[inline(always)]
+    pub(crate) fn leads_to(&self, slot: usize, to: u32) -> bool {
+        if self.frame.is_lean() { self.links(slot).contains(&to) } else { self.cell(slot).leads_to(to) }
+    }
+
     /// Where the first link of a cell leads.
     pub(crate) fn first_link(&self, slot: usize) -> Option<u32> {
         if self.frame.is_lean() { self.lean_cell(slot).links().next() } else { self.cell(slot).links().next() }
@@ -354,12 +367,14 @@ impl Cells {
         }
     }
 
-    /// Asks for where the links in the first so many fans of a cell lead.
+    /// Asks for how many links a cell has, and where those in its first so many fans lead.
     #[inline(always)]
     pub(crate) fn prefetch_links(&self, slot: usize, fans: usize) {
         if self.frame.is_lean() {
             return;
         }
+        let numbers = self.frame.width() / 64;
+        self.prefetch(slot, numbers..numbers + 1);
         for fan in 1..=fans.min(self.frame.shape.fans()) {
             let end = (self.frame.list_start() + fan * self.frame.fan_bytes()) / 64;
             self.prefetch(slot, end - 1..end);

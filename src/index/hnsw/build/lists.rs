@@ -23,6 +23,8 @@ pub(super) struct List {
     pub(super) level: usize,
     pub(super) node: u32,
     pub(super) links: Vec<u32>,
+    /// The base nodes to which it does not lead any more, or does not although they wished so.
+    pub(super) dropped: Vec<u32>,
     /// The same as changes of a cell, where the node has one.
     pub(super) change: Option<CellChange>,
 }
@@ -100,10 +102,13 @@ impl GroundTask for LinkBack<'_> {
             if level == 0 {
                 self.move_anchor(simd, ground, node, wishes, &mut links);
             }
+            let mut dropped = Vec::new();
             if links.len() > self.linker.degree(level) {
-                links = self.linker.prune(simd, ground, (level, node), &links);
+                let stay = self.linker.prune(simd, ground, (level, node), &links);
+                dropped.extend(links.into_iter().filter(|link| level == 0 && !stay.contains(link)));
+                links = stay;
             }
-            lists.push(self.linker.list(simd, (level, node), links));
+            lists.push(List { dropped, ..self.linker.list(simd, (level, node), links) });
         }
         lists
     }
@@ -205,7 +210,7 @@ impl Linker<'_> {
     #[inline(always)]
     pub(super) fn list<S: Simd>(&self, simd: S, (level, node): (usize, u32), links: Vec<u32>) -> List {
         let change = self.cells(level).map(|cells| cell_change(simd, cells, node as usize, &links));
-        List { level, node, links, change }
+        List { level, node, links, change, dropped: Vec::new() }
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn link(
     linking: Linking<'_>,
     call: &Call<'_>,
 ) -> Result<()> {
-    let Linking { reused, most, batch, repaired } = linking;
+    let Linking { reused, most, batch, .. } = linking;
     // What the graph stands on costs a while to decide, and nothing depends on it yet.
     let has_work = most > 0 || !reused.is_empty();
     if !has_work || !settle_ground(writer, parameters)? {
@@ -78,6 +78,7 @@ pub(crate) fn link(
         reused.iter().copied().chain((graph.linked() as u32..table.slots() as u32).take(most)).collect()
     };
     let (scratches, mut done) = (Scratches::default(), 0);
+    let mut rejoin = Rejoin::new(writer, parameters, (slots.len(), linking), &scratches);
     for batch in slots.chunks(batch) {
         add_cells(writer, batch, call)?;
         let plan = {
@@ -88,6 +89,7 @@ pub(crate) fn link(
             let own = linker.propose(call)?;
             linker.anchors = own.iter().map(Proposal::anchor).collect();
             let lists = linker.lists(&own, call)?;
+            rejoin.note(&lists);
             let twins: Vec<Option<u32>> = own.into_iter().map(|proposal| proposal.twin).collect();
             let nodes = batch.slots.iter().zip(&twins).filter(|(_, twin)| twin.is_none());
             let nodes: Vec<u32> = nodes.map(|(&slot, _)| slot).collect();
@@ -98,7 +100,7 @@ pub(crate) fn link(
         call.progress(done, slots.len());
         done += batch.len();
     }
-    Rejoin { writer, parameters, linked: &slots, reused, repaired, scratches: &scratches }.run(call)?;
+    rejoin.run(call)?;
     if done > 0 {
         call.progress(done, slots.len());
     }
@@ -303,7 +305,7 @@ fn write_lists(writer: &Writer<'_, State>, lists: &[List]) {
 }
 
 fn set_lists(graph: &mut Graph, lists: &[List]) {
-    for List { level, node, links, change } in lists {
+    for List { level, node, links, change, .. } in lists {
         match change {
             Some(change) => graph.change_cell(*node, change),
             None => graph.set_links(*level, *node, links),

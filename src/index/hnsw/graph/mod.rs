@@ -140,6 +140,15 @@ impl Graph {
         }
     }
 
+    /// Whether a base node leads to another.
+    #[inline(always)]
+    pub(crate) fn leads_to(&self, from: u32, node: u32) -> bool {
+        match &self.cells {
+            Some(cells) => cells.leads_to(from as usize, node),
+            None => self.layers[0].neighbours(from).any(|link| link == node),
+        }
+    }
+
     /// Asks the memory system for where a base node leads, if it has a cell: for the links in its first so many fans.
     #[inline(always)]
     pub(crate) fn prefetch_links(&self, node: u32, fans: usize) {
@@ -329,28 +338,6 @@ impl Graph {
     /// Makes `node` of the top layer the entry point.
     pub(crate) fn set_entry(&mut self, node: u32) {
         self.entry = node;
-    }
-
-    pub(crate) fn pivots(&self) -> &Pivots {
-        &self.pivots
-    }
-
-    /// Forgets the pivots that are gone.
-    pub(crate) fn forget_pivots(&mut self, gone: &Bits) {
-        self.pivots.forget(gone);
-        self.look_out();
-    }
-
-    /// What shows where a walk among cells may begin.
-    #[inline(always)]
-    pub(crate) fn scene(&self) -> Option<&Scene> {
-        self.scene.as_ref()
-    }
-
-    /// Looks out again, if there is anything else to be seen than before.
-    fn look_out(&mut self) {
-        let before = self.scene.take();
-        self.scene = Scene::of(self, before);
     }
 
     /// Bytes that the links take.
