@@ -7,7 +7,7 @@
 //! Among rows that are all about as far from each other, as embeddings mostly are, hardly any are left.
 //!
 //! Nor does a walk find a row that is nearly as far from its neighbours as from everything else: nothing tells it in which direction to go, and of the few
-//! links that lead to such a row it may come past none. So rows that walks have *missed* are kept as well. They are hardly ever one in five hundred.
+//! links that lead to such a row it may come past none. So rows that walks have *missed* are kept as well. Among embeddings they are about one in a thousand.
 
 use super::beam::Candidate;
 use super::graph::Graph;

@@ -129,14 +129,15 @@ impl<'a> Rejoin<'a> {
         })
     }
 
-    /// Links a node from what a walk after it finds, until that is the node itself. Whether that was not so at first.
+    /// Links a node from what a walk after it finds, until that is the node itself or none may lead there. Whether a walk has missed it.
     fn lead_back(&self, node: u32) -> bool {
         for tried in 0..TRIES {
-            let way = self.with(|linker| {
+            let found_instead = self.with(|linker| {
                 let found = linker.instead_of(node, BEAMS[1])?;
-                found.into_iter().find(|&from| linker.may_lead_to(from, node))
+                Some(found.into_iter().find(|&from| linker.may_lead_to(from, node)))
             });
-            let Some(from) = way else { return tried > 0 };
+            let Some(way) = found_instead else { return tried > 0 };
+            let Some(from) = way else { return true };
             // The anchor first: the other list is pruned with that in mind.
             for (node, to, is_anchor) in [(node, from, true), (from, node, false)] {
                 let list = self.with(|linker| stand(linker.table, linker.graph, Link { linker, node, to, is_anchor }));
