@@ -57,8 +57,10 @@ impl Pivots {
 
     /// Keeps nodes that walks have missed.
     pub(crate) fn remember(&mut self, missed: &[u32]) {
-        self.missed.retain(|node| !missed.contains(node));
-        self.missed.extend(missed);
+        for &node in missed {
+            self.missed.retain(|&other| other != node);
+            self.missed.push(node);
+        }
         self.missed.drain(..self.missed.len().saturating_sub(MOST_MISSED));
     }
 

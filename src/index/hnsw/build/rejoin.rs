@@ -154,7 +154,7 @@ impl Linker<'_> {
         self.graph.first_link(node).is_some() && self.graph.sharing(node).any(|slot| !self.is_deleted(slot))
     }
 
-    /// Whether few of the nodes that this one links to link back. What is dropped by chance has others; and who leads here without being led to is not known.
+    /// Whether few of the nodes that this one links to link back. What is dropped by chance has others; who leads here without that is not known.
     fn few_lead_to(&self, node: u32) -> bool {
         let near = self.graph.neighbours(0, node);
         near.iter().for_each(|&from| self.graph.prefetch_links(from, usize::MAX));

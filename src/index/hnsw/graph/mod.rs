@@ -149,7 +149,7 @@ impl Graph {
         }
     }
 
-    /// Asks the memory system for where a base node leads, if it has a cell: for the links in its first so many fans.
+    /// Asks the memory system for where a base node leads, if it has a cell: for how many links it has, and those in its first so many fans.
     #[inline(always)]
     pub(crate) fn prefetch_links(&self, node: u32, fans: usize) {
         if let Some(cells) = &self.cells
